@@ -1,0 +1,20 @@
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: str(workflow.current_basedir.join("config.yaml"))
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/likelihood.smk"
+
+
+# A target rule lists intermediate results too: a failed rerun of one of them must not
+# leave an older number behind that looks current.
+rule all:
+    default_target: True
+    input:
+        rules.data.input,
+        rules.likelihood.input,

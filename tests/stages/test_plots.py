@@ -1,0 +1,353 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import plot_digits
+import plot_learning_curves
+import plot_log_likelihood
+import pytest
+from genlab import InputError, plotting
+from PIL import Image
+from stage import SCRIPTS, run_stage
+
+TITLE = "embedded stand-in for Binarized MNIST"
+ABOUT = {"title": TITLE, "source": "embedded"}
+
+
+def history(epochs=24, shift=0.0):
+    """A learning curve as train_binary_vae.py writes it: first epochs far below, best before the end."""
+    epoch = np.arange(1, epochs + 1)
+    columns = {"epoch": epoch, "step": 100 * epoch, "learning_rate": 1e-3, "kl_weight": 1.0}
+    for split, last in (("train", -86.0), ("valid", -89.0 + shift)):
+        elbo = last - 60 * np.exp(-(epoch - 1.0)) - 0.02 * np.abs(epoch - 0.75 * epochs)
+        kl = 25 - 5 * np.exp(-epoch / 3)
+        columns |= {f"{split}_elbo": elbo, f"{split}_reconstruction": elbo + kl, f"{split}_kl": kl}
+    return pd.DataFrame(columns | {"images_per_second": 900.0, "seconds": 60.0 * epoch})
+
+
+def training(best_epoch, seed=1, **changes):
+    return {"data": ABOUT, "best_epoch": best_epoch, "model": "vae", "seed": seed} | changes
+
+
+def estimate(mean, values):
+    return {"mean": mean, "sd": None, "values": values, "standard_error": 0.3}
+
+
+def likelihoods(seeds=(1,)):
+    """(table, summary) over seeds; a seed's curve is 0.2 * seed higher, its standard error 0.1 * seed."""
+    rows, splits = [], {}
+    for split, level in (("valid", -88.0), ("test", -87.5)):
+        for seed in seeds:
+            rows += [(seed, split, k, level + 0.2 * seed + np.log10(k), 0.1 * seed) for k in (1, 10, 100, 200)]
+        values = [row[3] for row in rows if row[1:3] == (split, 200)]
+        splits[split] = {
+            "images": 1234,
+            "elbo": estimate(level - 1, [level - 1]),
+            "log_likelihood": estimate(float(np.mean(values)), values),
+            "effective_sample_size": {"mean": 9.0, "median": 6.1, "min": 1.0},
+        }
+    table = pd.DataFrame(rows, columns=["seed", "split", "k", "log_likelihood", "standard_error"])
+    return table, {"data": ABOUT, "model": "vae", "seeds": list(seeds), "k": 200, "splits": splits}
+
+
+def digits(**changes):
+    generator = np.random.default_rng(1)
+    arrays = {
+        "originals": generator.integers(0, 2, (6, 28, 28), np.uint8),
+        "reconstructions": generator.random((6, 28, 28), np.float32),
+        "samples": generator.random((5, 28, 28), np.float32),
+        "about": np.array(json.dumps({"data": ABOUT, "model": "vae", "seed": 1})),
+    }
+    return {name: array for name, array in (arrays | changes).items() if array is not None}
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """A folder with sound inputs of all plot stages; the arguments of each stage, outputs in folder `out`."""
+    out = tmp_path / "out"
+    for seed in (1, 2):
+        history(shift=0.1 * seed).to_csv(tmp_path / f"history{seed}.csv", index=False)
+        (tmp_path / f"training{seed}.json").write_text(json.dumps(training(18, seed)))
+    table, summary = likelihoods((1, 2))
+    table.to_csv(tmp_path / "table.csv", index=False)
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    np.savez(tmp_path / "digits.npz", **digits())
+    arguments = {
+        "plot_learning_curves": [
+            *("--history", tmp_path / "history1.csv", tmp_path / "history2.csv"),
+            *("--training", tmp_path / "training1.json", tmp_path / "training2.json"),
+            *("--output", out / "curves.png"),
+        ],
+        "plot_log_likelihood": [
+            *("--table", tmp_path / "table.csv", "--summary", tmp_path / "summary.json"),
+            *("--output", out / "likelihood.png"),
+        ],
+        "plot_digits": [
+            *("--images", tmp_path / "digits.npz", "--columns", 4),
+            *("--reconstructions", out / "pairs.png", "--samples", out / "samples.png"),
+        ],
+    }
+    return tmp_path, arguments
+
+
+def run_here(module, arguments):
+    """The stage's main in this process: many bad inputs in little time."""
+    module.main(module.parser().parse_args([str(argument) for argument in arguments]))
+
+
+STAGES = ("plot_learning_curves", "plot_digits", "plot_log_likelihood")
+
+
+def test_stages_write_png_and_pdf_without_torch_and_the_same_bytes_anywhere(inputs, monkeypatch):
+    folder, arguments = inputs
+    for stage in STAGES:
+        result = run_stage(stage, *arguments[stage])
+        assert (result.returncode, result.stderr) == (0, "")
+    files = {}
+    for file in (folder / "out").iterdir():
+        files[file.name] = file.read_bytes()
+        file.unlink()
+    names = ("curves", "likelihood", "pairs", "samples")
+    assert sorted(files) == sorted(f"{name}.{suffix}" for name in names for suffix in ("png", "pdf"))
+
+    # All again in one process that a user has set up in another way; torch must never be imported.
+    (folder / "matplotlibrc").write_text("font.size: 30\naxes.facecolor: red\nsavefig.dpi: 50\nbackend: svg\n")
+    for variable, value in (("MATPLOTLIBRC", folder), ("PYTHONHASHSEED", 7), ("TZ", "Asia/Tokyo")):
+        monkeypatch.setenv(variable, str(value))
+    code = (
+        "import json, runpy, sys\n"
+        "for script, *arguments in json.loads(sys.argv[1]):\n"
+        "    sys.argv, sys.path[0] = [script, *arguments], script.rpartition('/')[0]\n"
+        "    runpy.run_path(script, run_name='__main__')\n"
+        "    assert 'genlab.plotting' in sys.modules and 'torch' not in sys.modules, script\n"
+    )
+    calls = [[str(part) for part in (SCRIPTS / f"{stage}.py", *arguments[stage])] for stage in STAGES]
+    subprocess.run([sys.executable, "-c", code, json.dumps(calls)], check=True)
+    assert {file.name: file.read_bytes() for file in (folder / "out").iterdir()} == files
+
+    for name in names:
+        image = Image.open(folder / "out" / f"{name}.png")
+        assert image.width > 1000 and image.info["dpi"][0] == pytest.approx(200, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("stage", "file", "content", "message"),
+    [
+        ("plot_learning_curves", "history2.csv", "epoch,train_elbo\n1,-90\n", "history2.csv: no column 'train_recon"),
+        ("plot_digits", "digits.npz", "no NPZ", "digits.npz: not an NPZ file of plain arrays"),
+        ("plot_log_likelihood", "table.csv", None, "table.csv: No such file or directory"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(inputs, stage, file, content, message):
+    folder, arguments = inputs
+    (folder / file).write_text(content) if content else (folder / file).unlink()
+    result = run_stage(stage, *arguments[stage])
+    assert result.returncode == 2
+    assert result.stderr.startswith(f"{stage}.py: error: ") and result.stderr.count("\n") == 1
+    assert message in result.stderr
+    assert not (folder / "out").exists()
+
+
+def refused(inputs, module, message):
+    folder, arguments = inputs
+    with pytest.raises(InputError, match=message):
+        run_here(module, arguments[module.__name__])
+    assert not (folder / "out").exists()
+
+
+# Learning curves
+
+
+def legend(axes):
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_learning_curves_show_the_numbers_and_cut_the_first_epochs():
+    table = history()
+    figure = plot_learning_curves.draw([(table, 18)], "vae", TITLE)
+    title, caption = (text.get_text() for text in figure.texts)
+    assert TITLE in title and "vae" in title
+    elbo, reconstruction, kl = figure.axes
+    for axes, term in ((elbo, "elbo"), (reconstruction, "reconstruction"), (kl, "kl")):
+        for line, split in zip(axes.lines, ("train", "valid"), strict=False):
+            np.testing.assert_array_equal(line.get_xydata(), table[["epoch", f"{split}_{term}"]])
+            assert line.get_color() == plotting.SPLITS[split]["color"]
+    star = elbo.lines[2]
+    assert star.get_marker() == "*"
+    np.testing.assert_allclose(star.get_xydata(), [[18, table["valid_elbo"][17]]])
+    assert legend(elbo) == ["training", "validation", "best epoch (validation)"]
+    assert "\N{MINUS SIGN}89.00 nats (epoch\N{NO-BREAK SPACE}18)" in caption.replace("\n", " ")
+    low, high = elbo.get_ylim()
+    later = table.loc[4:, ["train_elbo", "valid_elbo"]].to_numpy()
+    assert table["valid_elbo"][0] < low < later.min() and later.max() < high < 0
+    assert high - low < 1.2 * np.ptp(later)
+    assert "axes are cut" in caption.replace("\n", " ")
+
+
+def test_short_training_is_shown_whole_and_says_nothing_of_cuts():
+    for epochs in (1, 5):
+        table = history(epochs)
+        figure = plot_learning_curves.draw([(table, 1)], "vae", TITLE)
+        low, high = figure.axes[0].get_ylim()
+        values = table[["train_elbo", "valid_elbo"]].to_numpy()
+        assert low < values.min() and values.max() < high
+        assert "cut" not in figure.texts[1].get_text()
+
+
+def test_best_epoch_is_seen_even_if_it_is_the_first():
+    table = history()
+    table.loc[0, "valid_elbo"] = -50.0
+    figure = plot_learning_curves.draw([(table, 1)], "vae", TITLE)
+    low, high = figure.axes[0].get_ylim()
+    assert low < -50 < high
+
+
+def test_seeds_share_colour_and_legend():
+    figure = plot_learning_curves.draw([(history(), 18), (history(shift=0.5), 17)], "vae", TITLE)
+    axes = figure.axes[0]
+    assert len(axes.lines) == 6
+    assert len({line.get_color() for line in axes.lines}) == 3
+    assert {line.get_linewidth() for line in axes.lines if line.get_marker() != "*"} == {1.0}
+    assert len(legend(axes)) == 3
+    assert figure.texts[1].get_text().startswith("2 seeds.")
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("history1.csv", "", r"history1\.csv: not a CSV table"),
+        ("history1.csv", history().assign(valid_kl=np.nan).to_csv(), r"history1\.csv: column 'valid_kl' holds ''"),
+        ("history1.csv", pd.concat([history()] * 2).to_csv(), "column 'epoch' does not rise"),
+        ("training2.json", json.dumps(training(99)), r"training2\.json: 'best_epoch' is 99"),
+        ("training2.json", json.dumps(training(None)), r"training2\.json: 'best_epoch' is missing"),
+        ("training2.json", json.dumps(training(18, model="other")), r"training2\.json: other on .* is vae on"),
+        ("training1.json", json.dumps(training(18, data={"title": "MNIST"})), "one model on one data set"),
+        ("training1.json", json.dumps(training(18, data={})), r"training1\.json: 'data\.title' is missing"),
+        ("training1.json", "[]", r"training1\.json: 'best_epoch' is missing"),
+    ],
+)
+def test_learning_curves_refuse(inputs, file, content, message):
+    (inputs[0] / file).write_text(content)
+    refused(inputs, plot_learning_curves, message)
+
+
+def test_learning_curves_want_one_training_for_each_history(inputs):
+    inputs[1]["plot_learning_curves"].remove(inputs[0] / "training2.json")
+    refused(inputs, plot_learning_curves, "2 files for --history but 1 for --training")
+
+
+# Digits
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"samples": None}, r"digits\.npz: .*samples.*; expected the arrays originals"),
+        (
+            {"originals": np.zeros((6, 784), np.uint8)},
+            r"'originals' is uint8 \(6, 784\); expected numbers \(N, 28, 28\)",
+        ),
+        ({"samples": np.zeros((0, 28, 28))}, r"'samples' is float64 \(0, 28, 28\)"),
+        ({"samples": np.full((2, 28, 28), "a")}, "'samples' is <U1"),
+        (
+            {"originals": np.full((6, 28, 28), 255, np.uint8)},
+            r"'originals' holds values in \[255, 255\]; expected \[0, 1\]",
+        ),
+        ({"reconstructions": np.full((6, 28, 28), np.nan, np.float32)}, "'reconstructions' holds values in"),
+        ({"reconstructions": np.zeros((5, 28, 28), np.float32)}, "6 originals but 5 reconstructions"),
+        ({"about": np.array("no JSON")}, r"digits\.npz: 'about' is not JSON"),
+        ({"about": np.array('{"model": "vae", "seed": 1}')}, r"digits\.npz about: 'data\.title' is missing"),
+    ],
+)
+def test_digits_refuse(inputs, changes, message):
+    np.savez(inputs[0] / "digits.npz", **digits(**changes))
+    refused(inputs, plot_digits, message)
+
+
+def test_digits_refuse_a_name_before_writing_anything(inputs):
+    inputs[1]["plot_digits"][-1] = inputs[0] / "out" / "samples.jpg"
+    refused(inputs, plot_digits, r"samples\.jpg: a figure is written as PNG")
+
+
+def test_digits_are_drawn_in_ink_with_labels_and_title(inputs, monkeypatch):
+    figures = {}
+    monkeypatch.setattr(plotting, "save_figure", lambda figure, path: figures.update({path.stem: figure}))
+    run_here(plot_digits, inputs[1]["plot_digits"])
+    arrays = digits()
+    for name, stacks in (("pairs", ["originals", "reconstructions"]), ("samples", ["samples"])):
+        (axes,) = figures[name].axes
+        white = [1 - arrays[stack].astype(np.float32) for stack in stacks]
+        expected, _ = plotting.mosaic(white if len(white) > 1 else white[0], 4)
+        np.testing.assert_allclose(axes.images[0].get_array(), expected, atol=1e-6)
+        assert TITLE in figures[name].texts[0].get_text()
+    labels = [label.get_text() for label in figures["pairs"].axes[0].get_yticklabels()]
+    assert labels == ["original", "reconstruction"] * 2
+
+
+# Log-likelihood
+
+
+def test_log_likelihood_shows_curve_band_elbo_and_k(inputs):
+    folder, _ = inputs
+    table, _ = likelihoods((1, 2))
+    figure = plot_log_likelihood.draw(table, plot_log_likelihood.read_summary(folder / "summary.json"))
+    (axes,) = figure.axes
+    assert axes.get_xscale() == "log" and "K" in axes.get_xlabel() and "nats" in axes.get_ylabel()
+    lines = {line.get_label(): line for line in axes.lines}
+    bands = axes.collections
+    for number, (split, name, level) in enumerate((("valid", "validation", -88.0), ("test", "test", -87.5))):
+        k = np.array([1, 10, 100, 200])
+        curve = level + 0.3 + np.log10(k)  # mean of seeds 1 and 2
+        reading = plotting.signed(level + 0.3 + np.log10(200))
+        line = lines[f"{name}, log-likelihood: {reading} at K = 200"]
+        np.testing.assert_allclose(line.get_xydata(), np.stack([k, curve], 1))
+        assert line.get_color() == plotting.SPLITS[split]["color"]
+        corners = bands[number].get_paths()[0].vertices
+        for x, y in zip(k, curve, strict=True):
+            at_k = corners[corners[:, 0] == x, 1]
+            np.testing.assert_allclose([at_k.min(), at_k.max()], [y - 0.15, y + 0.15])
+        elbo = lines[f"{name}, ELBO: {plotting.signed(level - 1)}"]
+        np.testing.assert_allclose(elbo.get_ydata(), [level - 1] * 2)
+        assert elbo.is_dashed()
+    assert any(list(line.get_xdata()) == [200, 200] for line in axes.lines)
+    assert [text.get_text() for text in axes.texts] == ["K = 200"]
+    title, caption = (text.get_text().replace("\n", " ") for text in figure.texts)
+    assert TITLE in title
+    assert "lower bound on log p(x) that tightens as K grows" in caption
+    assert "1,234 validation" in caption and "6.1 test" in caption and "2 seeds" in caption
+
+
+def without(summary, split, *fields):
+    """`summary` as JSON text, with the innermost field removed."""
+    summary = json.loads(json.dumps(summary))
+    place = summary["splits"][split]
+    for field in fields[:-1]:
+        place = place[field]
+    del place[fields[-1]]
+    return json.dumps(summary)
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        (
+            "table.csv",
+            "seed,split,k,log_likelihood,standard_error\n",
+            r"table\.csv: the table has a header and no rows",
+        ),
+        ("table.csv", likelihoods()[0].drop(columns="k").to_csv(), r"table\.csv: no column 'k' among"),
+        ("table.csv", likelihoods()[0].assign(k=0).to_csv(), "column 'k' holds 0; expected 1 or more"),
+        ("table.csv", likelihoods()[0].assign(standard_error=-1).to_csv(), "column 'standard_error' holds -1"),
+        ("table.csv", likelihoods()[0].assign(split="test").to_csv(), "of valid at k = 200 is nan"),
+        ("table.csv", likelihoods([3])[0].to_csv(), "give the table and the summary of one evaluation"),
+        ("summary.json", "{", r"summary\.json: not a JSON file"),
+        ("summary.json", "{}", r"summary\.json: no 'splits' with 'valid' or 'test'"),
+        ("summary.json", without(likelihoods()[1], "test", "elbo", "mean"), r"'splits\.test\.elbo\.mean' is missing"),
+        ("summary.json", without(likelihoods()[1], "valid", "images"), r"'splits\.valid\.images' is missing"),
+    ],
+)
+def test_log_likelihood_refuses(inputs, file, content, message):
+    (inputs[0] / file).write_text(content)
+    refused(inputs, plot_log_likelihood, message)

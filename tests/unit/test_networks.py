@@ -1,0 +1,56 @@
+"""Architectures: shapes, sizes, and the shortcuts held against the plain convolutions."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from genlab import networks
+from torch import nn
+
+
+def test_collapsing_convolution_is_the_plain_one():
+    layer, x = networks.CollapsingConv2d(3, 7, 5), torch.randn(4, 3, 5, 5)
+    torch.testing.assert_close(layer(x), F.conv2d(x, layer.weight, layer.bias), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_expanding_convolution_is_the_plain_one(kernel):
+    layer, x = networks.ExpandingConv2d(6, 4, kernel, padding=kernel - 1), torch.randn(2, 6, 1, 1)
+    plain = F.conv2d(x, layer.weight, layer.bias, padding=kernel - 1)
+    assert plain.shape == (2, 4, kernel, kernel)
+    torch.testing.assert_close(layer(x), plain, rtol=1e-5, atol=1e-5)
+
+
+def test_the_suggested_architecture_is_the_course_s():
+    encoder, decoder = networks.suggested_binary_vae(100)
+    assert networks.count_parameters(encoder, decoder) == 938_825
+    x, z = torch.randn(2, 1, 28, 28), torch.randn(2, 100)
+    plain_encoder = [nn.Conv2d(1, 32, 3), nn.Conv2d(32, 64, 3), nn.Conv2d(64, 256, 5), nn.Linear(256, 200)]
+    for layer, source in zip(plain_encoder, [m for m in encoder if hasattr(m, "weight")], strict=True):
+        layer.load_state_dict(source.state_dict())
+    a, b, c, d = plain_encoder
+    h = F.avg_pool2d(F.elu(a(x)), 2)
+    h = F.elu(c(F.avg_pool2d(F.elu(b(h)), 2))).flatten(1)
+    torch.testing.assert_close(encoder(x), d(h), rtol=1e-4, atol=1e-5)
+    plain_decoder = [
+        nn.Linear(100, 256), nn.Conv2d(256, 64, 5, padding=4), nn.Conv2d(64, 32, 3, padding=2),
+        nn.Conv2d(32, 16, 3, padding=2), nn.Conv2d(16, 1, 3, padding=2),
+    ]  # fmt: skip
+    for layer, source in zip(plain_decoder, [m for m in decoder if hasattr(m, "weight")], strict=True):
+        layer.load_state_dict(source.state_dict())
+    a, b, c, d, e = plain_decoder
+    h = F.elu(b(F.elu(a(z))[:, :, None, None]))
+    h = F.elu(c(F.interpolate(h, scale_factor=2, mode="bilinear", align_corners=True)))
+    h = F.elu(d(F.interpolate(h, scale_factor=2, mode="bilinear", align_corners=True)))
+    torch.testing.assert_close(decoder(z), e(h), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(networks.BINARY_VAES))
+def test_shapes(name):
+    encoder, decoder = networks.BINARY_VAES[name](7)
+    assert encoder(torch.randn(3, 1, 28, 28)).shape == (3, 14)
+    assert decoder(torch.randn(3, 7)).shape == (3, 1, 28, 28)
+
+
+def test_a_residual_block_starts_as_the_identity():
+    x = torch.randn(2, 16, 5, 5)
+    assert torch.equal(networks.Residual(16)(x), x)

@@ -1,0 +1,183 @@
+"""The training loop on a small regression: resume, selection, averages, and what stops it."""
+
+import os
+import signal
+
+import pytest
+import torch
+from genlab import InputError, cli, training
+from torch import nn
+
+SETTINGS = {"learning_rate": 0.01, "optimizer": "adam", "weight_decay": 0.0, "schedule": "cosine", "warmup_steps": 3}
+
+
+class Regression:
+    """Fit a noisy convolution: channels-last weights, Adam moments, and random numbers in every step."""
+
+    select = "valid_score"
+
+    def __init__(self, at_step=None, action=None, scores=None):
+        torch.manual_seed(5)
+        self.model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 9, 1))
+        self.model.to(memory_format=torch.channels_last)
+        self.average = training.WeightAverage(self.model, 0.9)
+        self.modules = {"model": self.model, "average": self.average}
+        self.optimizers = {"optimizer": training.optimizer(self.model.parameters(), SETTINGS)}
+        self.at_step, self.action, self.scores = at_step, action, scores
+
+    def step(self, x, progress):
+        if progress.step == self.at_step:
+            self.action(self)
+        noise = 0.1 * torch.randn(len(x), 1)
+        loss = ((self.model(x) - x.flatten(1).sum(1, keepdim=True) + noise) ** 2).sum()
+        self.optimizers["optimizer"].zero_grad()
+        loss.backward()
+        self.optimizers["optimizer"].param_groups[0]["lr"] = training.learning_rate(progress, SETTINGS)
+        self.optimizers["optimizer"].step()
+        self.average.update(self.model)
+        return {"train_loss": loss.detach(), "train_first": x[:, 0, 0, 0].sum()}
+
+    def evaluate(self, progress):
+        if self.scores:
+            return {"valid_score": self.scores[round(progress.epochs) - 1]}
+        return {"valid_score": float(self.model[0].bias.detach().sum())}
+
+
+DATA = torch.randn(23, 3, 5, 5, generator=torch.Generator().manual_seed(9)).to(memory_format=torch.channels_last)
+
+
+def run(task, folder, epochs=4, fingerprint=None, **keywords):
+    torch.manual_seed(6)
+    state = training.State(folder)
+    with state.lock():
+        return training.train(
+            task, DATA, epochs=epochs, batch_size=5, seed=3, state=state,
+            fingerprint=fingerprint or {"lr": 1}, **keywords,
+        )  # fmt: skip
+
+
+def weights(task):
+    return {f"{name}.{key}": value for name, m in task.modules.items() for key, value in m.state_dict().items()}
+
+
+def raise_signal(_):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("at_step", [0, 4, 7, 14, 19])  # within an epoch, and at the last step of one
+def test_an_interrupted_run_ends_with_the_same_weights_and_numbers(tmp_path, at_step):
+    undisturbed = Regression()
+    history, best = run(undisturbed, tmp_path / "a")
+    with pytest.raises(cli.Interrupted, match="SIGTERM"):
+        run(Regression(at_step, raise_signal), tmp_path / "b")
+    resumed = Regression()
+    history_resumed, best_resumed = run(resumed, tmp_path / "b")
+    assert best == best_resumed
+    timing = ("images_per_second", "seconds")
+    assert [{k: v for k, v in row.items() if k not in timing} for row in history] == [
+        {k: v for k, v in row.items() if k not in timing} for row in history_resumed
+    ]
+    for (name, value), other in zip(weights(undisturbed).items(), weights(resumed).values(), strict=True):
+        assert torch.equal(value, other), name
+
+
+def test_a_run_checkpointed_at_every_step_is_no_different(tmp_path):
+    plain, saved = Regression(), Regression()
+    run(plain, tmp_path / "a")
+    run(saved, tmp_path / "b", checkpoint_seconds=0)
+    assert all(torch.equal(a, b) for a, b in zip(weights(plain).values(), weights(saved).values(), strict=True))
+
+
+def test_epoch_means_weigh_every_example_the_same(tmp_path):
+    history, _ = run(Regression(), tmp_path)
+    assert [row["epoch"] for row in history] == [1, 2, 3, 4] and [row["step"] for row in history] == [5, 10, 15, 20]
+    for row in history:  # the last batch has 3 of 23 examples
+        assert row["train_first"] == pytest.approx(DATA[:, 0, 0, 0].double().mean().item(), rel=1e-6)
+
+
+def test_the_best_epoch_s_weights_are_kept(tmp_path):
+    early, late = Regression(scores=[1.0, 5.0]), Regression(scores=[1.0, 5.0, 2.0, 5.0])
+    # The schedule depends on the number of epochs, so take the weights as they are after two epochs of four.
+    stopped = Regression(at_step=10, action=lambda task: setattr(early, "kept", {k: v.clone() for k, v in weights(task).items()}))
+    run(stopped, tmp_path / "a")
+    _, best = run(late, tmp_path / "b")
+    assert best == 2
+    assert all(torch.equal(a, b) for a, b in zip(early.kept.values(), weights(late).values(), strict=True))
+
+
+def test_another_experiment_starts_afresh_and_says_so(tmp_path, caplog):
+    with pytest.raises(cli.Interrupted):
+        run(Regression(7, raise_signal), tmp_path / "a", fingerprint={"lr": 1, "data": "x"})
+    fresh, other = Regression(), Regression()
+    run(fresh, tmp_path / "b")
+    run(other, tmp_path / "a", fingerprint={"lr": 2, "data": "x"})
+    assert "changed: lr" in caplog.text
+    assert all(torch.equal(a, b) for a, b in zip(weights(fresh).values(), weights(other).values(), strict=True))
+
+
+def test_nan_stops_with_a_clear_error_and_keeps_the_last_good_state(tmp_path):
+    def poison(task):
+        with torch.no_grad():
+            task.model[0].weight.fill_(float("nan"))
+
+    with pytest.raises(cli.ComputationError, match=r"stopped being finite in epoch 2.*last good state is kept"):
+        run(Regression(7, poison), tmp_path, checkpoint_seconds=0)
+    tensors, about = training.load_tensors(tmp_path / "checkpoint.safetensors")
+    assert (about["epoch"], about["step"]) == (1, 2)
+    assert all(torch.isfinite(value).all() for key, value in tensors.items() if key.startswith("module."))
+
+
+def test_a_broken_checkpoint_is_not_trusted(tmp_path, caplog):
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0not a checkpoint")
+    history, _ = run(Regression(), tmp_path)
+    assert len(history) == 4 and "starting afresh" in caplog.text
+
+
+def test_two_trainers_never_share_a_state(tmp_path):
+    state = training.State(tmp_path)
+    with state.lock(), pytest.raises(InputError, match="another training uses this state"), training.State(tmp_path).lock():
+        pass
+    with state.lock():  # released at the end
+        pass
+
+
+def test_signal_handlers_are_put_back(tmp_path):
+    before = signal.getsignal(signal.SIGTERM)
+    run(Regression(), tmp_path, epochs=1)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_learning_rate():
+    settings = SETTINGS | {"learning_rate": 1.0, "warmup_steps": 4}
+    rates = [training.learning_rate(training.Progress(step, 100, 0), settings | {"schedule": "constant"}) for step in range(6)]
+    assert rates == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
+    assert training.learning_rate(training.Progress(50, 100, 0), settings) == pytest.approx(0.5)
+    assert training.learning_rate(training.Progress(100, 100, 0), settings) == pytest.approx(0, abs=1e-12)
+
+
+def test_weight_average_is_the_exponential_moving_average():
+    model = nn.Linear(1, 1, bias=False)
+    model.weight.data.fill_(0.0)
+    average, expected = training.WeightAverage(model, 0.5), 0.0
+    for n in range(1, 30):
+        model.weight.data.fill_(float(n))
+        average.update(model)
+        decay = min(0.5, (1 + n) / (10 + n))
+        expected = decay * expected + (1 - decay) * n
+        assert average.module.weight.item() == pytest.approx(expected, rel=1e-6)
+    assert average.module.weight.requires_grad is False
+
+
+def test_tensors_come_back_with_reproducible_bytes(tmp_path):
+    tensors = {"b": torch.arange(6.0).view(2, 3).T, "a": torch.tensor(3)}
+    for name in ("x", "y"):
+        training.save_tensors(tmp_path / name, tensors, {"z": [1, 2], "k": "v"})
+    assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
+    loaded, about = training.load_tensors(tmp_path / "x")
+    assert about == {"z": [1, 2], "k": "v"} and all(torch.equal(loaded[key], tensors[key]) for key in tensors)
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="no GPU"):
+        training.set_up("cuda", 1, 0)

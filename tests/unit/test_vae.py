@@ -1,0 +1,249 @@
+"""ELBO and importance sampling against closed forms, exact sums and torch.distributions."""
+
+import math
+
+import pytest
+import torch
+from genlab import vae
+from torch import distributions as D
+from torch import nn
+
+
+class Constant(nn.Module):
+    """An encoder that says mean and log-variance by a function of x."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return torch.cat(self.function(x), 1)
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def linear_gaussian():
+    """p(z) = N(0, I), p(x|z) = N(Wz + b, I), D = 5, L = 2: (model maker, W, b, exact p(x), posterior covariance)."""
+    W, b = torch.randn(5, 2, dtype=torch.float64), torch.randn(5, dtype=torch.float64)
+    covariance = torch.linalg.inv(torch.eye(2, dtype=torch.float64) + W.T @ W)
+    decoder = nn.Linear(2, 5).double()
+    decoder.weight.data, decoder.bias.data = W, b
+
+    def make(log_variance):
+        # The exact posterior's mean with any diagonal log-variance: the bound is loose, the estimate unbiased.
+        encoder = Constant(lambda x: ((x - b) @ W @ covariance, log_variance.expand(len(x), 2)))
+        return vae.VAE(encoder, decoder, 2, "gaussian", (5,))
+
+    return make, W, b, D.MultivariateNormal(b, W @ W.T + torch.eye(5, dtype=torch.float64)), covariance
+
+
+def test_kl_is_that_of_torch_distributions():
+    mean, log_variance = torch.randn(7, 3), torch.randn(7, 3)
+    exact = D.kl_divergence(D.Normal(mean, (0.5 * log_variance).exp()), D.Normal(0.0, 1.0)).sum(1)
+    torch.testing.assert_close(vae.gaussian_kl(mean, log_variance), exact)
+
+
+def test_log_probs_are_those_of_torch_distributions():
+    logits, x = 5 * torch.randn(4, 9), torch.randint(0, 2, (4, 9)).float()
+    torch.testing.assert_close(vae.bernoulli_log_prob(x, logits), D.Bernoulli(logits=logits).log_prob(x).sum(1))
+    mean, y = torch.randn(4, 9), torch.randn(4, 9)
+    torch.testing.assert_close(
+        vae.gaussian_log_prob(y, mean), D.MultivariateNormal(mean, torch.eye(9)).log_prob(y), rtol=1e-5, atol=1e-4
+    )
+
+
+def test_bernoulli_log_prob_is_finite_at_extreme_logits():
+    x, logits = torch.tensor([[1.0, 0.0, 1.0, 0.0]]), torch.tensor([[1e4, -1e4, -1e4, 1e4]])
+    assert vae.bernoulli_log_prob(x, logits).item() == -2e4
+
+
+def test_with_the_exact_posterior_one_sample_gives_the_exact_log_likelihood():
+    # A diagonal posterior is exact when the columns of W are orthogonal.
+    W = torch.linalg.qr(torch.randn(5, 2, dtype=torch.float64))[0] * torch.tensor([2.0, 0.5], dtype=torch.float64)
+    variance = 1 / (1 + (W**2).sum(0))
+    decoder = nn.Linear(2, 5, bias=False).double()
+    decoder.weight.data = W
+    encoder = Constant(lambda x: (x @ W * variance, variance.log().expand(len(x), 2)))
+    model = vae.VAE(encoder, decoder, 2, "gaussian", (5,))
+    x = 3 * torch.randn(6, 5, dtype=torch.float64)
+    z = torch.randn(6, 1, 2, dtype=torch.float64)
+    exact = D.MultivariateNormal(torch.zeros(5, dtype=torch.float64), W @ W.T + torch.eye(5)).log_prob(x)
+    torch.testing.assert_close(vae.importance_log_likelihood(model, x, z), exact, rtol=0, atol=1e-10)
+
+
+def test_importance_estimate_converges_to_the_exact_marginal(linear_gaussian):
+    make, _, _, marginal, covariance = linear_gaussian
+    model = make(covariance.diagonal().log() + 0.5)
+    x = marginal.sample((8,))
+    mean, log_variance = (parameter[:, None] for parameter in model.posterior(x))
+    z = mean + (0.5 * log_variance).exp() * torch.randn(8, 20_000, 2, dtype=torch.float64)
+    torch.testing.assert_close(
+        vae.importance_log_likelihood(model, x, z, chunk=7_000), marginal.log_prob(x), rtol=0, atol=0.03
+    )
+
+
+def test_elbo_falls_short_of_the_marginal_by_the_divergence_of_the_posteriors(linear_gaussian):
+    make, W, b, marginal, covariance = linear_gaussian
+    model = make(torch.tensor([-0.3, 0.2], dtype=torch.float64))
+    x = marginal.sample((4,))
+    reconstruction, kl = vae.elbo_terms(model, x, torch.randn(100_000, 4, 2, dtype=torch.float64))
+    mean, log_variance = model.posterior(x)
+    gap = D.kl_divergence(
+        D.MultivariateNormal(mean, torch.diag_embed(log_variance.exp())),
+        D.MultivariateNormal((x - b) @ W @ covariance, covariance),
+    )
+    torch.testing.assert_close(reconstruction - kl, marginal.log_prob(x) - gap, rtol=0, atol=0.05)
+
+
+def test_importance_estimate_of_a_discrete_toy_is_its_exact_sum():
+    # The decoder sees z only through the signs of its two dimensions: four equally likely patterns.
+    table = torch.randn(4, 6)
+
+    class Signs(nn.Module):
+        def forward(self, z):
+            return table[(z > 0).long() @ torch.tensor([1, 2])]
+
+    encoder = Constant(lambda x: (0.3 * x[:, :2], torch.full((len(x), 2), 0.2)))
+    model = vae.VAE(encoder, Signs(), 2, "bernoulli", (6,))
+    x = torch.randint(0, 2, (10, 6)).float()
+    exact = torch.logsumexp(D.Bernoulli(logits=table).log_prob(x[:, None]).sum(2), 1) - math.log(4)
+    mean, log_variance = (parameter[:, None] for parameter in model.posterior(x))
+    z = mean + (0.5 * log_variance).exp() * torch.randn(10, 50_000, 2)
+    torch.testing.assert_close(vae.importance_log_likelihood(model, x, z, 10_000), exact, rtol=0, atol=0.02)
+
+
+def test_the_chunk_changes_nothing():
+    model = vae.binary_vae("suggested", 5).eval()
+    x, z = torch.randint(0, 2, (3, 784)).float(), torch.randn(3, 11, 5)
+    whole = vae.importance_log_likelihood(model, x, z, 1000)
+    assert whole.shape == (3,)
+    torch.testing.assert_close(vae.importance_log_likelihood(model, x, z, 4), whole, rtol=1e-5, atol=1e-3)
+
+
+@pytest.mark.parametrize("x, z", [((3, 784), (2, 4, 5)), ((3, 784), (3, 5)), ((3, 1, 28, 28), (3, 4, 5))])
+def test_wrong_shapes_are_refused(x, z):
+    with pytest.raises(ValueError, match=r"expected \(M, D\) and \(M, K, L\)"):
+        vae.importance_log_likelihood(vae.binary_vae("suggested", 5), torch.zeros(x), torch.zeros(z))
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4, -1e4])
+def test_log_mean_exp_is_stable(offset):
+    weights = torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64)
+    result = vae.log_mean_exp(weights.log() + offset)
+    assert result.item() == pytest.approx(math.log(8 / 3) + offset, rel=1e-14)
+
+
+def test_log_mean_exp_of_impossible_samples():
+    assert vae.log_mean_exp(torch.tensor([-math.inf, 0.0])).item() == pytest.approx(-math.log(2))
+    assert vae.log_mean_exp(torch.full((3,), -math.inf)).item() == -math.inf
+
+
+def test_effective_sample_size():
+    weights = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0], [1, 3, 0, 0]], dtype=torch.float64)
+    sizes = vae.effective_sample_size(weights.log() - 500)
+    torch.testing.assert_close(sizes, torch.tensor([4.0, 1.0, 16 / 10], dtype=torch.float64))
+
+
+def test_log_likelihood_curve():
+    log_weights = torch.randn(5, 7, dtype=torch.float64)
+    curve = vae.log_likelihood_curve(log_weights, [1, 3, 7])
+    torch.testing.assert_close(curve[:, 0], log_weights.mean(1))
+    by_hand = (log_weights[:, :3].exp().mean(1).log() + log_weights[:, 3:6].exp().mean(1).log()) / 2
+    torch.testing.assert_close(curve[:, 1], by_hand)
+    torch.testing.assert_close(curve[:, 2], vae.log_mean_exp(log_weights))
+
+
+def test_evaluate_likelihood_agrees_with_the_closed_form(linear_gaussian):
+    make, W, b, marginal, covariance = linear_gaussian
+    log_variance = covariance.diagonal().log() + 0.3
+    model = make(log_variance)
+    model.double()
+    x = marginal.sample((30,))
+    exact = marginal.log_prob(x.float().double())
+    # evaluate_likelihood works in float32, as training does.
+    single = vae.VAE(
+        Constant(lambda x: tuple(p.float() for p in model.posterior(x.double()))), nn.Linear(2, 5), 2, "gaussian", (5,)
+    )
+    single.decoder.weight.data, single.decoder.bias.data = W.float(), b.float()
+    numbers = vae.evaluate_likelihood(single, x, 5_000, [1, 5_000], torch.Generator().manual_seed(1), chunk=5_000)
+    assert {name: tuple(value.shape) for name, value in numbers.items()} == {
+        "elbo": (30,), "kl": (30,), "log_likelihood": (30,), "effective_sample_size": (30,), "curve": (30, 2),
+    }  # fmt: skip
+    torch.testing.assert_close(numbers["log_likelihood"], exact, rtol=0, atol=0.05)
+    torch.testing.assert_close(numbers["curve"][:, 1], numbers["log_likelihood"])
+    mean, _ = model.posterior(x)
+    gap = D.kl_divergence(
+        D.MultivariateNormal(mean, torch.diag(log_variance.exp())),
+        D.MultivariateNormal((x - b) @ W @ covariance, covariance),
+    )
+    torch.testing.assert_close(numbers["elbo"], exact - gap, rtol=0, atol=0.15)
+    torch.testing.assert_close(numbers["elbo"].mean(), (exact - gap).mean(), rtol=0, atol=0.03)
+    torch.testing.assert_close(numbers["kl"], vae.gaussian_kl(*model.posterior(x)), rtol=1e-5, atol=1e-5)
+    assert (numbers["effective_sample_size"] > 1000).all() and (numbers["effective_sample_size"] <= 5000).all()
+
+
+SETTINGS = {
+    "learning_rate": 0.1, "optimizer": "sgd", "weight_decay": 0.0, "schedule": "constant", "warmup_steps": 0,
+    "kl_warmup_epochs": 0.0, "average_decay": 0.0, "objective": "elbo", "samples_per_image": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("objective, samples, warmup", [("elbo", 1, 0), ("elbo", 3, 0), ("iwae", 4, 0), ("elbo", 1, 10)])
+def test_a_training_step_descends_the_negative_bound(objective, samples, warmup):
+    from genlab.training import Progress
+
+    settings = SETTINGS | {"objective": objective, "samples_per_image": samples, "kl_warmup_epochs": warmup}
+    model = vae.VAE(nn.Linear(6, 4), nn.Linear(2, 6), 2, "bernoulli", (6,))
+    x = torch.randint(0, 2, (5, 6), dtype=torch.uint8)
+    task = vae.VAETraining(model, x, settings)
+    state = torch.get_rng_state()
+    noise = torch.randn(samples, 5, 2)
+
+    mean, log_variance = model.encoder(x.float()).chunk(2, 1)
+    q, p = D.Normal(mean, (0.5 * log_variance).exp()), D.Normal(0.0, 1.0)
+    z = q.mean + q.stddev * noise
+    log_p_x = D.Bernoulli(logits=model.decoder(z)).log_prob(x.float()).sum(2)
+    kl = D.kl_divergence(q, p).sum(1)
+    if objective == "iwae":
+        log_weights = log_p_x + (p.log_prob(z) - q.log_prob(z)).sum(2)
+        bound = (torch.logsumexp(log_weights, 0) - math.log(samples)).mean()
+    else:
+        bound = (log_p_x.mean(0) - (0.4 if warmup else 1) * kl).mean()
+    gradients = torch.autograd.grad(bound, list(model.parameters()))
+    expected = [p.detach() + 0.1 * g for p, g in zip(model.parameters(), gradients, strict=True)]
+
+    torch.set_rng_state(state)
+    sums = task.step(x, Progress(step=20, total=100, epochs=4.0))
+    torch.testing.assert_close(list(model.parameters()), expected)
+    torch.testing.assert_close(list(task.average.module.parameters()), expected)
+    torch.testing.assert_close(sums["train_elbo"], (log_p_x.mean(0) - kl).sum().detach())
+    torch.testing.assert_close(sums["train_kl"], kl.sum().detach())
+
+
+def test_validation_numbers_are_per_image_means_of_all_images():
+    model = vae.binary_vae("suggested", 3)
+    x = torch.randint(0, 2, (300, 784), dtype=torch.uint8)  # more than one batch, the last one smaller
+    from genlab.training import Progress
+
+    task = vae.VAETraining(model, x, SETTINGS)
+    numbers = task.evaluate(Progress(1, 2, 1.0))
+    with torch.no_grad():
+        mean, log_variance = model.posterior(x.float())
+    assert numbers["valid_kl"] == pytest.approx(vae.gaussian_kl(mean, log_variance).mean().item(), rel=1e-5)
+    assert numbers["valid_elbo"] == pytest.approx(numbers["valid_reconstruction"] - numbers["valid_kl"])
+    assert numbers == task.evaluate(Progress(1, 2, 1.0))  # the same noise every time
+
+
+def test_saved_weights_come_back(tmp_path):
+    model = vae.binary_vae("suggested", 3).eval()
+    about = {"architecture": "suggested", "latents": 3, "data": {"title": "x"}}
+    vae.save_vae(tmp_path / "a.safetensors", model, about)
+    vae.save_vae(tmp_path / "b.safetensors", model, about)
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    loaded, read = vae.load_binary_vae(tmp_path / "a.safetensors")
+    z = torch.randn(2, 3)
+    assert read == about and torch.equal(loaded.decode(z), model.decode(z)) and not loaded.training

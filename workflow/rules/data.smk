@@ -1,0 +1,123 @@
+rule fetch:
+    input:
+        script=stage("fetch"),
+    output:
+        "<resources>/official/{file}",
+    log:
+        "<results>/logs/fetch/{file}.log",
+    benchmark:
+        "<results>/benchmarks/fetch/{file}.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    retries: 1
+    resources:
+        mem_mb=500,
+        runtime=120,
+    params:
+        options=lambda wildcards: fetch_options(wildcards.file),
+    shell:
+        "python {input.script[0]} --output {output} {params.options} > {log} 2>&1"
+
+
+rule render_digits:
+    input:
+        script=stage("render_digits"),
+    output:
+        "<resources>/embedded/{file}",
+    log:
+        "<results>/logs/render_digits/{file}.log",
+    benchmark:
+        "<results>/benchmarks/render_digits/{file}.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        options=lambda wildcards: render_options(wildcards.file),
+    shell:
+        "python {input.script[0]} --output {output} {params.options} > {log} 2>&1"
+
+
+rule prepare_binarized_mnist:
+    input:
+        script=stage("prepare_binarized_mnist"),
+        train=data_file("binarized_mnist", "train"),
+        valid=data_file("binarized_mnist", "valid"),
+        test=data_file("binarized_mnist", "test"),
+    output:
+        prepared("binarized_mnist"),
+    log:
+        "<results>/logs/prepare_binarized_mnist.log",
+    benchmark:
+        "<results>/benchmarks/prepare_binarized_mnist.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=15,
+    params:
+        source=config["data"]["binarized_mnist"]["source"],
+    shell:
+        "python {input.script[0]} --train {input.train} --valid {input.valid} --test {input.test}"
+        " --source {params.source} --output {output} > {log} 2>&1"
+
+
+rule prepare_svhn:
+    input:
+        script=stage("prepare_svhn"),
+        train=data_file("svhn", "train"),
+        test=data_file("svhn", "test"),
+    output:
+        prepared("svhn"),
+    log:
+        "<results>/logs/prepare_svhn.log",
+    benchmark:
+        "<results>/benchmarks/prepare_svhn.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=15,
+    params:
+        source=config["data"]["svhn"]["source"],
+        split=options(
+            {"valid_fraction": config["data"]["svhn"]["valid_fraction"], "seed": config["data"]["svhn"]["split_seed"]}
+        ),
+    shell:
+        "python {input.script[0]} --train {input.train} --test {input.test}"
+        " --source {params.source} {params.split} --output {output} > {log} 2>&1"
+
+
+rule plot_data:
+    input:
+        script=stage("plot_data"),
+        binarized_mnist=prepared("binarized_mnist"),
+        svhn=prepared("svhn"),
+    output:
+        report("<results>/figures/data.png", caption="../report/data.rst", category="Data"),
+        "<results>/figures/data.pdf",
+    log:
+        "<results>/logs/plot_data.log",
+    benchmark:
+        "<results>/benchmarks/plot_data.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=15,
+    shell:
+        "python {input.script[0]} --binarized-mnist {input.binarized_mnist} --svhn {input.svhn}"
+        " --output {output[0]} > {log} 2>&1"
+
+
+rule data:
+    input:
+        prepared("binarized_mnist"),
+        prepared("svhn"),
+        rules.plot_data.output,

@@ -1,0 +1,201 @@
+BINARY_MODELS = config["likelihood"]["models"]
+
+
+rule train_binary_vae:
+    input:
+        script=stage("train_binary_vae"),
+        data=prepared("binarized_mnist"),
+    output:
+        model="<results>/runs/binary_{model}/seed{seed}/model.safetensors",
+        history="<results>/runs/binary_{model}/seed{seed}/history.csv",
+        training="<results>/runs/binary_{model}/seed{seed}/training.json",
+    log:
+        "<results>/logs/train_binary_vae/{model}_seed{seed}.log",
+    benchmark:
+        "<results>/benchmarks/train_binary_vae/{model}_seed{seed}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: config["threads"]
+    resources:
+        mem_mb=3000,
+        runtime=240,
+    params:
+        settings=lambda wildcards: options(BINARY_MODELS[wildcards.model]),
+        device=config["device"],
+        # Not declared as outputs: Snakemake deletes the outputs of a killed job, and these let it go on.
+        state=lambda wildcards, output: f"{output.model}.state",
+        events=lambda wildcards, output: os.path.join(os.path.dirname(output.model), "tensorboard"),
+    shell:
+        "python {input.script[0]} --data {input.data} --model {output.model} --history {output.history}"
+        " --training {output.training} --name {wildcards.model} --seed {wildcards.seed} --device {params.device}"
+        " --threads {threads} --state {params.state} --events {params.events} {params.settings} > {log} 2>&1"
+
+
+rule estimate_likelihood:
+    input:
+        script=stage("estimate_likelihood"),
+        model=rules.train_binary_vae.output.model,
+        data=prepared("binarized_mnist"),
+    output:
+        estimate="<results>/runs/binary_{model}/seed{seed}/log_likelihood.json",
+        curve="<results>/runs/binary_{model}/seed{seed}/log_likelihood.csv",
+    log:
+        "<results>/logs/estimate_likelihood/{model}_seed{seed}.log",
+    benchmark:
+        "<results>/benchmarks/estimate_likelihood/{model}_seed{seed}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: config["threads"]
+    resources:
+        mem_mb=2000,
+        runtime=120,
+    params:
+        settings=options(config["likelihood"]["evaluation"]),
+        device=config["device"],
+    shell:
+        "python {input.script[0]} --model {input.model} --data {input.data} --output {output.estimate}"
+        " --curve {output.curve} --device {params.device} --threads {threads} {params.settings} > {log} 2>&1"
+
+
+rule summarise_likelihood:
+    input:
+        script=stage("summarise_likelihood"),
+        estimates=expand(rules.estimate_likelihood.output.estimate, seed=config["seeds"], allow_missing=True),
+        curves=expand(rules.estimate_likelihood.output.curve, seed=config["seeds"], allow_missing=True),
+    output:
+        text=report(
+            "<results>/log_likelihood_{model}.txt", caption="../report/log_likelihood.rst", category="Likelihood"
+        ),
+        json="<results>/log_likelihood_{model}.json",
+        csv="<results>/log_likelihood_{model}.csv",
+    log:
+        "<results>/logs/summarise_likelihood/{model}.log",
+    benchmark:
+        "<results>/benchmarks/summarise_likelihood/{model}.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    shell:
+        "python {input.script[0]} --estimates {input.estimates} --curves {input.curves}"
+        " --text {output.text} --json {output.json} --csv {output.csv} > {log} 2>&1"
+
+
+rule sample_binary_vae:
+    input:
+        script=stage("sample_binary_vae"),
+        model=rules.train_binary_vae.output.model,
+        data=prepared("binarized_mnist"),
+    output:
+        "<results>/runs/binary_{model}/seed{seed}/images.npz",
+    log:
+        "<results>/logs/sample_binary_vae/{model}_seed{seed}.log",
+    benchmark:
+        "<results>/benchmarks/sample_binary_vae/{model}_seed{seed}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        device=config["device"],
+    shell:
+        "python {input.script[0]} --model {input.model} --data {input.data} --output {output}"
+        " --seed {wildcards.seed} --device {params.device} --threads {threads} > {log} 2>&1"
+
+
+rule plot_learning_curves:
+    input:
+        script=stage("plot_learning_curves"),
+        history=expand(rules.train_binary_vae.output.history, seed=config["seeds"], allow_missing=True),
+        training=expand(rules.train_binary_vae.output.training, seed=config["seeds"], allow_missing=True),
+    output:
+        report(
+            "<results>/figures/learning_curves_binary_{model}.png",
+            caption="../report/learning_curves.rst",
+            category="Likelihood",
+        ),
+        "<results>/figures/learning_curves_binary_{model}.pdf",
+    log:
+        "<results>/logs/plot_learning_curves/{model}.log",
+    benchmark:
+        "<results>/benchmarks/plot_learning_curves/{model}.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python {input.script[0]} --history {input.history} --training {input.training} --output {output[0]} > {log} 2>&1"
+
+
+rule plot_digits:
+    input:
+        script=stage("plot_digits"),
+        images=f"<results>/runs/binary_{{model}}/seed{config['seeds'][0]}/images.npz",
+    output:
+        reconstructions=report(
+            "<results>/figures/reconstructions_binary_{model}.png",
+            caption="../report/reconstructions.rst",
+            category="Likelihood",
+        ),
+        samples=report(
+            "<results>/figures/samples_binary_{model}.png", caption="../report/samples.rst", category="Likelihood"
+        ),
+        vector=[
+            "<results>/figures/reconstructions_binary_{model}.pdf",
+            "<results>/figures/samples_binary_{model}.pdf",
+        ],
+    log:
+        "<results>/logs/plot_digits/{model}.log",
+    benchmark:
+        "<results>/benchmarks/plot_digits/{model}.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python {input.script[0]} --images {input.images} --reconstructions {output.reconstructions}"
+        " --samples {output.samples} > {log} 2>&1"
+
+
+rule plot_log_likelihood:
+    input:
+        script=stage("plot_log_likelihood"),
+        table=rules.summarise_likelihood.output.csv,
+        summary=rules.summarise_likelihood.output.json,
+    output:
+        report(
+            "<results>/figures/log_likelihood_{model}.png",
+            caption="../report/log_likelihood.rst",
+            category="Likelihood",
+        ),
+        "<results>/figures/log_likelihood_{model}.pdf",
+    log:
+        "<results>/logs/plot_log_likelihood/{model}.log",
+    benchmark:
+        "<results>/benchmarks/plot_log_likelihood/{model}.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python {input.script[0]} --table {input.table} --summary {input.summary} --output {output[0]} > {log} 2>&1"
+
+
+rule likelihood:
+    input:
+        runs(rules.train_binary_vae.output.model, BINARY_MODELS),
+        runs(rules.estimate_likelihood.output.estimate, BINARY_MODELS),
+        expand(rules.summarise_likelihood.output.text, model=BINARY_MODELS),
+        expand(rules.plot_learning_curves.output, model=BINARY_MODELS),
+        expand(rules.plot_digits.output, model=BINARY_MODELS),
+        expand(rules.plot_log_likelihood.output, model=BINARY_MODELS),

@@ -1,0 +1,71 @@
+"""Fetch one file from the first address that has it, and check it.
+
+Mirrors come first: a mirror is a folder, a file:// address or an http(s):// address under which the
+file lies by the base name of the official one. Then the official addresses. A download that was
+cut off goes on where it stopped (FILE.partial); a file with a wrong checksum or size never gets its
+name. By hand, for example:
+
+    python workflow/scripts/fetch.py --output resources/data.amat --url http://example.org/data.amat
+"""
+
+import argparse
+import re
+import signal
+from pathlib import Path
+
+from genlab import cli
+
+
+def hexadecimal(digits):
+    """argparse type: a checksum of so many hexadecimal digits."""
+
+    def checksum(text):
+        if not re.fullmatch(f"[0-9a-fA-F]{{{digits}}}", text):
+            raise argparse.ArgumentTypeError(f"{text!r} is no checksum; expected {digits} hexadecimal digits")
+        return text.lower()
+
+    return checksum
+
+
+def parser():
+    result = cli.parser(__doc__)
+    result.add_argument("--output", type=Path, required=True, metavar="FILE", help="where to put the file")
+    result.add_argument(
+        "--url", nargs="+", required=True, metavar="ADDRESS", help="official addresses of the file, tried in order"
+    )
+    result.add_argument(
+        "--mirror", nargs="*", default=[], metavar="BASE", help="folders or base addresses to try before the official"
+    )
+    result.add_argument("--sha256", type=hexadecimal(64), metavar="HEX", help="SHA-256 the file must have")
+    result.add_argument("--md5", type=hexadecimal(32), metavar="HEX", help="MD5 the file must have")
+    result.add_argument("--bytes", type=cli.positive, metavar="N", help="size the file must have")
+    result.add_argument(
+        "--retries", type=cli.natural, default=4, metavar="N", help="further tries for each address (default: 4)"
+    )
+    result.add_argument(
+        "--timeout", type=cli.positive, default=30, metavar="S", help="seconds of silence to bear (default: 30)"
+    )
+    return result
+
+
+def main(options):
+    from genlab import download
+
+    def stop(number, frame):
+        raise cli.Interrupted(f"what has come is kept in {options.output}.partial; the same command goes on from there")
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    expected = {"bytes": options.bytes, "md5": options.md5, "sha256": options.sha256}
+    download.fetch(
+        options.output,
+        options.url,
+        options.mirror,
+        expected={key: value for key, value in expected.items() if value is not None},
+        retries=options.retries,
+        timeout=options.timeout,
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

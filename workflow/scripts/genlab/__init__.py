@@ -1,0 +1,16 @@
+"""The mathematics and models of the pipeline; the stages beside this package call it.
+
+Imports point one way: stages -> genlab, and within genlab `data` and `networks`
+at the ground, `cli` and `training` above them. Importing `genlab` itself is free:
+no module here imports torch before it is needed.
+"""
+
+__version__ = "0.1.0"
+
+
+class InputError(ValueError):
+    """Something the user gave is wrong: a file, an option, a configuration key.
+
+    The message is one line: what was found and where, what is expected, what to do.
+    Stages print it without a traceback and exit with code 2 (`genlab.cli.run`).
+    """

@@ -1,0 +1,204 @@
+"""The habits every stage shares: options, logging, progress, atomic files, provenance.
+
+A stage is
+
+    def parser(): ...            # cli.parser(__doc__) plus its own options
+    def main(options): ...       # heavy imports inside, so that --help is instant
+
+    if __name__ == "__main__":
+        cli.run(main, parser())
+
+Exit codes: 0 done, 1 the computation failed, 2 the input is wrong,
+75 interrupted by a signal after saving what is needed to go on (`EXIT_RESUMABLE`).
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import platform
+import re
+import sys
+from importlib import metadata
+from pathlib import Path
+
+from . import InputError
+
+EXIT_FAILED, EXIT_INPUT, EXIT_RESUMABLE = 1, 2, 75  # 75 is EX_TEMPFAIL of sysexits.h
+
+log = logging.getLogger("genlab")
+
+
+class ComputationError(RuntimeError):
+    """The input was sound but the computation failed (say, the loss became NaN)."""
+
+
+class Interrupted(Exception):
+    """A signal asked to stop; everything needed to go on has been saved."""
+
+
+def parser(doc, *, seed=False, device=False):
+    """An `ArgumentParser` described by a stage's docstring, with the common options.
+
+    `seed` adds --seed; `device` adds --device and --threads.
+    """
+    result = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    if seed:
+        result.add_argument("--seed", type=natural, default=1, help="seed of every random number drawn here (default: 1)")
+    if device:
+        result.add_argument(
+            "--device",
+            choices=("auto", "cpu", "cuda"),
+            default="auto",
+            help="where to compute; auto takes a GPU if there is one (default: auto)",
+        )
+        result.add_argument(
+            "--threads", type=positive, default=os.cpu_count(), help="CPU threads to use (default: all cores)"
+        )
+    return result
+
+
+def natural(text):
+    """argparse type: an integer >= 0."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is negative; give 0 or more")
+    return value
+
+
+def positive(text):
+    """argparse type: an integer >= 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is too small; give 1 or more")
+    return value
+
+
+def run(main, parser, argv=None):
+    """Parse the command line, call `main(options)` and leave with its exit code."""
+    options = parser.parse_args(argv)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
+    )
+    if threads := getattr(options, "threads", None):
+        # Before torch or numpy start their pools: oversubscribed threads are ruinous.
+        for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ[variable] = str(threads)
+    try:
+        main(options)
+    except InputError as error:
+        fail(parser, "error", error, EXIT_INPUT)
+    except ComputationError as error:
+        fail(parser, "failed", error, EXIT_FAILED)
+    except Interrupted as error:
+        fail(parser, "interrupted", error, EXIT_RESUMABLE)
+    except KeyboardInterrupt:
+        fail(parser, "interrupted", "nothing was written", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_FAILED)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        fail(parser, "error", f"{error.filename}: {error.strerror}", EXIT_INPUT)
+
+
+def fail(parser, kind, message, code):
+    """Print one line on stderr and exit."""
+    print(f"{parser.prog}: {kind}: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def progress(iterable=None, *, total=None, label="", unit="it", initial=0, **keywords):
+    """A tqdm progress bar: redrawn in a terminal, a line every 10 s in a log file."""
+    from tqdm import tqdm
+
+    class LineByLine(tqdm):
+        def display(self, msg=None, pos=None):
+            self.fp.write((msg or str(self)) + "\n")
+            self.fp.flush()
+
+    terminal = sys.stderr.isatty()
+    return (tqdm if terminal else LineByLine)(
+        iterable,
+        total=total,
+        desc=label,
+        unit=unit,
+        initial=initial,
+        mininterval=0.2 if terminal else 10,
+        maxinterval=1 if terminal else 10,
+        dynamic_ncols=terminal,
+        ncols=None if terminal else 100,
+        **keywords,
+    )
+
+
+@contextlib.contextmanager
+def atomic(path):
+    """Yield a temporary path beside `path`; rename it onto `path` only if all went well.
+
+    A result appears whole or not at all: an exception, or a kill, leaves `path` as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path, text):
+    """Write a text file atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path, content):
+    """Write JSON atomically; NaN and infinity are refused, for they are not JSON."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path):
+    """Read a JSON file; refuse anything else with one clear line."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: not a JSON file ({error}); remake it with the stage that writes it") from None
+
+
+def checksum(path):
+    """SHA-256 of a file, as hexadecimal text."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def provenance(options, **more):
+    """What a result must carry to be traced: settings, seed, versions, and what `more` says.
+
+    Paths of outputs, the log and the thread count are left in `settings` as given.
+    """
+    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
+    return {"settings": settings, "versions": versions(), **more}
+
+
+def versions():
+    """Versions of Python and of the packages of requirements that compute numbers."""
+    names = ("torch", "torchvision", "numpy", "scipy", "safetensors")
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in names}
+
+
+def machine():
+    """One line that names the class of this machine: system, processor, cores."""
+    model = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):
+        if match := re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text()):
+            model = match[1]
+    return f"{platform.system()} {platform.machine()}, {model}, {os.cpu_count()} cores"

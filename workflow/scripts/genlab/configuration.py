@@ -1,0 +1,124 @@
+"""The configuration: one schema that validates it, fills its defaults and makes stages' options.
+
+`workflow/schemas/config.schema.yaml` (JSON Schema, 2020-12) describes every key once. The
+workflow calls `complete(config)`; a stage that trains calls `add_options` and `settings`, so
+its --help says what the schema says and its defaults are the schema's.
+"""
+
+import argparse
+import copy
+import difflib
+from pathlib import Path
+
+from . import InputError
+
+SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
+
+
+def load_schema():
+    """The schema, as a dict."""
+    import yaml
+
+    return yaml.load(SCHEMA.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+def complete(config):
+    """A copy of `config` with every default filled in, or an `InputError` that lists all that is wrong.
+
+    An entry of a table (say, a model) that is null is left out: so a file can take away
+    what a file before it has put in.
+    """
+    from jsonschema import Draft202012Validator
+
+    schema = load_schema()
+    config = _fill(copy.deepcopy(config), schema, schema["$defs"])
+    faults = _unknown_keys(config, schema, schema["$defs"])
+    for error in sorted(Draft202012Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.path))):
+        if error.validator not in ("additionalProperties", "unevaluatedProperties"):
+            where = ".".join(map(str, error.path)) or "configuration"
+            hint = error.schema.get("description", "")
+            faults.append(f"{where}: {error.message}" + (f" ({hint})" if hint else ""))
+    if faults:
+        raise InputError("configuration: " + "\n  ".join(faults))
+    return config
+
+
+def _resolve(schema, definitions):
+    while "$ref" in schema:
+        schema = definitions[schema["$ref"].rsplit("/", 1)[-1]] | {k: v for k, v in schema.items() if k != "$ref"}
+    return schema
+
+
+def _children(value, schema, definitions):
+    """(key, schema or None) of the entries of a dict; None for a key that the schema does not know."""
+    properties, table = schema.get("properties", {}), schema.get("additionalProperties")
+    for key in value:
+        if key in properties:
+            yield key, _resolve(properties[key], definitions)
+        else:
+            yield key, _resolve(table, definitions) if isinstance(table, dict) else None
+
+
+def _fill(value, schema, definitions):
+    schema = _resolve(schema, definitions)
+    if not isinstance(value, dict) or schema.get("type") != "object":
+        return value
+    for key, child in schema.get("properties", {}).items():
+        child = _resolve(child, definitions)
+        if key not in value and "default" in child:
+            value[key] = copy.deepcopy(child["default"])
+    if isinstance(schema.get("additionalProperties"), dict):
+        value = {key: entry for key, entry in value.items() if entry is not None}
+    return {k: _fill(value[k], child, definitions) if child else value[k] for k, child in _children(value, schema, definitions)}
+
+
+def _unknown_keys(value, schema, definitions, path=""):
+    """A line for each key that the schema does not know, with the nearest one that it does."""
+    schema = _resolve(schema, definitions)
+    if not isinstance(value, dict) or schema.get("type") != "object":
+        return []
+    faults = []
+    for key, child in _children(value, schema, definitions):
+        if child is None:
+            known = list(schema.get("properties", {}))
+            near = difflib.get_close_matches(str(key), known, 1, 0.5)
+            remedy = f"did you mean {near[0]}?" if near else f"known keys here: {', '.join(known)}"
+            faults.append(f"{path}{key}: unknown key; {remedy}")
+        else:
+            faults += _unknown_keys(value[key], child, definitions, f"{path}{key}.")
+    return faults
+
+
+def add_options(parser, definition):
+    """Give `parser` one option for each property of a schema's definition, with its help, type, range and default."""
+    group = parser.add_argument_group(f"settings ({definition})")
+    for name, schema in load_schema()["$defs"][definition]["properties"].items():
+        option, default = "--" + name.replace("_", "-"), schema["default"]
+        group.add_argument(
+            option,
+            type={"integer": _number(int, schema), "number": _number(float, schema)}.get(schema["type"], str),
+            choices=schema.get("enum"),
+            default=default,
+            help=f"{schema['description'].rstrip('.')} (default: {default})".replace("%", "%%"),
+        )
+
+
+def _number(kind, schema):
+    def parse(text):
+        value = kind(text)
+        low, above, high = (schema.get(key) for key in ("minimum", "exclusiveMinimum", "maximum"))
+        if low is not None and not value >= low:
+            raise argparse.ArgumentTypeError(f"{text} is too small; give {low} or more")
+        if above is not None and not value > above:
+            raise argparse.ArgumentTypeError(f"{text} is too small; give more than {above}")
+        if high is not None and not value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is too large; give {high} or less")
+        return value
+
+    parse.__name__ = kind.__name__  # argparse names the type in its own messages
+    return parse
+
+
+def settings(options, definition):
+    """The settings of a definition, as a dict, from parsed options."""
+    return {name: getattr(options, name) for name in load_schema()["$defs"][definition]["properties"]}

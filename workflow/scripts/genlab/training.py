@@ -1,0 +1,323 @@
+"""The one training loop: epochs, checkpoints, resume, best-on-validation, history, events.
+
+`train` runs any task: an object with
+
+    modules     dict of torch modules whose parameters and buffers are the state to keep
+    optimizers  dict of torch optimizers
+    select      name of the validation column to maximise, or None to keep the last epoch
+    step(batch, progress)  one update; returns sums over the batch by column name
+    evaluate(progress)  validation numbers by column name, after every epoch
+
+A killed run goes on from its last checkpoint and ends with the same bytes on the CPU as an
+undisturbed one: modules, optimizers, random generators, position in the data and running
+sums are all in the checkpoint, and the order of the data follows from (seed, epoch) alone.
+"""
+
+import contextlib
+import copy
+import hashlib
+import json
+import math
+import os
+import shutil
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from . import InputError, cli
+
+METADATA = "genlab"  # one key only: safetensors writes several in an arbitrary order
+
+
+def set_up(device, threads, seed):
+    """Seed every generator, set the thread count, return the `torch.device` for "auto", "cpu" or "cuda"."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise InputError("--device cuda: no GPU that this torch can use was found; give --device auto or cpu")
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where training stands before a step: `step` of `total` updates, `epochs` done so far (a fraction)."""
+
+    step: int
+    total: int
+    epochs: float
+
+
+def optimizer(parameters, settings):
+    """The optimizer that `settings` names: adam, adamw or sgd. `learning_rate` sets its rate at every step."""
+    rate, decay = settings["learning_rate"], settings["weight_decay"]
+    if settings["optimizer"] == "sgd":
+        return torch.optim.SGD(parameters, rate, weight_decay=decay)
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings["optimizer"]]
+    return kind(parameters, rate, weight_decay=decay, fused=True)
+
+
+def learning_rate(progress, settings):
+    """The rate at a step: linear warm-up, then constant, or half a cosine down to zero at the end."""
+    rate = settings["learning_rate"] * min(1.0, (progress.step + 1) / max(1, settings["warmup_steps"]))
+    if settings["schedule"] == "cosine":
+        rate *= 0.5 * (1 + math.cos(math.pi * progress.step / progress.total))
+    return rate
+
+
+class WeightAverage(torch.nn.Module):
+    """Exponential moving average of a module's parameters; `.module` is the averaged copy.
+
+    The decay grows as (1 + n) / (10 + n) up to `decay`, so that early, poor weights are
+    forgotten. With decay 0 the copy simply follows the module.
+    """
+
+    def __init__(self, module, decay):
+        super().__init__()
+        self.module, self.decay = copy.deepcopy(module).requires_grad_(False), decay
+        self.register_buffer("updates", torch.zeros((), dtype=torch.int64, device="cpu"))
+
+    @torch.no_grad()
+    def update(self, module):
+        self.updates += 1
+        n = int(self.updates)
+        decay = min(self.decay, (1 + n) / (10 + n))
+        torch._foreach_lerp_(list(self.module.parameters()), list(module.parameters()), 1 - decay)
+        for average, current in zip(self.module.buffers(), module.buffers(), strict=True):
+            average.copy_(current)
+
+
+def save_tensors(path, tensors, about):
+    """Write tensors and a JSON-able `about` to a safetensors file, atomically and with reproducible bytes."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
+    with cli.atomic(path) as temporary:
+        save_file(tensors, temporary, metadata={METADATA: json.dumps(about, sort_keys=True)})
+
+
+def load_tensors(path):
+    """Read (tensors, about) that `save_tensors` wrote; anything else is an `InputError`."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {})[METADATA])
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 - not a dict
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: not a safetensors file of this project ({error!r}); train it anew") from None
+
+
+def code_checksum(*paths):
+    """SHA-256 over the contents of source files: part of a fingerprint."""
+    return hashlib.sha256(b"".join(Path(path).read_bytes() for path in paths)).hexdigest()
+
+
+class State:
+    """The folder where a training keeps its checkpoint: outside the declared outputs, one trainer at a time."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.path = self.folder / "checkpoint.safetensors"
+
+    @contextlib.contextmanager
+    def lock(self):
+        """Hold the folder; refuse if another process does. The lock dies with its process."""
+        import fcntl
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / "lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise InputError(f"{self.folder}: another training uses this state; wait for it or stop it") from None
+            yield
+
+    def load(self, fingerprint):
+        """The last checkpoint (tensors, about) of exactly this experiment, or None."""
+        if not self.path.exists():
+            return None
+        try:
+            tensors, about = load_tensors(self.path)
+        except InputError as error:
+            cli.log.warning("%s; starting afresh", error)
+            return None
+        if about["fingerprint"] != fingerprint:
+            old = about["fingerprint"]
+            changed = sorted(key for key in {*old, *fingerprint} if old.get(key) != fingerprint.get(key))
+            cli.log.warning("the saved state is of another experiment (changed: %s); starting afresh", ", ".join(changed))
+            return None
+        return tensors, about
+
+    def clear(self):
+        """Forget everything; called once the outputs are published, so that a forced rerun really retrains."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def collect(task):
+    """All tensors of a task and of the random generators, by unique names."""
+    tensors = {f"module.{name}.{key}": value for name, m in task.modules.items() for key, value in m.state_dict().items()}
+    for name, opt in task.optimizers.items():
+        for index, state in opt.state_dict()["state"].items():
+            tensors |= {f"optimizer.{name}.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
+    tensors["random.cpu"] = torch.get_rng_state()
+    for index, state in enumerate(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []):
+        tensors[f"random.cuda.{index}"] = state
+    return tensors
+
+
+def restore(task, tensors):
+    """Undo `collect`."""
+    for name, module in task.modules.items():
+        prefix = f"module.{name}."
+        module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    for name, opt in task.optimizers.items():
+        parameters = [parameter for group in opt.param_groups for parameter in group["params"]]
+        state = {}
+        for key, value in tensors.items():
+            if key.startswith(f"optimizer.{name}."):
+                index, entry = key.removeprefix(f"optimizer.{name}.").split(".")
+                parameter = parameters[int(index)]
+                if value.shape == parameter.shape:
+                    # Fused kernels walk parameter and moments side by side in memory: same strides, or nonsense.
+                    value = torch.empty_like(parameter, requires_grad=False).copy_(value)
+                state.setdefault(int(index), {})[entry] = value
+        opt.load_state_dict({"state": state, "param_groups": opt.state_dict()["param_groups"]})
+    torch.set_rng_state(tensors["random.cpu"])
+    if torch.cuda.is_available():
+        torch.cuda.set_rng_state_all([v for k, v in sorted(tensors.items()) if k.startswith("random.cuda.")])
+
+
+@contextlib.contextmanager
+def stop_signals():
+    """Yield a list that receives the name of a signal that asks to stop, instead of dying of it."""
+    received, names = [], ("SIGTERM", "SIGINT", "SIGUSR1")
+    handlers = {
+        name: signal.signal(getattr(signal, name), lambda number, _: received.append(signal.Signals(number).name))
+        for name in names
+    }
+    try:
+        yield received
+    finally:
+        for name, handler in handlers.items():
+            signal.signal(getattr(signal, name), handler)
+
+
+def train(task, data, *, epochs, batch_size, seed, state, fingerprint, events=None, checkpoint_seconds=60.0):
+    """Train `task` on `data` (N, ...), a tensor on the task's device; return (history, best epoch).
+
+    state        a `State`, locked by the caller; fingerprint: JSON-able, identifies the experiment
+    events       folder for TensorBoard events, or None
+    history      a list with one dict an epoch: epoch, step, the task's columns as means per
+                 example, images_per_second and the cumulative training seconds
+
+    On return `task.modules` hold the best epoch's weights by `task.select`. Raises
+    `cli.Interrupted` after saving when a signal asks to stop, and `cli.ComputationError` when
+    a number stops being finite, leaving the last good checkpoint in place.
+    """
+    steps = math.ceil(len(data) / batch_size)
+    history, best_epoch, best, epoch, first = [], 0, {}, 0, 0
+    sums, seconds = {}, 0.0
+    if saved := state.load(fingerprint):
+        tensors, about = saved
+        restore(task, tensors)
+        best = {key.removeprefix("best."): value for key, value in tensors.items() if key.startswith("best.")}
+        sums = {key.removeprefix("sum."): value.to(data.device) for key, value in tensors.items() if key.startswith("sum.")}
+        history, best_epoch, epoch, first, seconds = (
+            about[key] for key in ("history", "best_epoch", "epoch", "step", "seconds")
+        )
+        cli.log.info("going on at epoch %d, step %d of %d", epoch + 1, first, steps)
+    elif events:
+        shutil.rmtree(events, ignore_errors=True)
+
+    def modules():
+        return {f"{name}.{key}": value for name, m in task.modules.items() for key, value in m.state_dict().items()}
+
+    def check(loss_sums):
+        values = [*loss_sums.values(), *(p for m in task.modules.values() for p in m.parameters())]
+        if all(torch.isfinite(value).all() for value in values):
+            return
+        raise cli.ComputationError(
+            f"numbers stopped being finite in epoch {epoch + 1}, step {step + 1}; "
+            + (f"the last good state is kept in {state.folder}; " if state.path.exists() else "")
+            + "lower learning_rate or lengthen warmup_steps and run again"
+        )
+
+    def save(next_epoch, next_step):
+        check(sums)
+        about = {"fingerprint": fingerprint, "history": history, "best_epoch": best_epoch, "seconds": seconds}
+        tensors = collect(task) | {f"best.{k}": v for k, v in best.items()} | {f"sum.{k}": v for k, v in sums.items()}
+        save_tensors(state.path, tensors, about | {"epoch": next_epoch, "step": next_step})
+
+    writer = event_writer(events, purge=epoch + 1)
+    bar = cli.progress(total=epochs * steps, initial=epoch * steps + first, label="training", unit="step")
+    last_save = started = time.perf_counter()
+    with stop_signals() as stop, writer, bar:
+        for epoch in range(epoch, epochs):
+            order = torch.randperm(len(data), generator=torch.Generator().manual_seed((seed << 32) + epoch))
+            order = order.to(data.device)
+            for step in range(first, steps):
+                batch = data[order[step * batch_size : (step + 1) * batch_size]]
+                done = epoch * steps + step
+                for name, value in task.step(batch, Progress(done, epochs * steps, done / steps)).items():
+                    sums[name] = sums.get(name, 0) + value.double()
+                bar.update()
+                if stop or time.perf_counter() - last_save > checkpoint_seconds:
+                    now = time.perf_counter()
+                    seconds, started = seconds + now - started, now
+                    save(epoch, step + 1)
+                    last_save = time.perf_counter()
+                if stop:
+                    raise cli.Interrupted(f"by {stop[0]}; the state is saved in {state.folder}; run again to go on")
+            check(sums)
+            now = time.perf_counter()
+            seconds, started = seconds + now - started, now
+            row = {"epoch": epoch + 1, "step": (epoch + 1) * steps}
+            row |= {name: float(value) / len(data) for name, value in sums.items()}
+            row |= task.evaluate(Progress((epoch + 1) * steps, epochs * steps, epoch + 1))
+            previous = history[-1]["seconds"] if history else 0.0
+            row |= {"images_per_second": len(data) / (seconds - previous), "seconds": seconds}
+            if not all(math.isfinite(value) for value in row.values()):
+                raise cli.ComputationError(f"a validation number is not finite after epoch {epoch + 1}: {row}")
+            if not history or task.select is None or row[task.select] > history[best_epoch - 1][task.select]:
+                best_epoch, best = epoch + 1, {key: value.clone() for key, value in modules().items()}
+            history.append(row)
+            sums, first = {}, 0
+            writer.add(row)
+            cli.log.info(describe(row))
+            started = time.perf_counter()  # validation is not counted as training
+    for name, module in task.modules.items():
+        prefix = f"{name}."
+        module.load_state_dict({k.removeprefix(prefix): v for k, v in best.items() if k.startswith(prefix)})
+    return history, best_epoch
+
+
+def describe(row):
+    """One log line of a history row."""
+    return ", ".join(f"{name} {value:.6g}" for name, value in row.items())
+
+
+class event_writer(contextlib.AbstractContextManager):  # noqa: N801 - used like a function
+    """TensorBoard events, one scalar a column; does nothing without a folder."""
+
+    def __init__(self, folder, purge):
+        self.writer = None
+        if folder:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(os.fspath(folder), purge_step=purge)
+
+    def add(self, row):
+        if self.writer:
+            for name, value in row.items():
+                if name not in ("epoch", "step"):
+                    self.writer.add_scalar(name.replace("train_", "train/").replace("valid_", "valid/"), value, row["epoch"])
+            self.writer.flush()
+
+    def __exit__(self, *exception):
+        if self.writer:
+            self.writer.close()

@@ -1,0 +1,244 @@
+"""The variational autoencoder: ELBO, importance-sampled log-likelihood, and its training task.
+
+Images are rows x (M, D); latents z have L dimensions; the prior is p(z) = N(0, I) and the
+approximate posterior q(z|x) = N(mean, diag exp(log_variance)). All log-densities are in
+nats and summed over dimensions, never averaged. Kingma & Welling (2014); importance
+sampling as in Burda, Grosse & Salakhutdinov (2016), eq. 8.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from . import InputError, networks
+from .training import WeightAverage, learning_rate, load_tensors, optimizer, save_tensors
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+def bernoulli_log_prob(x, logits):
+    """log p(x) of independent Bernoulli pixels, summed over the last dimension; x in {0, 1}."""
+    return (x * logits - F.softplus(logits)).sum(-1)
+
+
+def gaussian_log_prob(x, mean):
+    """log N(x; mean, I), summed over the last dimension: -1/2 |x - mean|^2 - D/2 log 2 pi."""
+    return -0.5 * ((x - mean) ** 2).sum(-1) - 0.5 * x.shape[-1] * LOG_2PI
+
+
+LIKELIHOODS = {"bernoulli": bernoulli_log_prob, "gaussian": gaussian_log_prob}
+
+
+def gaussian_kl(mean, log_variance):
+    """KL(N(mean, diag exp(log_variance)) || N(0, I)) in nats, (M, L) -> (M,)."""
+    return 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).sum(-1)
+
+
+class VAE(nn.Module):
+    """An encoder and a decoder with a likelihood.
+
+    encoder   (M, *shape) -> (M, 2 L): posterior mean and log-variance, side by side
+    decoder   (M, L) -> (M, *shape): the likelihood's parameter (logits, or the mean)
+    latents   L
+    likelihood  "bernoulli" or "gaussian" (identity covariance)
+    shape     shape of one image, as the encoder wants it; D is its number of elements
+    """
+
+    def __init__(self, encoder, decoder, latents, likelihood, shape):
+        super().__init__()
+        self.encoder, self.decoder, self.latents = encoder, decoder, latents
+        self.log_prob, self.shape = LIKELIHOODS[likelihood], tuple(shape)
+
+    def posterior(self, x):
+        """q(z|x) of x (M, D): mean and log-variance, (M, L) each."""
+        return self.encoder(x.view(-1, *self.shape)).chunk(2, dim=1)
+
+    def decode(self, z):
+        """The likelihood's parameter for z (..., L): (..., D)."""
+        return self.decoder(z.reshape(-1, z.shape[-1])).flatten(1).view(*z.shape[:-1], -1)
+
+
+def save_vae(path, model, about):
+    """Write a VAE's weights with `about` (architecture, latents, data, ...) to safetensors."""
+    save_tensors(path, model.state_dict(), about)
+
+
+def load_binary_vae(path, device="cpu"):
+    """(model in eval mode, about) from `save_vae`'s file of a binary VAE; refuses any other file."""
+    tensors, about = load_tensors(path)
+    try:
+        model = binary_vae(about["architecture"], about["latents"])
+        model.load_state_dict(tensors)
+    except (KeyError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path}: not the weights of a binary VAE ({reason}); train one with train_binary_vae.py") from None
+    return model.to(device).eval(), about
+
+
+def binary_vae(architecture, latents):
+    """A `VAE` of binary 28x28 images (D = 784) by the name of its architecture."""
+    encoder, decoder = networks.BINARY_VAES[architecture](latents)
+    return VAE(encoder, decoder, latents, "bernoulli", (1, 28, 28)).to(memory_format=torch.channels_last)
+
+
+def elbo_terms(model, x, noise):
+    """Reconstruction E_q log p(x|z) and KL(q || p) per image; the ELBO is their difference.
+
+    x (M, D); noise (S, M, L) standard normal: S samples of z per image are averaged.
+    Returns two tensors (M,), in nats.
+    """
+    mean, log_variance = model.posterior(x)
+    z = mean + torch.exp(0.5 * log_variance) * noise
+    return model.log_prob(x, model.decode(z)).mean(0), gaussian_kl(mean, log_variance)
+
+
+@torch.no_grad()
+def importance_terms(model, x, z, chunk=400):
+    """log p(x_i | z_ik) and log p(z_ik) - log q(z_ik | x_i) for x (M, D) and z (M, K, L): (M, K) each, in nats.
+
+    Latents are decoded `chunk` at a time, so memory does not grow with M K beyond z itself.
+    """
+    if x.ndim != 2 or z.ndim != 3 or len(x) != len(z):
+        raise ValueError(
+            f"x is {tuple(x.shape)} and z is {tuple(z.shape)}; expected (M, D) and (M, K, L) with the same M"
+        )
+    mean, log_variance = (parameter[:, None] for parameter in model.posterior(x))
+    log_ratio = 0.5 * (log_variance + (z - mean) ** 2 / log_variance.exp() - z**2).sum(-1)
+    image = torch.arange(len(z), device=z.device).repeat_interleave(z.shape[1])  # which x a latent belongs to
+    log_p_x = [
+        model.log_prob(x[rows], model.decode(latents))
+        for rows, latents in zip(image.split(chunk), z.flatten(0, 1).split(chunk), strict=True)
+    ]
+    return torch.cat(log_p_x).view(z.shape[:2]), log_ratio
+
+
+def importance_log_likelihood(model, x, z, chunk=400):
+    """log p(x) of each image by importance sampling: (model, x (M, D), z (M, K, L)) -> (M,), in nats.
+
+    log 1/K sum_k p(x, z_k) / q(z_k | x) with z_k drawn from q(z|x), by log-sum-exp. In
+    expectation a lower bound on log p(x), tighter as K grows; with K = 1 it is the ELBO.
+    """
+    return log_mean_exp(sum(importance_terms(model, x, z, chunk)))
+
+
+def log_mean_exp(log_weights):
+    """log of the mean of exp over the last dimension, stable at any magnitude: (..., K) -> (...)."""
+    return torch.logsumexp(log_weights, -1) - math.log(log_weights.shape[-1])
+
+
+def effective_sample_size(log_weights):
+    """(sum w)^2 / sum w^2 of weights given by their logs, (..., K) -> (...), between 1 and K."""
+    return torch.exp(2 * torch.logsumexp(log_weights, -1) - torch.logsumexp(2 * log_weights, -1))
+
+
+def log_likelihood_curve(log_weights, ks):
+    """The estimate at every K' in `ks` from the same weights (M, K): (M, len(ks)), in nats.
+
+    The K weights are cut into K // K' disjoint groups whose estimates are averaged: each is
+    an unbiased draw of the K'-sample bound, and nothing is decoded twice.
+    """
+    columns = []
+    for k in ks:
+        groups = log_weights.shape[1] // k
+        columns.append(log_mean_exp(log_weights[:, : groups * k].unflatten(1, (groups, k))).mean(1))
+    return torch.stack(columns, 1)
+
+
+@torch.no_grad()
+def evaluate_likelihood(model, images, samples, ks, generator, chunk=400, images_at_a_time=25, progress=lambda n: None):
+    """ELBO, log-likelihood and their diagnostics for every image (N, D), each with `samples` draws from q(z|x).
+
+    Returns float64 CPU tensors: `elbo` (N,) with the KL in closed form, `kl` (N,),
+    `log_likelihood` (N,), `effective_sample_size` (N,), and `curve` (N, len(ks)), the
+    log-likelihood estimate at each K' of `ks`. All in nats, but for the sample size. A few
+    images go through at a time, so memory depends on neither N nor K; `progress(n)` is told
+    how many are done. The generator lives on the model's device.
+    """
+    columns = {}
+    for batch in images.split(images_at_a_time):
+        x = batch.to(generator.device).float()
+        mean, log_variance = model.posterior(x)
+        noise = torch.randn(len(x), samples, model.latents, generator=generator, device=x.device)
+        z = mean[:, None] + torch.exp(0.5 * log_variance)[:, None] * noise
+        log_p_x, log_ratio = (term.double() for term in importance_terms(model, x, z, chunk))
+        kl = gaussian_kl(mean, log_variance)
+        numbers = {
+            "elbo": log_p_x.mean(1) - kl,
+            "kl": kl,
+            "log_likelihood": log_mean_exp(log_p_x + log_ratio),
+            "effective_sample_size": effective_sample_size(log_p_x + log_ratio),
+            "curve": log_likelihood_curve(log_p_x + log_ratio, ks),
+        }
+        for name, value in numbers.items():
+            columns.setdefault(name, []).append(value.double().cpu())
+        progress(len(x))
+    return {name: torch.cat(values) for name, values in columns.items()}
+
+
+class VAETraining:
+    """The task that `training.train` runs: maximise the ELBO (or the IWAE bound) of a `VAE`.
+
+    valid     validation images (V, D), as the model's likelihood wants them after `.float()`
+    settings  learning_rate, optimizer, weight_decay, schedule, warmup_steps, kl_warmup_epochs,
+              average_decay, objective, samples_per_image: keys of the configuration schema
+    """
+
+    select = "valid_elbo"  # the epoch with the largest value is the one kept
+
+    def __init__(self, model, valid, settings):
+        self.model, self.valid, self.settings = model, valid, settings
+        self.average = WeightAverage(model, settings["average_decay"])
+        self.modules = {"model": model, "average": self.average}
+        self.optimizers = {"optimizer": optimizer(model.parameters(), settings)}
+
+    def step(self, x, progress):
+        """One update on a batch x (B, D); returns sums over the batch, keyed by column."""
+        settings, x = self.settings, x.float()
+        samples = settings["samples_per_image"]
+        kl_weight = self.kl_weight(progress)
+        mean, log_variance = self.model.posterior(x)
+        noise = torch.randn(samples, *mean.shape, device=x.device)
+        z = mean + torch.exp(0.5 * log_variance) * noise
+        log_p_x = self.model.log_prob(x, self.model.decode(z))
+        reconstruction, kl = log_p_x.mean(0), gaussian_kl(mean, log_variance)
+        if settings["objective"] == "iwae":
+            log_ratio = 0.5 * (noise**2 - z**2 + log_variance).sum(-1)
+            bound = log_mean_exp((log_p_x + kl_weight * log_ratio).T)
+        else:
+            bound = reconstruction - kl_weight * kl
+        self.optimizers["optimizer"].zero_grad(set_to_none=True)
+        (-bound.mean()).backward()
+        for group in self.optimizers["optimizer"].param_groups:
+            group["lr"] = learning_rate(progress, settings)
+        self.optimizers["optimizer"].step()
+        self.average.update(self.model)
+        reconstruction, kl = reconstruction.detach().sum(), kl.detach().sum()
+        return {"train_elbo": reconstruction - kl, "train_reconstruction": reconstruction, "train_kl": kl}
+
+    def kl_weight(self, progress):
+        """The weight of the KL term in the objective: linear from 0 to 1 over kl_warmup_epochs."""
+        warmup = self.settings["kl_warmup_epochs"]
+        return min(1.0, progress.epochs / warmup) if warmup else 1.0
+
+    @torch.no_grad()
+    def evaluate(self, progress):
+        """Validation ELBO, reconstruction and KL of the averaged weights, nats per image.
+
+        The noise is the same in every epoch, so that epochs differ by their weights alone.
+        """
+        model = self.average.module.eval()
+        generator = torch.Generator(self.valid.device).manual_seed(0)
+        totals = torch.zeros(2, dtype=torch.float64, device=self.valid.device)
+        for x in self.valid.split(250):
+            noise = torch.randn(1, len(x), model.latents, device=x.device, generator=generator)
+            totals += torch.stack([term.sum() for term in elbo_terms(model, x.float(), noise)])
+        reconstruction, kl = (totals / len(self.valid)).tolist()
+        return {
+            "valid_elbo": reconstruction - kl,
+            "valid_reconstruction": reconstruction,
+            "valid_kl": kl,
+            "learning_rate": learning_rate(progress, self.settings),
+            "kl_weight": self.kl_weight(progress),
+        }

@@ -1,0 +1,82 @@
+"""Draw digits beside their reconstructions, and digits sampled from the prior of a VAE.
+
+Reads one NPZ file: originals, uint8 (N, 28, 28) in {0, 1}; reconstructions (N, 28, 28) and
+samples (M, 28, 28), the Bernoulli mean of every pixel, in [0, 1]; and what they were made from.
+
+example:
+  python workflow/scripts/plot_digits.py --images digits.npz \\
+      --reconstructions reconstructions.png --samples samples.png
+"""
+
+from pathlib import Path
+
+from genlab import InputError, cli
+
+
+def parser():
+    result = cli.parser(__doc__)
+    result.add_argument("--images", type=Path, required=True, metavar="NPZ", help="originals, reconstructions, samples")
+    result.add_argument("--reconstructions", type=Path, required=True, metavar="PNG", help="figure of pairs to write")
+    result.add_argument("--samples", type=Path, required=True, metavar="PNG", help="figure of samples to write")
+    result.add_argument("--columns", type=cli.positive, default=10, help="images in a row (default: 10)")
+    return result
+
+
+def main(options):
+    from genlab import plotting
+
+    for path in (options.reconstructions, options.samples):
+        plotting.check_output(path)
+    originals, reconstructions, samples, model, data, seed = read_images(options.images)
+    grey = "Grey: Bernoulli mean of each pixel, from white (0) to black (1)."
+
+    columns = min(options.columns, len(originals))
+    figure = plotting.image_grid([originals, reconstructions], columns, ["original", "reconstruction"], ink=True)
+    plotting.describe(figure, f"{model}: reconstructions", data, f"{grey} Seed {seed}.")
+    plotting.save_figure(figure, options.reconstructions)
+
+    figure = plotting.image_grid(samples, min(options.columns, len(samples)), ink=True)
+    plotting.describe(figure, f"{model}: samples", data, f"{grey} Latents from N(0, I), not selected. Seed {seed}.")
+    plotting.save_figure(figure, options.samples)
+
+
+def read_images(path):
+    """(originals, reconstructions, samples, model's name, data set's title, seed) of the file, checked.
+
+    The images are float32 in [0, 1].
+    """
+    import json
+
+    import numpy as np
+    from genlab import plotting
+
+    names = ("originals", "reconstructions", "samples")
+    *stacks, about = plotting.read_arrays(path, [*names, "about"])
+    for name, images in zip(names, stacks, strict=True):
+        if images.ndim != 3 or images.shape[1:] != (28, 28) or not len(images) or images.dtype.kind not in "uf":
+            raise InputError(
+                f"{path}: {name!r} is {images.dtype} {images.shape}; expected numbers (N, 28, 28), N >= 1; "
+                f"{plotting.REMAKE}"
+            )
+        if not ((images >= 0) & (images <= 1)).all():
+            raise InputError(
+                f"{path}: {name!r} holds values in [{images.min()}, {images.max()}]; expected [0, 1]; {plotting.REMAKE}"
+            )
+    if len(stacks[0]) != len(stacks[1]):
+        raise InputError(
+            f"{path}: {len(stacks[0])} originals but {len(stacks[1])} reconstructions; expected pairs; "
+            f"{plotting.REMAKE}"
+        )
+    try:
+        about = json.loads(str(about))
+    except json.JSONDecodeError:
+        raise InputError(f"{path}: 'about' is not JSON text; {plotting.REMAKE}") from None
+    model, data, seed = (
+        plotting.read_field(about, field, kind, f"{path} about")
+        for field, kind in (("model", str), ("data.title", str), ("seed", int))
+    )
+    return *(images.astype(np.float32) for images in stacks), model, data, seed
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

@@ -1,0 +1,143 @@
+"""Draw ELBO, reconstruction and KL of a VAE's training against the epoch.
+
+Reads the CSV and the JSON that train_binary_vae.py writes, one of each for every seed, in the
+same order. A star marks each seed's best epoch, the one whose weights are kept. The first epochs
+lie far below the rest; they leave the vertical range, and the caption says so.
+
+example:
+  python workflow/scripts/plot_learning_curves.py --history vae.csv --training vae.json \\
+      --output learning_curves.png
+"""
+
+from pathlib import Path
+
+from genlab import InputError, cli
+
+TERMS = {
+    "elbo": "ELBO",
+    "reconstruction": r"reconstruction, $\mathrm{E}_{q(z|x)}\,\log\,p(x|z)$",
+    "kl": r"KL divergence, $\mathrm{KL}(q(z|x)\,\Vert\,p(z))$",
+}
+
+
+def parser():
+    result = cli.parser(__doc__)
+    result.add_argument("--history", type=Path, nargs="+", required=True, metavar="CSV", help="numbers of every epoch")
+    result.add_argument("--training", type=Path, nargs="+", required=True, metavar="JSON", help="training summaries")
+    result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
+    return result
+
+
+def main(options):
+    if len(options.history) != len(options.training):
+        raise InputError(
+            f"{len(options.history)} files for --history but {len(options.training)} for --training; "
+            "give one of each for every seed, in the same order"
+        )
+    from genlab import plotting
+
+    runs = [read_run(*paths) for paths in zip(options.history, options.training, strict=True)]
+    _, _, model, data = runs[0]
+    for (*_, other_model, other_data), path in zip(runs, options.training, strict=True):
+        if (other_model, other_data) != (model, data):
+            raise InputError(
+                f"{path}: {other_model} on {other_data}, but {options.training[0]} is {model} on {data}; "
+                "give the seeds of one model on one data set"
+            )
+    figure = draw([(history, best) for history, best, _, _ in runs], model, data)
+    plotting.save_figure(figure, options.output)
+
+
+def read_run(history_path, training_path):
+    """(history, best epoch, model's name, data set's title) of one seed, checked."""
+    from genlab import plotting
+
+    columns = [f"{split}_{term}" for split in ("train", "valid") for term in TERMS]
+    history = plotting.read_table(history_path, ["epoch", *columns])
+    if not history["epoch"].is_monotonic_increasing or history["epoch"].duplicated().any():
+        raise InputError(f"{history_path}: column 'epoch' does not rise from row to row; {plotting.REMAKE}")
+    training = cli.read_json(training_path)
+    best, model, data = (
+        plotting.read_field(training, field, kind, training_path)
+        for field, kind in (("best_epoch", int), ("model", str), ("data.title", str))
+    )
+    if best not in history["epoch"].values:
+        raise InputError(
+            f"{training_path}: 'best_epoch' is {best}, but {history_path} has no such epoch; "
+            "give --history and --training in the same order of seeds"
+        )
+    return history, best, model, data
+
+
+def draw(runs, model, data):
+    """The figure of `runs`, a list of (history, best epoch)."""
+    from genlab import plotting
+
+    figure = plotting.new_figure(9.5, 4.8)
+    panels = figure.subplot_mosaic([["elbo", "reconstruction"], ["elbo", "kl"]], width_ratios=[1.25, 1])
+    cut = False
+    for term, axes in panels.items():
+        for number, (history, best) in enumerate(runs):
+            epochs = history["epoch"]
+            for split in ("train", "valid"):
+                look = plotting.SPLITS[split]
+                axes.plot(
+                    epochs,
+                    history[f"{split}_{term}"],
+                    color=look["color"],
+                    linestyle=look["linestyle"],
+                    marker=look["marker"] if len(epochs) == 1 else "",
+                    label=None if number else look["label"],
+                    linewidth=1.8 if len(runs) == 1 else 1.0,
+                )
+            if term == "elbo":
+                axes.plot(
+                    best,
+                    history.loc[epochs == best, "valid_elbo"],
+                    **plotting.BEST,
+                    label=None if number else "best epoch (validation)",
+                )
+        axes.set_title(TERMS[term], loc="left")
+        axes.set_ylabel("nats per image")
+        axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+        cut |= limit(axes, term, runs)
+    panels["reconstruction"].tick_params(labelbottom=False)
+    for term in ("elbo", "kl"):
+        panels[term].set_xlabel("epoch")
+    panels["elbo"].legend()
+
+    best = ", ".join(
+        f"{plotting.signed(history.loc[history['epoch'] == best, 'valid_elbo'].item())} nats (epoch {best})"
+        for history, best in runs
+    )
+    which = f"{len(runs)} seeds. Best" if len(runs) > 1 else "Best"
+    caption = (
+        f"{which} validation ELBO: {best}. ELBO is reconstruction less KL. "
+        "Training: mean over the epoch while the weights change; validation: averaged weights at its end."
+    )
+    if cut:
+        caption += " The first epochs leave the vertical range: axes are cut to show the later ones."
+    plotting.describe(figure, f"{model}: learning curves", data, caption)
+    return figure
+
+
+def limit(axes, term, runs):
+    """Fit the vertical range to the best epoch and all but the first sixth; return whether that cuts anything off."""
+    import numpy as np
+
+    columns = [f"train_{term}", f"valid_{term}"]
+    everything = np.concatenate([history[columns] for history, _ in runs])
+    shown = np.concatenate(
+        [
+            history.loc[(history.index >= len(history) // 6) | (history["epoch"] == best), columns]
+            for history, best in runs
+        ]
+    )
+    margin = 0.06 * np.ptp(shown) or 1.0
+    low, high = shown.min() - margin, shown.max() + margin
+    axes.set_ylim(low, high)
+    return everything.min() < low or everything.max() > high
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

@@ -1,0 +1,123 @@
+"""Draw the importance-sampled log-likelihood of a VAE against the number of samples K.
+
+Reads a table of the estimates at each K, seed and split, and the summary over seeds beside it.
+In expectation every estimate is a lower bound on log p(x) that tightens as K grows: how steep
+the curve still is at the K that is reported shows how loose the bound is.
+
+example:
+  python workflow/scripts/plot_log_likelihood.py --table log_likelihood.csv \\
+      --summary log_likelihood.json --output log_likelihood.png
+"""
+
+from pathlib import Path
+
+from genlab import InputError, cli
+
+ELBO_DASHES = {"valid": (8, 3), "test": (3, 2)}  # in line widths; told apart in grey
+
+
+def parser():
+    result = cli.parser(__doc__)
+    result.add_argument(
+        "--table", type=Path, required=True, metavar="CSV", help="seed, split, k, log_likelihood, standard_error"
+    )
+    result.add_argument("--summary", type=Path, required=True, metavar="JSON", help="estimates over all seeds")
+    result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
+    return result
+
+
+def main(options):
+    from genlab import plotting
+
+    table = plotting.read_table(options.table, ["seed", "k", "log_likelihood", "standard_error"], ["split"])
+    for column, least in (("k", 1), ("standard_error", 0)):
+        if (smallest := table[column].min()) < least:
+            raise InputError(
+                f"{options.table}: column {column!r} holds {smallest:g}; expected {least} or more; {plotting.REMAKE}"
+            )
+    summary = read_summary(options.summary)
+    for split, numbers in summary["splits"].items():
+        at_k = table[(table["split"] == split) & (table["k"] == summary["k"])]["log_likelihood"].mean()
+        if not abs(at_k - numbers["log_likelihood.mean"]) < 0.01:
+            raise InputError(
+                f"{options.table}: the mean 'log_likelihood' of {split} at k = {summary['k']} is {at_k:.3f}, but "
+                f"{options.summary} has {numbers['log_likelihood.mean']:.3f}; "
+                "give the table and the summary of one evaluation"
+            )
+    plotting.save_figure(draw(table, summary), options.output)
+
+
+def read_summary(path):
+    """What the figure shows of the summary: model, data, k, and splits with their numbers."""
+    from genlab import plotting
+
+    content = cli.read_json(path)
+    fields = {"images": int, "elbo.mean": float, "log_likelihood.mean": float, "effective_sample_size.median": float}
+    found = content.get("splits") if isinstance(content, dict) else None
+    splits = [split for split in ("valid", "test") if isinstance(found, dict) and split in found]
+    if not splits:
+        raise InputError(f"{path}: no 'splits' with 'valid' or 'test'; {plotting.REMAKE}")
+    return {
+        "model": plotting.read_field(content, "model", str, path),
+        "data": plotting.read_field(content, "data.title", str, path),
+        "k": plotting.read_field(content, "k", int, path),
+        "splits": {
+            split: {
+                field: plotting.read_field(content, f"splits.{split}.{field}", kind, path)
+                for field, kind in fields.items()
+            }
+            for split in splits
+        },
+    }
+
+
+def draw(table, summary):
+    """The figure of the table and of what `read_summary` returns."""
+    from genlab import plotting
+
+    figure = plotting.new_figure(8.5, 4.8)
+    axes = figure.subplots()
+    seeds = table["seed"].nunique()
+    for split, numbers in summary["splits"].items():
+        look = plotting.SPLITS[split]
+        rows = table[table["split"] == split]
+        mean = rows.groupby("k")[["log_likelihood", "standard_error"]].mean()
+        line, error = mean["log_likelihood"], mean["standard_error"]
+        axes.fill_between(mean.index, line - error, line + error, color=look["color"], alpha=0.15, linewidth=0)
+        value = plotting.signed(numbers["log_likelihood.mean"])
+        axes.plot(line, **look | {"label": f"{look['label']}, log-likelihood: {value} at K = {summary['k']}"})
+        if seeds > 1:
+            for _, one in rows.sort_values("k").groupby("seed"):
+                axes.plot(one["k"], one["log_likelihood"], color=look["color"], linewidth=0.7, linestyle="-", alpha=0.6)
+        axes.axhline(
+            numbers["elbo.mean"],
+            color=look["color"],
+            dashes=ELBO_DASHES[split],
+            linewidth=1.3,
+            label=f"{look['label']}, ELBO: {plotting.signed(numbers['elbo.mean'])}",
+        )
+    axes.axvline(summary["k"], color="0.3", linestyle=":", linewidth=1.3, zorder=1)
+    axes.text(summary["k"], 1.01, f"K = {summary['k']}", transform=axes.get_xaxis_transform(), ha="center", color="0.3")
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel("K, importance samples per image (log scale)")
+    axes.set_ylabel(r"estimate of $\log\,p(x)$, nats per image")
+    axes.legend()
+
+    def each_split(field, form):
+        numbers_of = summary["splits"].items()
+        return ", ".join(f"{numbers[field]:{form}} {plotting.SPLITS[split]['label']}" for split, numbers in numbers_of)
+
+    caption = (
+        "Each estimate is, in expectation, a lower bound on log p(x) that tightens as K grows. "
+        f"Band: one standard error over images each way ({each_split('images', ',')}). "
+        f"Median effective sample size at K = {summary['k']}: {each_split('effective_sample_size.median', '.1f')}."
+    )
+    if seeds > 1:
+        caption += f" Markers: mean of {seeds} seeds; thin lines: each seed."
+    plotting.describe(figure, f"{summary['model']}: log-likelihood by importance sampling", summary["data"], caption)
+    return figure
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

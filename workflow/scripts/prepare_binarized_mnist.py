@@ -1,0 +1,44 @@
+"""Read the three text files of Binarized MNIST, check them, and keep their bits in one .npz file.
+
+The output holds `train`, `valid` and `test`, eight pixels a byte, and `about`, which says what the
+files are: the official ones (known by their checksums), the embedded stand-in, or custom files.
+"""
+
+import logging
+from pathlib import Path
+
+from genlab import cli
+
+log = logging.getLogger("genlab")
+
+
+def parser():
+    result = cli.parser(__doc__)
+    for split in ("train", "valid", "test"):
+        result.add_argument(
+            f"--{split}", type=Path, required=True, metavar="FILE", help=f"{split} images, 784 characters 0 or 1 a line"
+        )
+    result.add_argument(
+        "--source",
+        choices=("embedded", "official"),
+        default="official",
+        help="what the files claim to be; files that are not the official ones are called custom (default: official)",
+    )
+    result.add_argument("--output", type=Path, required=True, metavar="FILE.npz", help="the prepared data set")
+    return result
+
+
+def main(options):
+    from genlab import data
+
+    files = {"train": options.train, "valid": options.valid, "test": options.test}
+    packed = {split: data.read_amat(path) for split, path in files.items()}
+    counts = {split: len(rows) for split, rows in packed.items()}
+    about = data.describe("Binarized MNIST", options.source, files, counts)
+    with cli.atomic(options.output) as temporary:
+        data.write_prepared(temporary, about, **packed)
+    log.info("%s: %s", about["title"], ", ".join(f"{count:,} {split}" for split, count in counts.items()))
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

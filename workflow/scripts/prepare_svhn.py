@@ -1,0 +1,61 @@
+"""Read the two SVHN files, set validation images aside from the training file, and keep all in one .npz.
+
+The output holds images and labels for `train`, `valid` and `test`, and `about`, which says what the
+files are: the official ones (known by their checksums), the embedded stand-in, or custom files.
+The validation images are drawn at random, every digit in proportion; the test file stays apart.
+"""
+
+import logging
+from pathlib import Path
+
+from genlab import cli
+
+log = logging.getLogger("genlab")
+
+
+def parser():
+    result = cli.parser(__doc__, seed=True)
+    for split in ("train", "test"):
+        result.add_argument(
+            f"--{split}", type=Path, required=True, metavar="FILE.mat", help=f"{split} images and labels, MATLAB v5"
+        )
+    result.add_argument(
+        "--source",
+        choices=("embedded", "official"),
+        default="official",
+        help="what the files claim to be; files that are not the official ones are called custom (default: official)",
+    )
+    result.add_argument(
+        "--valid-fraction",
+        type=float,
+        default=0.1,
+        metavar="F",
+        help="share of the training file set aside for validation (default: 0.1)",
+    )
+    result.add_argument("--output", type=Path, required=True, metavar="FILE.npz", help="the prepared data set")
+    return result
+
+
+def main(options):
+    from genlab import data
+
+    images, labels = data.read_svhn_mat(options.train)
+    train, valid = data.stratified_split(labels, options.valid_fraction, options.seed)
+    arrays = {"valid_images": images[valid], "valid_labels": labels[valid], "train_labels": labels[train]}
+    arrays["train_images"] = data.take_in_place(images, train)
+    arrays["test_images"], arrays["test_labels"] = data.read_svhn_mat(options.test)
+    counts = {split: len(arrays[f"{split}_labels"]) for split in ("train", "valid", "test")}
+    about = data.describe(
+        "SVHN",
+        options.source,
+        {"train": options.train, "test": options.test},
+        counts,
+        split={"seed": options.seed, "valid_fraction": options.valid_fraction},
+    )
+    with cli.atomic(options.output) as temporary:
+        data.write_prepared(temporary, about, **arrays)
+    log.info("%s: %s", about["title"], ", ".join(f"{count:,} {split}" for split, count in counts.items()))
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

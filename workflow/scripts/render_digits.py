@@ -1,0 +1,47 @@
+"""Draw stand-in data from the fonts inside matplotlib, in the file formats of the real data.
+
+The suffix of --output says what is drawn:
+  .amat   binary handwriting-like digits in the manner of Binarized MNIST, as text
+  .mat    coloured crops of house numbers with labels in the manner of SVHN, MATLAB v5
+
+The random numbers depend on --seed and on the name of the output file without its folder,
+so train, valid and test files of one seed hold different images. A larger --count only adds
+images after those of a smaller one.
+
+Example: render_digits.py --output resources/train_32x32.mat --count 10000 --seed 1
+"""
+
+import functools
+from pathlib import Path
+
+from genlab import InputError, cli
+
+
+def parser():
+    result = cli.parser(__doc__, seed=True)
+    result.add_argument("--output", type=Path, required=True, help="file to write, .amat or .mat")
+    result.add_argument("--count", type=cli.positive, default=10000, help="number of images (default: 10000)")
+    return result
+
+
+def main(options):
+    path = options.output
+    if path.suffix not in (".amat", ".mat"):
+        raise InputError(f"--output {path}: expected a name that ends in .amat (binary digits) or .mat (house numbers)")
+    import numpy as np
+    from genlab import data, digits
+
+    generator = np.random.default_rng([options.seed, *path.name.encode()])
+    progress = functools.partial(cli.progress, label=f"drawing {path.name}", unit="chunk")
+    if path.suffix == ".amat":
+        bits, _ = digits.render_binary_digits(options.count, generator, progress)
+        with cli.atomic(path) as temporary:
+            data.write_amat(temporary, bits)
+    else:
+        images, labels = digits.render_house_numbers(options.count, generator, progress)
+        with cli.atomic(path) as temporary:
+            data.write_svhn_mat(temporary, images, labels)
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

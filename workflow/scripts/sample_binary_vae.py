@@ -1,0 +1,60 @@
+"""Reconstruct test images with a trained binary VAE, and sample new ones from its prior.
+
+Writes an NPZ with `originals` (N, 28, 28) uint8 in {0, 1}, their `reconstructions` and `samples`
+(M, 28, 28), float32 Bernoulli means in [0, 1], and `about`, JSON text that traces them. A
+reconstruction decodes one draw from q(z|x); a sample decodes one draw from p(z) = N(0, I).
+
+example:
+  python workflow/scripts/sample_binary_vae.py --model vae.safetensors \\
+      --data resources/prepared/embedded/binarized_mnist.npz --output images.npz
+"""
+
+import json
+from pathlib import Path
+
+from genlab import cli
+
+
+def parser():
+    result = cli.parser(__doc__, seed=True, device=True)
+    result.add_argument("--model", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_binary_vae.py")
+    result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared data")
+    result.add_argument("--output", type=Path, required=True, metavar="NPZ", help="images to write")
+    result.add_argument("--reconstruct", type=cli.positive, default=20, help="test images to reconstruct (default: 20)")
+    result.add_argument("--samples", type=cli.positive, default=100, help="samples to draw (default: 100)")
+    return result
+
+
+def main(options):
+    import numpy as np
+    import torch
+    from genlab import data, training, vae
+
+    device = training.set_up(options.device, options.threads, options.seed)
+    model, about = vae.load_binary_vae(options.model, device)
+    prepared = data.load_binarized_mnist(options.data)
+    chosen = np.random.default_rng(options.seed).permutation(len(prepared.test))[: options.reconstruct]
+    x = torch.from_numpy(data.unpack_bits(prepared.test[chosen])).to(device).float()
+    with torch.no_grad():
+        mean, log_variance = model.posterior(x)
+        z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        reconstructions = torch.sigmoid(model.decode(z))
+        samples = torch.sigmoid(model.decode(torch.randn(options.samples, model.latents, device=device)))
+    about = {
+        "data": prepared.about,
+        "model": about["model"],
+        "seed": about["seed"],
+        "provenance": cli.provenance(options, trained_with=about, model_checksum=cli.checksum(options.model)),
+    }
+    with cli.atomic(options.output) as temporary:
+        np.savez(
+            temporary,
+            originals=x.byte().view(-1, 28, 28).cpu().numpy(),
+            reconstructions=reconstructions.view(-1, 28, 28).cpu().numpy(),
+            samples=samples.view(-1, 28, 28).cpu().numpy(),
+            about=np.array(json.dumps(about)),
+        )
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())
