@@ -301,14 +301,14 @@ def test_log_likelihood_shows_curve_band_elbo_and_k(inputs):
         k = np.array([1, 10, 100, 200])
         curve = level + 0.3 + np.log10(k)  # mean of seeds 1 and 2
         reading = plotting.signed(level + 0.3 + np.log10(200))
-        line = lines[f"{name}, log-likelihood: {reading} at K = 200"]
+        line = lines[f"{name}: {reading} at K = 200"]
         np.testing.assert_allclose(line.get_xydata(), np.stack([k, curve], 1))
         assert line.get_color() == plotting.SPLITS[split]["color"]
         corners = bands[number].get_paths()[0].vertices
         for x, y in zip(k, curve, strict=True):
             at_k = corners[corners[:, 0] == x, 1]
             np.testing.assert_allclose([at_k.min(), at_k.max()], [y - 0.15, y + 0.15])
-        elbo = lines[f"{name}, ELBO: {plotting.signed(level - 1)}"]
+        elbo = lines[f"{name} ELBO: {plotting.signed(level - 1)}"]
         np.testing.assert_allclose(elbo.get_ydata(), [level - 1] * 2)
         assert elbo.is_dashed()
     assert any(list(line.get_xdata()) == [200, 200] for line in axes.lines)

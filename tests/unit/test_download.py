@@ -13,7 +13,8 @@ OTHER = CONTENT[::-1]
 
 
 @pytest.fixture
-def server():
+def server(monkeypatch):
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     with serving() as server:
         server.files["/a/file.bin"] = CONTENT
         yield server

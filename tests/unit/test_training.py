@@ -98,7 +98,9 @@ def test_epoch_means_weigh_every_example_the_same(tmp_path):
 def test_the_best_epoch_s_weights_are_kept(tmp_path):
     early, late = Regression(scores=[1.0, 5.0]), Regression(scores=[1.0, 5.0, 2.0, 5.0])
     # The schedule depends on the number of epochs, so take the weights as they are after two epochs of four.
-    stopped = Regression(at_step=10, action=lambda task: setattr(early, "kept", {k: v.clone() for k, v in weights(task).items()}))
+    stopped = Regression(
+        at_step=10, action=lambda task: setattr(early, "kept", {k: v.clone() for k, v in weights(task).items()})
+    )
     run(stopped, tmp_path / "a")
     _, best = run(late, tmp_path / "b")
     assert best == 2
@@ -135,7 +137,11 @@ def test_a_broken_checkpoint_is_not_trusted(tmp_path, caplog):
 
 def test_two_trainers_never_share_a_state(tmp_path):
     state = training.State(tmp_path)
-    with state.lock(), pytest.raises(InputError, match="another training uses this state"), training.State(tmp_path).lock():
+    with (
+        state.lock(),
+        pytest.raises(InputError, match="another training uses this state"),
+        training.State(tmp_path).lock(),
+    ):
         pass
     with state.lock():  # released at the end
         pass
@@ -149,7 +155,10 @@ def test_signal_handlers_are_put_back(tmp_path):
 
 def test_learning_rate():
     settings = SETTINGS | {"learning_rate": 1.0, "warmup_steps": 4}
-    rates = [training.learning_rate(training.Progress(step, 100, 0), settings | {"schedule": "constant"}) for step in range(6)]
+    rates = [
+        training.learning_rate(training.Progress(step, 100, 0), settings | {"schedule": "constant"})
+        for step in range(6)
+    ]
     assert rates == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
     assert training.learning_rate(training.Progress(50, 100, 0), settings) == pytest.approx(0.5)
     assert training.learning_rate(training.Progress(100, 100, 0), settings) == pytest.approx(0, abs=1e-12)

@@ -192,7 +192,9 @@ SETTINGS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("objective, samples, warmup", [("elbo", 1, 0), ("elbo", 3, 0), ("iwae", 4, 0), ("elbo", 1, 10)])
+@pytest.mark.parametrize(
+    "objective, samples, warmup", [("elbo", 1, 0), ("elbo", 3, 0), ("iwae", 4, 0), ("elbo", 1, 10)]
+)
 def test_a_training_step_descends_the_negative_bound(objective, samples, warmup):
     from genlab.training import Progress
 

@@ -1,6 +1,6 @@
 # Configuration and the helpers that the rules share. Rules themselves hold no logic.
+import ast
 import os
-import re
 import shlex
 import sys
 from pathlib import Path
@@ -29,23 +29,25 @@ wildcard_constraints:
 
 
 def stage(name):
-    """The script of a stage and the genlab modules that it imports: contents that a result depends on.
+    """Inputs of a stage's rule: its `script`, and as `code` the genlab modules that it imports.
 
-    Left out are modules that hold habits and no mathematics, so that a reworded message
-    retrains nothing.
+    A result depends on their contents: a change reruns, a mere touch does not. Left out are
+    modules that hold habits and no mathematics, so that a reworded message retrains nothing.
     """
     files, queue = [], [SCRIPTS / f"{name}.py"]
     while queue:
         file = queue.pop()
-        if file not in files:
-            files.append(file)
-            for names in re.findall(r"^ *from (?:genlab|\.) import (.+)$", file.read_text(), re.MULTILINE):
-                queue += [SCRIPTS / f"genlab/{module}.py" for module in re.findall(r"[a-z_]+", names)]
-            for module in re.findall(r"^ *from (?:genlab)?\.([a-z_]+) import", file.read_text(), re.MULTILINE):
-                queue.append(SCRIPTS / f"genlab/{module}.py")
-        queue = [file for file in queue if file.exists() and file.stem not in ("cli", "configuration")]
+        if file in files or not file.exists() or file.stem in ("cli", "configuration"):
+            continue
+        files.append(file)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.level == 1 or node.module.split(".")[0] == "genlab"):
+                parent = (node.module or "").removeprefix("genlab").strip(".")
+                names = [parent] if parent else [alias.name for alias in node.names]
+                queue += [SCRIPTS / "genlab" / f"{name}.py" for name in names]
     here = Path.cwd()
-    return [str(file.relative_to(here) if file.is_relative_to(here) else file) for file in files]
+    files = [str(file.relative_to(here) if file.is_relative_to(here) else file) for file in files]
+    return {"script": files[0], "code": files[1:]}
 
 
 def options(settings):
@@ -84,7 +86,8 @@ def fetch_options(file):
     known = config["data"][name]["files"][split]
     lists = {"--url": known["urls"], "--mirror": config["data"]["mirrors"]}
     words = [word for option, values in lists.items() if values for word in (option, *values)]
-    return shlex.join(words) + " " + options({key: known[key] for key in ("sha256", "md5", "bytes") if known[key]})
+    checks = options({key: known[key] for key in ("sha256", "md5", "bytes") if known[key]})
+    return f"{shlex.join(words)} {checks}"
 
 
 def render_options(file):

@@ -1,28 +1,28 @@
 rule fetch:
     input:
-        script=stage("fetch"),
+        **stage("fetch"),
     output:
         "<resources>/official/{file}",
     log:
         "<results>/logs/fetch/{file}.log",
     benchmark:
         "<results>/benchmarks/fetch/{file}.tsv"
+    retries: 1
     conda:
         "../envs/data.yaml"
     threads: 1
-    retries: 1
     resources:
         mem_mb=500,
         runtime=120,
     params:
         options=lambda wildcards: fetch_options(wildcards.file),
     shell:
-        "python {input.script[0]} --output {output} {params.options} > {log} 2>&1"
+        "python {input.script} --output {output} {params.options} > {log} 2>&1"
 
 
 rule render_digits:
     input:
-        script=stage("render_digits"),
+        **stage("render_digits"),
     output:
         "<resources>/embedded/{file}",
     log:
@@ -38,12 +38,12 @@ rule render_digits:
     params:
         options=lambda wildcards: render_options(wildcards.file),
     shell:
-        "python {input.script[0]} --output {output} {params.options} > {log} 2>&1"
+        "python {input.script} --output {output} {params.options} > {log} 2>&1"
 
 
 rule prepare_binarized_mnist:
     input:
-        script=stage("prepare_binarized_mnist"),
+        **stage("prepare_binarized_mnist"),
         train=data_file("binarized_mnist", "train"),
         valid=data_file("binarized_mnist", "valid"),
         test=data_file("binarized_mnist", "test"),
@@ -62,13 +62,13 @@ rule prepare_binarized_mnist:
     params:
         source=config["data"]["binarized_mnist"]["source"],
     shell:
-        "python {input.script[0]} --train {input.train} --valid {input.valid} --test {input.test}"
+        "python {input.script} --train {input.train} --valid {input.valid} --test {input.test}"
         " --source {params.source} --output {output} > {log} 2>&1"
 
 
 rule prepare_svhn:
     input:
-        script=stage("prepare_svhn"),
+        **stage("prepare_svhn"),
         train=data_file("svhn", "train"),
         test=data_file("svhn", "test"),
     output:
@@ -89,18 +89,18 @@ rule prepare_svhn:
             {"valid_fraction": config["data"]["svhn"]["valid_fraction"], "seed": config["data"]["svhn"]["split_seed"]}
         ),
     shell:
-        "python {input.script[0]} --train {input.train} --test {input.test}"
+        "python {input.script} --train {input.train} --test {input.test}"
         " --source {params.source} {params.split} --output {output} > {log} 2>&1"
 
 
 rule plot_data:
     input:
-        script=stage("plot_data"),
+        **stage("plot_data"),
         binarized_mnist=prepared("binarized_mnist"),
         svhn=prepared("svhn"),
     output:
-        report("<results>/figures/data.png", caption="../report/data.rst", category="Data"),
-        "<results>/figures/data.pdf",
+        png=report("<results>/figures/data.png", caption="../report/data.rst", category="Data"),
+        pdf="<results>/figures/data.pdf",
     log:
         "<results>/logs/plot_data.log",
     benchmark:
@@ -112,8 +112,8 @@ rule plot_data:
         mem_mb=1000,
         runtime=15,
     shell:
-        "python {input.script[0]} --binarized-mnist {input.binarized_mnist} --svhn {input.svhn}"
-        " --output {output[0]} > {log} 2>&1"
+        "python {input.script} --binarized-mnist {input.binarized_mnist} --svhn {input.svhn}"
+        " --output {output.png} > {log} 2>&1"
 
 
 rule data:

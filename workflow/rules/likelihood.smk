@@ -3,7 +3,7 @@ BINARY_MODELS = config["likelihood"]["models"]
 
 rule train_binary_vae:
     input:
-        script=stage("train_binary_vae"),
+        **stage("train_binary_vae"),
         data=prepared("binarized_mnist"),
     output:
         model="<results>/runs/binary_{model}/seed{seed}/model.safetensors",
@@ -26,14 +26,14 @@ rule train_binary_vae:
         state=lambda wildcards, output: f"{output.model}.state",
         events=lambda wildcards, output: os.path.join(os.path.dirname(output.model), "tensorboard"),
     shell:
-        "python {input.script[0]} --data {input.data} --model {output.model} --history {output.history}"
+        "python {input.script} --data {input.data} --model {output.model} --history {output.history}"
         " --training {output.training} --name {wildcards.model} --seed {wildcards.seed} --device {params.device}"
         " --threads {threads} --state {params.state} --events {params.events} {params.settings} > {log} 2>&1"
 
 
 rule estimate_likelihood:
     input:
-        script=stage("estimate_likelihood"),
+        **stage("estimate_likelihood"),
         model=rules.train_binary_vae.output.model,
         data=prepared("binarized_mnist"),
     output:
@@ -53,13 +53,13 @@ rule estimate_likelihood:
         settings=options(config["likelihood"]["evaluation"]),
         device=config["device"],
     shell:
-        "python {input.script[0]} --model {input.model} --data {input.data} --output {output.estimate}"
+        "python {input.script} --model {input.model} --data {input.data} --output {output.estimate}"
         " --curve {output.curve} --device {params.device} --threads {threads} {params.settings} > {log} 2>&1"
 
 
 rule summarise_likelihood:
     input:
-        script=stage("summarise_likelihood"),
+        **stage("summarise_likelihood"),
         estimates=expand(rules.estimate_likelihood.output.estimate, seed=config["seeds"], allow_missing=True),
         curves=expand(rules.estimate_likelihood.output.curve, seed=config["seeds"], allow_missing=True),
     output:
@@ -79,13 +79,13 @@ rule summarise_likelihood:
         mem_mb=500,
         runtime=10,
     shell:
-        "python {input.script[0]} --estimates {input.estimates} --curves {input.curves}"
+        "python {input.script} --estimates {input.estimates} --curves {input.curves}"
         " --text {output.text} --json {output.json} --csv {output.csv} > {log} 2>&1"
 
 
 rule sample_binary_vae:
     input:
-        script=stage("sample_binary_vae"),
+        **stage("sample_binary_vae"),
         model=rules.train_binary_vae.output.model,
         data=prepared("binarized_mnist"),
     output:
@@ -103,22 +103,22 @@ rule sample_binary_vae:
     params:
         device=config["device"],
     shell:
-        "python {input.script[0]} --model {input.model} --data {input.data} --output {output}"
+        "python {input.script} --model {input.model} --data {input.data} --output {output}"
         " --seed {wildcards.seed} --device {params.device} --threads {threads} > {log} 2>&1"
 
 
 rule plot_learning_curves:
     input:
-        script=stage("plot_learning_curves"),
+        **stage("plot_learning_curves"),
         history=expand(rules.train_binary_vae.output.history, seed=config["seeds"], allow_missing=True),
         training=expand(rules.train_binary_vae.output.training, seed=config["seeds"], allow_missing=True),
     output:
-        report(
+        png=report(
             "<results>/figures/learning_curves_binary_{model}.png",
             caption="../report/learning_curves.rst",
             category="Likelihood",
         ),
-        "<results>/figures/learning_curves_binary_{model}.pdf",
+        pdf="<results>/figures/learning_curves_binary_{model}.pdf",
     log:
         "<results>/logs/plot_learning_curves/{model}.log",
     benchmark:
@@ -130,12 +130,12 @@ rule plot_learning_curves:
         mem_mb=1000,
         runtime=10,
     shell:
-        "python {input.script[0]} --history {input.history} --training {input.training} --output {output[0]} > {log} 2>&1"
+        "python {input.script} --history {input.history} --training {input.training} --output {output.png} > {log} 2>&1"
 
 
 rule plot_digits:
     input:
-        script=stage("plot_digits"),
+        **stage("plot_digits"),
         images=f"<results>/runs/binary_{{model}}/seed{config['seeds'][0]}/images.npz",
     output:
         reconstructions=report(
@@ -146,10 +146,8 @@ rule plot_digits:
         samples=report(
             "<results>/figures/samples_binary_{model}.png", caption="../report/samples.rst", category="Likelihood"
         ),
-        vector=[
-            "<results>/figures/reconstructions_binary_{model}.pdf",
-            "<results>/figures/samples_binary_{model}.pdf",
-        ],
+        reconstructions_pdf="<results>/figures/reconstructions_binary_{model}.pdf",
+        samples_pdf="<results>/figures/samples_binary_{model}.pdf",
     log:
         "<results>/logs/plot_digits/{model}.log",
     benchmark:
@@ -161,22 +159,22 @@ rule plot_digits:
         mem_mb=1000,
         runtime=10,
     shell:
-        "python {input.script[0]} --images {input.images} --reconstructions {output.reconstructions}"
+        "python {input.script} --images {input.images} --reconstructions {output.reconstructions}"
         " --samples {output.samples} > {log} 2>&1"
 
 
 rule plot_log_likelihood:
     input:
-        script=stage("plot_log_likelihood"),
+        **stage("plot_log_likelihood"),
         table=rules.summarise_likelihood.output.csv,
         summary=rules.summarise_likelihood.output.json,
     output:
-        report(
+        png=report(
             "<results>/figures/log_likelihood_{model}.png",
             caption="../report/log_likelihood.rst",
             category="Likelihood",
         ),
-        "<results>/figures/log_likelihood_{model}.pdf",
+        pdf="<results>/figures/log_likelihood_{model}.pdf",
     log:
         "<results>/logs/plot_log_likelihood/{model}.log",
     benchmark:
@@ -188,7 +186,7 @@ rule plot_log_likelihood:
         mem_mb=1000,
         runtime=10,
     shell:
-        "python {input.script[0]} --table {input.table} --summary {input.summary} --output {output[0]} > {log} 2>&1"
+        "python {input.script} --table {input.table} --summary {input.summary} --output {output.png} > {log} 2>&1"
 
 
 rule likelihood:

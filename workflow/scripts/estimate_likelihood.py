@@ -21,7 +21,9 @@ SPLITS = ("valid", "test")
 
 def parser():
     result = cli.parser(__doc__, device=True)
-    result.add_argument("--model", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_binary_vae.py")
+    result.add_argument(
+        "--model", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_binary_vae.py"
+    )
     result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared data")
     result.add_argument("--output", type=Path, required=True, metavar="JSON", help="estimates to write")
     result.add_argument("--curve", type=Path, required=True, metavar="CSV", help="estimate at each K to write")
@@ -57,9 +59,7 @@ def main(options):
         images = torch.from_numpy(data.unpack_bits(packed))
         generator = torch.Generator(device).manual_seed(2 * settings["evaluation_seed"] + number)
         with cli.progress(total=len(images), label=split, unit="image") as bar:
-            numbers = vae.evaluate_likelihood(
-                model, images, K, ks, generator, settings["chunk"], progress=bar.update
-            )
+            numbers = vae.evaluate_likelihood(model, images, K, ks, generator, settings["chunk"], progress=bar.update)
         numbers = {name: values.numpy() for name, values in numbers.items()}
         splits[split] = summarise(numbers)
         for k, column in zip(ks, numbers["curve"].T, strict=True):
@@ -101,7 +101,11 @@ def summarise(numbers):
     for name in ("elbo", "log_likelihood", "kl"):
         summary[name] = dict(zip(("mean", "standard_error"), mean_and_error(numbers[name]), strict=True))
     sizes = numbers["effective_sample_size"]
-    summary["effective_sample_size"] = {"mean": float(sizes.mean()), "median": float(np.median(sizes)), "min": float(sizes.min())}
+    summary["effective_sample_size"] = {
+        "mean": float(sizes.mean()),
+        "median": float(np.median(sizes)),
+        "min": float(sizes.min()),
+    }
     return summary
 
 

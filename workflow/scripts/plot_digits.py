@@ -1,7 +1,8 @@
 """Draw digits beside their reconstructions, and digits sampled from the prior of a VAE.
 
-Reads one NPZ file: originals, uint8 (N, 28, 28) in {0, 1}; reconstructions (N, 28, 28) and
-samples (M, 28, 28), the Bernoulli mean of every pixel, in [0, 1]; and what they were made from.
+Reads the NPZ file that sample_binary_vae.py writes: originals, uint8 (N, 28, 28) in {0, 1};
+reconstructions (N, 28, 28) and samples (M, 28, 28), the Bernoulli mean of every pixel, in
+[0, 1]; and what they were made from.
 
 example:
   python workflow/scripts/plot_digits.py --images digits.npz \\
@@ -32,7 +33,9 @@ def main(options):
 
     columns = min(options.columns, len(originals))
     figure = plotting.image_grid([originals, reconstructions], columns, ["original", "reconstruction"], ink=True)
-    plotting.describe(figure, f"{model}: reconstructions", data, f"{grey} Seed {seed}.")
+    plotting.describe(
+        figure, f"{model}: reconstructions", data, f"{grey} Each decodes one draw of q(z|x). Seed {seed}."
+    )
     plotting.save_figure(figure, options.reconstructions)
 
     figure = plotting.image_grid(samples, min(options.columns, len(samples)), ink=True)

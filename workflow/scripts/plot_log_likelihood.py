@@ -1,8 +1,8 @@
 """Draw the importance-sampled log-likelihood of a VAE against the number of samples K.
 
-Reads a table of the estimates at each K, seed and split, and the summary over seeds beside it.
-In expectation every estimate is a lower bound on log p(x) that tightens as K grows: how steep
-the curve still is at the K that is reported shows how loose the bound is.
+Reads what summarise_likelihood.py writes: the estimates at each K, seed and split, and the summary
+over seeds. In expectation every estimate is a lower bound on log p(x) that tightens as K grows:
+how steep the curve still is at the K that is reported shows how loose the bound is.
 
 example:
   python workflow/scripts/plot_log_likelihood.py --table log_likelihood.csv \\
@@ -75,7 +75,7 @@ def draw(table, summary):
     """The figure of the table and of what `read_summary` returns."""
     from genlab import plotting
 
-    figure = plotting.new_figure(8.5, 4.8)
+    figure = plotting.new_figure(8.5, 5.0)
     axes = figure.subplots()
     seeds = table["seed"].nunique()
     for split, numbers in summary["splits"].items():
@@ -85,7 +85,7 @@ def draw(table, summary):
         line, error = mean["log_likelihood"], mean["standard_error"]
         axes.fill_between(mean.index, line - error, line + error, color=look["color"], alpha=0.15, linewidth=0)
         value = plotting.signed(numbers["log_likelihood.mean"])
-        axes.plot(line, **look | {"label": f"{look['label']}, log-likelihood: {value} at K = {summary['k']}"})
+        axes.plot(line, **look | {"label": f"{look['label']}: {value} at K = {summary['k']}"})
         if seeds > 1:
             for _, one in rows.sort_values("k").groupby("seed"):
                 axes.plot(one["k"], one["log_likelihood"], color=look["color"], linewidth=0.7, linestyle="-", alpha=0.6)
@@ -94,7 +94,7 @@ def draw(table, summary):
             color=look["color"],
             dashes=ELBO_DASHES[split],
             linewidth=1.3,
-            label=f"{look['label']}, ELBO: {plotting.signed(numbers['elbo.mean'])}",
+            label=f"{look['label']} ELBO: {plotting.signed(numbers['elbo.mean'])}",
         )
     axes.axvline(summary["k"], color="0.3", linestyle=":", linewidth=1.3, zorder=1)
     axes.text(summary["k"], 1.01, f"K = {summary['k']}", transform=axes.get_xaxis_transform(), ha="center", color="0.3")
@@ -102,7 +102,8 @@ def draw(table, summary):
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel("K, importance samples per image (log scale)")
     axes.set_ylabel(r"estimate of $\log\,p(x)$, nats per image")
-    axes.legend()
+    # Above the axes, where it hides no line, and above the mark of K.
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.08), borderaxespad=0, ncols=2, frameon=False)
 
     def each_split(field, form):
         numbers_of = summary["splits"].items()

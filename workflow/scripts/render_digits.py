@@ -8,7 +8,8 @@ The random numbers depend on --seed and on the name of the output file without i
 so train, valid and test files of one seed hold different images. A larger --count only adds
 images after those of a smaller one.
 
-Example: render_digits.py --output resources/train_32x32.mat --count 10000 --seed 1
+example:
+  python workflow/scripts/render_digits.py --output train_32x32.mat --count 10000 --seed 1
 """
 
 import functools

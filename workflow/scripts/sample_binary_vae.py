@@ -17,7 +17,9 @@ from genlab import cli
 
 def parser():
     result = cli.parser(__doc__, seed=True, device=True)
-    result.add_argument("--model", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_binary_vae.py")
+    result.add_argument(
+        "--model", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_binary_vae.py"
+    )
     result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared data")
     result.add_argument("--output", type=Path, required=True, metavar="NPZ", help="images to write")
     result.add_argument("--reconstruct", type=cli.positive, default=20, help="test images to reconstruct (default: 20)")

@@ -24,14 +24,17 @@ def parser():
     result.add_argument("--curves", type=Path, nargs="+", required=True, metavar="CSV", help="in the same order")
     result.add_argument("--text", type=Path, required=True, metavar="TXT", help="table to write")
     result.add_argument("--json", type=Path, required=True, metavar="JSON", help="the same numbers to write")
-    result.add_argument("--csv", type=Path, required=True, metavar="CSV", help="estimate at each K of all seeds to write")
+    result.add_argument(
+        "--csv", type=Path, required=True, metavar="CSV", help="estimate at each K of all seeds to write"
+    )
     return result
 
 
 def main(options):
     if len(options.estimates) != len(options.curves):
         raise InputError(
-            f"{len(options.estimates)} files of --estimates but {len(options.curves)} of --curves; give one pair for each seed"
+            f"{len(options.estimates)} files of --estimates but {len(options.curves)} of --curves; "
+            "give one pair for each seed"
         )
     estimates = [cli.read_json(path) for path in options.estimates]
     first = estimates[0]
@@ -39,7 +42,8 @@ def main(options):
         for key in ("model", "k", "data"):
             if estimate[key] != first[key]:
                 raise InputError(
-                    f"{path}: its {key} differs from that of {options.estimates[0]}; seeds can be gathered for one model, K and data set"
+                    f"{path}: its {key} differs from that of {options.estimates[0]}; "
+                    "seeds can be gathered for one model, K and data set"
                 )
     summary = {
         "data": first["data"],
@@ -81,17 +85,19 @@ def gather(splits):
 def table(summary):
     """The summary as a table for a person."""
     seeds, k = summary["seeds"], summary["k"]
+    spread = "standard error over images" if len(seeds) == 1 else f"standard deviation over {len(seeds)} seeds"
+    estimate = f"log-likelihood, K = {k}"
     lines = [
         f"{summary['model']} on {summary['data']['title']}",
-        "nats per image, mean +- " + ("standard error over images" if len(seeds) == 1 else f"standard deviation over {len(seeds)} seeds"),
+        f"nats per image, mean +- {spread}",
         "",
-        f"{'split':6} {'images':>7} {'ELBO':>18} {f'log-likelihood, K = {k}':>24} {'effective samples':>18}",
-    ]  # fmt: skip
+        f"{'split':6} {'images':>7} {'ELBO':>18} {estimate:>24} {'effective samples':>18}",
+    ]
     for split, numbers in summary["splits"].items():
         cells = []
         for name in NAMES:
-            spread = numbers[name]["standard_error"] if len(seeds) == 1 else numbers[name]["sd"]
-            cells.append(f"{numbers[name]['mean']:.3f} +- {spread:.3f}")
+            error = numbers[name]["standard_error"] if len(seeds) == 1 else numbers[name]["sd"]
+            cells.append(f"{numbers[name]['mean']:.3f} +- {error:.3f}")
         size = f"{numbers['effective_sample_size']['median']:.1f} of {k}"
         lines.append(f"{split:6} {numbers['images']:>7} {cells[0]:>18} {cells[1]:>24} {size:>18}")
     lines.append("")

@@ -41,9 +41,7 @@ def main(options):
 
     prepared = data.load_binarized_mnist(options.data)
     device = training.set_up(options.device, options.threads, options.seed)
-    train, valid = (
-        torch.from_numpy(data.unpack_bits(split)).to(device) for split in (prepared.train, prepared.valid)
-    )
+    train, valid = (torch.from_numpy(data.unpack_bits(split)).to(device) for split in (prepared.train, prepared.valid))
     model = vae.binary_vae(settings["architecture"], settings["latents"]).to(device)
     task = vae.VAETraining(model, valid, settings)
     cli.log.info(
@@ -91,7 +89,9 @@ def main(options):
             },
         )
         state.clear()
-    print(f"best epoch {best_epoch} of {len(history)}: validation ELBO {history[best_epoch - 1]['valid_elbo']:.3f} nats")
+    print(
+        f"best epoch {best_epoch} of {len(history)}: validation ELBO {history[best_epoch - 1]['valid_elbo']:.3f} nats"
+    )
 
 
 if __name__ == "__main__":

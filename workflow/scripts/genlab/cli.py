@@ -48,7 +48,9 @@ def parser(doc, *, seed=False, device=False):
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     if seed:
-        result.add_argument("--seed", type=natural, default=1, help="seed of every random number drawn here (default: 1)")
+        result.add_argument(
+            "--seed", type=natural, default=1, help="seed of every random number drawn here (default: 1)"
+        )
     if device:
         result.add_argument(
             "--device",
@@ -98,6 +100,8 @@ def run(main, parser, argv=None):
         fail(parser, "interrupted", error, EXIT_RESUMABLE)
     except KeyboardInterrupt:
         fail(parser, "interrupted", "nothing was written", 130)
+    except MemoryError as error:
+        fail(parser, "failed", f"not enough memory ({error}); ask for less at a time", EXIT_FAILED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)
@@ -121,6 +125,11 @@ def progress(iterable=None, *, total=None, label="", unit="it", initial=0, **key
         def display(self, msg=None, pos=None):
             self.fp.write((msg or str(self)) + "\n")
             self.fp.flush()
+
+        def close(self):
+            if not self.disable:
+                self.refresh()
+                self.disable = True  # tqdm's own close would add an empty line
 
     terminal = sys.stderr.isatty()
     return (tqdm if terminal else LineByLine)(

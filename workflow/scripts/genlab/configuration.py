@@ -8,6 +8,7 @@ its --help says what the schema says and its defaults are the schema's.
 import argparse
 import copy
 import difflib
+import math
 from pathlib import Path
 
 from . import InputError
@@ -69,7 +70,10 @@ def _fill(value, schema, definitions):
             value[key] = copy.deepcopy(child["default"])
     if isinstance(schema.get("additionalProperties"), dict):
         value = {key: entry for key, entry in value.items() if entry is not None}
-    return {k: _fill(value[k], child, definitions) if child else value[k] for k, child in _children(value, schema, definitions)}
+    return {
+        k: _fill(value[k], child, definitions) if child else value[k]
+        for k, child in _children(value, schema, definitions)
+    }
 
 
 def _unknown_keys(value, schema, definitions, path=""):
@@ -104,15 +108,21 @@ def add_options(parser, definition):
 
 
 def _number(kind, schema):
+    """An argparse type: a finite number in the range that the schema gives."""
+    bounds = {
+        "minimum": ("{} or more", lambda value, bound: value >= bound),
+        "exclusiveMinimum": ("more than {}", lambda value, bound: value > bound),
+        "maximum": ("{} or less", lambda value, bound: value <= bound),
+        "exclusiveMaximum": ("less than {}", lambda value, bound: value < bound),
+    }
+
     def parse(text):
         value = kind(text)
-        low, above, high = (schema.get(key) for key in ("minimum", "exclusiveMinimum", "maximum"))
-        if low is not None and not value >= low:
-            raise argparse.ArgumentTypeError(f"{text} is too small; give {low} or more")
-        if above is not None and not value > above:
-            raise argparse.ArgumentTypeError(f"{text} is too small; give more than {above}")
-        if high is not None and not value <= high:
-            raise argparse.ArgumentTypeError(f"{text} is too large; give {high} or less")
+        if not math.isfinite(value):
+            raise argparse.ArgumentTypeError(f"{text} is not a finite number")
+        for key, (words, holds) in bounds.items():
+            if key in schema and not holds(value, schema[key]):
+                raise argparse.ArgumentTypeError(f"{text} is out of range; give {words.format(schema[key])}")
         return value
 
     parse.__name__ = kind.__name__  # argparse names the type in its own messages

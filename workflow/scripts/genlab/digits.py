@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import InputError
+
 CHUNK = 250  # images; small enough that one chunk's arrays stay in the processor's cache
 
 # Class frequencies of the SVHN training set, digits 0..9 (73,257 crops).
@@ -75,6 +77,7 @@ def render_binary_digits(count, generator, progress=iter):
     Parameters: `count` >= 1; `generator`, a `numpy.random.Generator`, of which only spawned
     children are used; `progress` wraps the iterable over the chunks.
     Returns bits uint8 (count, 784) in {0, 1}, row by row, and labels uint8 (count,) in 0..9.
+    Raises InputError if so many do not fit in memory.
     """
     return _render(count, generator, progress, _binary_chunk, (784,))
 
@@ -90,7 +93,10 @@ def render_house_numbers(count, generator, progress=iter):
 
 
 def _render(count, generator, progress, draw_chunk, shape):
-    images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.uint8)
+    try:
+        images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.uint8)
+    except MemoryError:
+        raise InputError(f"{count} images do not fit in this machine's memory; ask for fewer") from None
     starts = range(0, count, CHUNK)
     for start, stream in zip(progress(starts), generator.spawn(len(starts)), strict=True):
         chunk = slice(start, start + CHUNK)

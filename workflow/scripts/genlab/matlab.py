@@ -11,7 +11,8 @@ import zlib
 import numpy as np
 
 UINT8, INT32, MATRIX, COMPRESSED = 2, 5, 14, 15  # types of data elements
-CLASSES = "cell struct object char sparse double single int8 uint8 int16 uint16 int32 uint32 int64 uint64".split()
+CLASSES = ("cell", "struct", "object", "char", "sparse", "double", "single", "int8", "uint8")
+CLASSES += ("int16", "uint16", "int32", "uint32", "int64", "uint64")
 COMPLEX_OR_LOGICAL = 0x0A00  # bits of the array flags
 CHUNK = 1 << 20
 
@@ -64,7 +65,7 @@ def _read_variable(source, order, names):
         raise ValueError(f"{name} is {'logical or complex' if kind == 'uint8' else kind}, expected uint8")
     kind, values = _element(source, order)
     if kind != UINT8 or min(dimensions) < 0 or len(values) != math.prod(dimensions):
-        raise ValueError(f"damaged ({name} has {len(values)} bytes of type {kind} for dimensions {dimensions})")
+        raise ValueError(f"damaged (the values of {name} do not fit its dimensions)")
     return name, values.reshape(dimensions, order="F")
 
 

@@ -80,7 +80,10 @@ SEPARATOR, GROUP_GAP = 0.85, 5  # grey level of the lines between images; white 
 
 
 def new_figure(width=9.0, height=4.5):
-    """A `Figure` of `width` x `height` inches whose axes share the room without overlap."""
+    """A `Figure` of `width` x `height` inches whose axes share the room without overlap.
+
+    Give legends to the axes, not to the figure: a figure's legend moves when the box is widened.
+    """
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -149,7 +149,9 @@ class State:
         if about["fingerprint"] != fingerprint:
             old = about["fingerprint"]
             changed = sorted(key for key in {*old, *fingerprint} if old.get(key) != fingerprint.get(key))
-            cli.log.warning("the saved state is of another experiment (changed: %s); starting afresh", ", ".join(changed))
+            cli.log.warning(
+                "the saved state is of another experiment (changed: %s); starting afresh", ", ".join(changed)
+            )
             return None
         return tensors, about
 
@@ -160,7 +162,9 @@ class State:
 
 def collect(task):
     """All tensors of a task and of the random generators, by unique names."""
-    tensors = {f"module.{name}.{key}": value for name, m in task.modules.items() for key, value in m.state_dict().items()}
+    tensors = {
+        f"module.{name}.{key}": value for name, m in task.modules.items() for key, value in m.state_dict().items()
+    }
     for name, opt in task.optimizers.items():
         for index, state in opt.state_dict()["state"].items():
             tensors |= {f"optimizer.{name}.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
@@ -226,7 +230,9 @@ def train(task, data, *, epochs, batch_size, seed, state, fingerprint, events=No
         tensors, about = saved
         restore(task, tensors)
         best = {key.removeprefix("best."): value for key, value in tensors.items() if key.startswith("best.")}
-        sums = {key.removeprefix("sum."): value.to(data.device) for key, value in tensors.items() if key.startswith("sum.")}
+        sums = {
+            key.removeprefix("sum."): value.to(data.device) for key, value in tensors.items() if key.startswith("sum.")
+        }
         history, best_epoch, epoch, first, seconds = (
             about[key] for key in ("history", "best_epoch", "epoch", "step", "seconds")
         )
@@ -257,7 +263,7 @@ def train(task, data, *, epochs, batch_size, seed, state, fingerprint, events=No
     bar = cli.progress(total=epochs * steps, initial=epoch * steps + first, label="training", unit="step")
     last_save = started = time.perf_counter()
     with stop_signals() as stop, writer, bar:
-        for epoch in range(epoch, epochs):
+        for epoch in range(epoch, epochs):  # noqa: B020 - goes on from the saved one
             order = torch.randperm(len(data), generator=torch.Generator().manual_seed((seed << 32) + epoch))
             order = order.to(data.device)
             for step in range(first, steps):
@@ -301,7 +307,7 @@ def describe(row):
     return ", ".join(f"{name} {value:.6g}" for name, value in row.items())
 
 
-class event_writer(contextlib.AbstractContextManager):  # noqa: N801 - used like a function
+class event_writer(contextlib.AbstractContextManager):
     """TensorBoard events, one scalar a column; does nothing without a folder."""
 
     def __init__(self, folder, purge):
@@ -315,7 +321,9 @@ class event_writer(contextlib.AbstractContextManager):  # noqa: N801 - used like
         if self.writer:
             for name, value in row.items():
                 if name not in ("epoch", "step"):
-                    self.writer.add_scalar(name.replace("train_", "train/").replace("valid_", "valid/"), value, row["epoch"])
+                    self.writer.add_scalar(
+                        name.replace("train_", "train/").replace("valid_", "valid/"), value, row["epoch"]
+                    )
             self.writer.flush()
 
     def __exit__(self, *exception):

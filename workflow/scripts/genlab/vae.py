@@ -73,7 +73,9 @@ def load_binary_vae(path, device="cpu"):
         model.load_state_dict(tensors)
     except (KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
-        raise InputError(f"{path}: not the weights of a binary VAE ({reason}); train one with train_binary_vae.py") from None
+        raise InputError(
+            f"{path}: not the weights of a binary VAE ({reason}); train one with train_binary_vae.py"
+        ) from None
     return model.to(device).eval(), about
 
 

@@ -1,0 +1,62 @@
+"""Fixtures that more than one test file needs: small prepared data, and a small trained VAE."""
+
+import json
+import shutil
+
+import pytest
+from stage import run_stage
+
+
+def succeed(name, *args, **keywords):
+    """Run a stage that must succeed; returns the CompletedProcess."""
+    process = run_stage(name, *args, **keywords)
+    assert process.returncode == 0, process.stderr
+    return process
+
+
+@pytest.fixture(scope="session")
+def prepared_digits(tmp_path_factory):
+    """binarized_mnist.npz of the embedded stand-in: 200, 40 and 40 images."""
+    folder = tmp_path_factory.mktemp("digits")
+    for split, count in (("train", 200), ("valid", 40), ("test", 40)):
+        succeed("render_digits", "--output", folder / f"binarized_mnist_{split}.amat", "--count", count)
+    files = [
+        word
+        for split in ("train", "valid", "test")
+        for word in (f"--{split}", folder / f"binarized_mnist_{split}.amat")
+    ]
+    succeed("prepare_binarized_mnist", *files, "--source", "embedded", "--output", folder / "binarized_mnist.npz")
+    return folder / "binarized_mnist.npz"
+
+
+@pytest.fixture(scope="session")
+def trained_vae(prepared_digits, tmp_path_factory):
+    """A folder with vae.safetensors, vae.csv and vae.json of a VAE trained for two epochs."""
+    folder = tmp_path_factory.mktemp("vae")
+    succeed("train_binary_vae", *training_options(prepared_digits, folder))
+    return folder
+
+
+def training_options(data, folder, epochs=2):
+    """Options of train_binary_vae for a training of seconds."""
+    return [
+        "--data", data, "--model", folder / "vae.safetensors", "--history", folder / "vae.csv",
+        "--training", folder / "vae.json", "--epochs", epochs, "--warmup-steps", 5, "--threads", 1, "--device", "cpu",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def estimates(trained_vae, prepared_digits, tmp_path):
+    """A folder with the likelihood estimates of two "seeds": seed2 is seed1 with other numbers."""
+    succeed(
+        "estimate_likelihood", "--model", trained_vae / "vae.safetensors", "--data", prepared_digits,
+        "--output", tmp_path / "seed1.json", "--curve", tmp_path / "seed1.csv", "--samples", 20, "--threads", 1,
+    )  # fmt: skip
+    second = json.loads((tmp_path / "seed1.json").read_text())
+    second["seed"] = 2
+    for numbers in second["splits"].values():
+        for name in ("elbo", "log_likelihood"):
+            numbers[name]["mean"] -= 2.0
+    (tmp_path / "seed2.json").write_text(json.dumps(second))
+    shutil.copy(tmp_path / "seed1.csv", tmp_path / "seed2.csv")
+    return tmp_path

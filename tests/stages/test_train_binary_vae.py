@@ -1,0 +1,93 @@
+"""train_binary_vae through its command line: what it writes, resume after SIGKILL, bad input."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import succeed, training_options
+from genlab import training
+from stage import SCRIPTS, run_stage
+
+
+def test_it_writes_weights_history_and_summary(trained_vae):
+    rows = list(csv.DictReader((trained_vae / "vae.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    for row in rows:
+        for split in ("train", "valid"):
+            elbo, reconstruction, kl = (float(row[f"{split}_{name}"]) for name in ("elbo", "reconstruction", "kl"))
+            assert elbo == pytest.approx(reconstruction - kl) and -700 < elbo < -100 and kl > 0
+        assert float(row["images_per_second"]) > 0
+    summary = json.loads((trained_vae / "vae.json").read_text())
+    best = max(rows, key=lambda row: float(row["valid_elbo"]))
+    assert summary["best_epoch"] == int(best["epoch"]) and summary["parameters"] == 938_825
+    assert summary["data"]["source"] == "embedded" and "stand-in" in summary["data"]["title"]
+    assert summary["settings"]["latents"] == 100 and "torch" in summary["provenance"]["versions"]
+    _, about = training.load_tensors(trained_vae / "vae.safetensors")
+    assert about["seed"] == 1 and about["architecture"] == "suggested" and about["data"] == summary["data"]
+    assert not (trained_vae / "vae.safetensors.state").exists()  # cleared once the outputs are published
+
+
+def test_killed_halfway_and_run_again_it_ends_with_the_same_bytes(prepared_digits, tmp_path):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    epochs = 12
+    succeed("train_binary_vae", *training_options(prepared_digits, undisturbed, epochs))
+    command = [sys.executable, SCRIPTS / "train_binary_vae.py", *training_options(prepared_digits, killed, epochs)]
+    command = [*map(str, command), "--checkpoint-seconds", "1"]
+    state = killed / "vae.safetensors.state" / "checkpoint.safetensors"
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL and state.exists() and not (killed / "vae.safetensors").exists()
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0 and "going on at epoch" in again.stderr
+    assert (killed / "vae.safetensors").read_bytes() == (undisturbed / "vae.safetensors").read_bytes()
+
+
+def test_sigterm_saves_and_exits_with_its_own_code(prepared_digits, tmp_path):
+    command = [sys.executable, SCRIPTS / "train_binary_vae.py", *training_options(prepared_digits, tmp_path, 500)]
+    process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if "step" in line:  # training has begun
+            break
+    process.terminate()
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 75 and error.splitlines()[-1].startswith(
+        "train_binary_vae.py: interrupted: by SIGTERM"
+    )
+    assert (tmp_path / "vae.safetensors.state" / "checkpoint.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (["--data", "missing.npz"], "missing.npz"),
+        (["--data", __file__], "test_train_binary_vae.py"),
+        (["--epochs", "0"], "0 is out of range; give 1 or more"),
+        (["--learning-rate", "-1"], "give more than 0"),
+        (["--average-decay", "nan"], "nan"),
+        (["--architecture", "huge"], "invalid choice: 'huge'"),
+        (["--seed", "-1"], "-1 is negative"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(prepared_digits, tmp_path, change, message):
+    process = run_stage("train_binary_vae", *training_options(prepared_digits, tmp_path / "out"), *change)
+    assert process.returncode == 2, process.stderr
+    assert message in process.stderr.splitlines()[-1] and "Traceback" not in process.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_diverging_training_says_so_and_writes_no_results(prepared_digits, tmp_path):
+    process = run_stage(
+        "train_binary_vae", *training_options(prepared_digits, tmp_path), "--learning-rate", "1e20",
+        "--optimizer", "sgd", "--warmup-steps", 0,
+    )  # fmt: skip
+    assert process.returncode == 1
+    assert "stopped being finite" in process.stderr.splitlines()[-1] and "lower learning_rate" in process.stderr
+    assert not (tmp_path / "vae.safetensors").exists() and not (tmp_path / "vae.csv").exists()

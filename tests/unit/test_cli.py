@@ -1,0 +1,107 @@
+"""The habits of stages: exit codes, atomic files, JSON, provenance."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from genlab import InputError, cli
+from stage import SCRIPTS
+
+STAGES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
+
+
+@pytest.mark.parametrize(
+    "error, code, line",
+    [
+        (InputError("x.npz: wrong"), 2, "stage: error: x.npz: wrong"),
+        (FileNotFoundError(2, "No such file or directory", "gone.csv"), 2, "stage: error: gone.csv: No such file"),
+        (cli.ComputationError("NaN in epoch 3"), 1, "stage: failed: NaN in epoch 3"),
+        (MemoryError("8 GiB"), 1, "stage: failed: not enough memory (8 GiB)"),
+        (cli.Interrupted("by SIGTERM"), 75, "stage: interrupted: by SIGTERM"),
+        (KeyboardInterrupt(), 130, "stage: interrupted"),
+    ],
+)
+def test_errors_are_one_line_and_have_their_exit_code(error, code, line, capsys):
+    parser = cli.parser("A stage.")
+    parser.prog = "stage"
+
+    def main(options):
+        raise error
+
+    with pytest.raises(SystemExit) as stop:
+        cli.run(main, parser, [])
+    assert stop.value.code == code
+    (printed,) = capsys.readouterr().err.splitlines()
+    assert printed.startswith(line)
+
+
+def test_a_mistake_of_ours_keeps_its_traceback():
+    def main(options):
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        cli.run(main, cli.parser("A stage."), [])
+
+
+def test_threads_are_set_before_any_library_starts(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "64")
+    cli.run(lambda options: None, cli.parser("A stage.", device=True), ["--threads", "3"])
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+
+
+def test_atomic_leaves_nothing_of_a_failed_write(tmp_path):
+    path = tmp_path / "new" / "result.txt"
+    cli.write_text(path, "old")
+    with pytest.raises(RuntimeError), cli.atomic(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old" and [p.name for p in path.parent.iterdir()] == ["result.txt"]
+
+
+def test_json_is_strict(tmp_path):
+    cli.write_json(tmp_path / "a.json", {"x": [1, 2.5, None]})
+    assert cli.read_json(tmp_path / "a.json") == {"x": [1, 2.5, None]}
+    with pytest.raises(ValueError):
+        cli.write_json(tmp_path / "b.json", {"x": float("nan")})
+    assert not (tmp_path / "b.json").exists()
+    (tmp_path / "c.json").write_text("{")
+    with pytest.raises(InputError, match=r"c\.json: not a JSON file"):
+        cli.read_json(tmp_path / "c.json")
+
+
+def test_checksum(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")  # the test vector of FIPS 180
+    assert cli.checksum(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_provenance_is_json_and_names_versions(tmp_path):
+    options = cli.parser("A stage.", seed=True).parse_args(["--seed", "4"])
+    content = json.loads(json.dumps(cli.provenance(options, data="abc")))
+    assert content["settings"] == {"seed": 4} and content["data"] == "abc"
+    assert content["versions"]["numpy"].startswith("2.")
+
+
+def test_progress_in_a_log_file_is_lines(capsys):
+    with cli.progress(total=3, label="work", unit="image") as bar:
+        for _ in range(3):
+            bar.update()
+    lines = capsys.readouterr().err.splitlines()
+    assert "work:" in lines[0] and "3/3" in lines[-1] and not any("\r" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_help_of_every_stage_is_understandable_and_needs_no_heavy_import(name):
+    code = (
+        "import runpy, sys; sys.argv = [sys.argv[1], '--help']\n"
+        "try: runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "finally: print('HEAVY', sorted({'torch', 'numpy', 'scipy', 'pandas', 'matplotlib'} & set(sys.modules)))"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code, SCRIPTS / f"{name}.py"], capture_output=True, text=True, cwd=SCRIPTS,
+        env=os.environ | {"PYTHONPATH": str(SCRIPTS)},
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.rstrip().endswith("HEAVY []")
+    assert "example:" in process.stdout and f"{name}.py" in process.stdout

@@ -1,0 +1,112 @@
+"""The configuration: defaults, faults named with their remedy, options made from the schema."""
+
+import argparse
+from pathlib import Path
+
+import pytest
+import yaml
+from genlab import InputError, configuration, data
+
+ROOT = Path(__file__).parents[2]
+
+
+def load(name):
+    return yaml.safe_load((ROOT / name).read_text())
+
+
+def test_the_schema_is_one():
+    import jsonschema
+
+    jsonschema.Draft202012Validator.check_schema(configuration.load_schema())
+
+
+def test_config_yaml_says_what_the_defaults_are():
+    assert configuration.complete(load("config.yaml")) == configuration.complete({})
+
+
+@pytest.mark.parametrize("name", ["config/full.yaml", "config/smoke.yaml"])
+def test_the_other_files_are_valid_and_have_their_own_results(name):
+    assert configuration.complete(load(name))["results"] != configuration.complete({})["results"]
+
+
+def test_every_key_has_a_description_and_a_default():
+    schema = configuration.load_schema()
+
+    def check(properties, path):
+        for key, child in properties.items():
+            reference = child.get("$ref")
+            child = (schema["$defs"][reference.rsplit("/", 1)[-1]] if reference else {}) | child
+            assert child.get("description"), f"{path}{key}"
+            assert "default" in child or key == "urls", f"{path}{key}"
+            check(child.get("properties", {}), f"{path}{key}.")
+
+    check(schema["properties"], "")
+
+
+def test_the_official_checksums_are_those_that_name_a_file_official():
+    files = configuration.complete({})["data"]
+    for name, dataset in (("binarized_mnist", "Binarized MNIST"), ("svhn", "SVHN")):
+        known = files[name]["files"]
+        assert set(known) == set(data.OFFICIAL[dataset])
+        for split, digests in data.OFFICIAL[dataset].items():
+            assert {key: known[split][key] for key in digests} == digests
+
+
+def test_defaults_reach_the_entries_of_a_table_and_null_takes_one_away():
+    models = configuration.complete({"likelihood": {"models": {"vae": None, "deep": {"architecture": "residual"}}}})
+    assert list(models["likelihood"]["models"]) == ["deep"]
+    assert models["likelihood"]["models"]["deep"]["latents"] == 100
+
+
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ({"sede": [1]}, "sede: unknown key; did you mean seeds?"),
+        ({"likelihood": {"models": {"vae": {"batchsize": 3}}}}, "vae.batchsize: unknown key; did you mean batch_size?"),
+        ({"data": {"svhn": {"zzz": 1}}}, "data.svhn.zzz: unknown key; known keys here: source"),
+        ({"likelihood": {"models": {"vae": {"epochs": 0}}}}, "vae.epochs: 0 is less than the minimum of 1"),
+        ({"data": {"svhn": {"source": "web"}}}, "data.svhn.source: 'web' is not one of ['embedded', 'official']"),
+        ({"seeds": []}, "seeds: [] should be non-empty"),
+        ({"seeds": [1, 1]}, "seeds: [1, 1] has non-unique elements"),
+        ({"likelihood": {"models": {"my_vae": {}}}}, "does not match"),
+        ({"data": {"svhn": {"files": {"train": {"urls": ["x"], "md5": "abc"}}}}}, "train.md5: 'abc' does not match"),
+        ({"data": []}, "data: [] is not of type 'object'"),
+    ],
+)  # fmt: skip
+def test_faults_are_named(config, message):
+    with pytest.raises(InputError) as error:
+        configuration.complete(config)
+    assert message in str(error.value)
+
+
+def test_all_faults_are_told_at_once():
+    with pytest.raises(InputError) as error:
+        configuration.complete({"sede": [1], "threads": 0})
+    assert "sede" in str(error.value) and "threads" in str(error.value)
+
+
+def test_options_of_a_stage_are_those_of_the_schema():
+    parser = argparse.ArgumentParser()
+    configuration.add_options(parser, "binary_vae")
+    settings = configuration.settings(parser.parse_args([]), "binary_vae")
+    assert settings == configuration.complete({})["likelihood"]["models"]["vae"]
+    settings = configuration.settings(parser.parse_args(["--batch-size", "7", "--schedule", "constant"]), "binary_vae")
+    assert (settings["batch_size"], settings["schedule"]) == (7, "constant")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--epochs", "0"],
+        ["--epochs", "x"],
+        ["--average-decay", "1"],
+        ["--average-decay", "nan"],
+        ["--learning-rate", "inf"],
+    ],
+)
+def test_options_out_of_range_are_refused(words, capsys):
+    parser = argparse.ArgumentParser()
+    configuration.add_options(parser, "binary_vae")
+    with pytest.raises(SystemExit) as stop:
+        parser.parse_args(words)
+    assert stop.value.code == 2 and words[0] in capsys.readouterr().err

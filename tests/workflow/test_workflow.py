@@ -1,0 +1,231 @@
+"""The workflow end to end with config/smoke.yaml, from another directory, and what reruns after a change.
+
+All tests share one run, made once; those that change something only dry-run, and the ones
+that really rerun stand last and work on a copy.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SMOKE = ROOT / "config" / "smoke.yaml"
+LIKELIHOOD_PLOTS = {"plot_learning_curves", "plot_digits", "plot_log_likelihood"}
+
+
+def snakemake(*words, directory, snakefile=ROOT / "Snakefile", configfile=SMOKE):
+    """Run Snakemake on the project's Snakefile in another directory; output as text."""
+    command = [sys.executable, "-m", "snakemake", *words, "--snakefile", snakefile, "--cores", "2"]
+    command += ["--configfile", configfile] if configfile else []
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    return subprocess.run(
+        [*map(str, command)], cwd=directory, env=os.environ | {"PATH": path}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def planned(*words, directory, **keywords):
+    """The rules that a dry run would run, with the number of jobs."""
+    process = snakemake("all", "--dry-run", *words, directory=directory, **keywords)
+    assert process.returncode == 0, process.stdout
+    if "Nothing to be done" in process.stdout:
+        return {}
+    stats = process.stdout.split("Job stats:")[-1].split("total")[0]
+    return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", stats, re.MULTILINE) if name != "all"}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A directory with a finished run of the smoke configuration."""
+    directory = tmp_path_factory.mktemp("run")
+    process = snakemake("all", directory=directory)
+    assert process.returncode == 0, process.stdout
+    return directory
+
+
+def test_it_makes_what_the_readme_promises(run):
+    results = run / "results" / "smoke"
+    text = (results / "log_likelihood_vae.txt").read_text()
+    assert text.startswith("vae on embedded stand-in for Binarized MNIST") and "K = 20" in text
+    summary = json.loads((results / "log_likelihood_vae.json").read_text())
+    for split in ("valid", "test"):
+        numbers = summary["splits"][split]
+        assert numbers["images"] == 40 and numbers["elbo"]["mean"] < numbers["log_likelihood"]["mean"] < 0
+    for name in (
+        "data",
+        "learning_curves_binary_vae",
+        "reconstructions_binary_vae",
+        "samples_binary_vae",
+        "log_likelihood_vae",
+    ):
+        assert (results / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (results / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+    seed = results / "runs" / "binary_vae" / "seed1"
+    assert {path.name for path in seed.iterdir()} == {
+        "model.safetensors", "history.csv", "training.json", "log_likelihood.json", "log_likelihood.csv", "images.npz",
+        "tensorboard",
+    }  # fmt: skip
+    assert list((seed / "tensorboard").glob("events.out.tfevents.*"))
+
+
+def test_afterwards_nothing_is_to_be_done(run):
+    assert planned(directory=run) == {}
+
+
+def test_no_results_land_beside_the_snakefile(run):
+    assert not list(run.glob("*.npz")) and {path.name for path in run.iterdir()} == {
+        "results",
+        "resources",
+        ".snakemake",
+    }
+
+
+@pytest.mark.parametrize(
+    "change, expected",
+    [
+        (
+            "likelihood={'evaluation': {'samples': 10}}",
+            {"estimate_likelihood": 1, "summarise_likelihood": 1, "plot_log_likelihood": 1},
+        ),
+        (
+            "likelihood={'models': {'vae': {'epochs': 3}}}",
+            {"train_binary_vae": 1, "sample_binary_vae": 1, "estimate_likelihood": 1, "summarise_likelihood": 1}
+            | dict.fromkeys(LIKELIHOOD_PLOTS, 1),
+        ),
+        ("data={'svhn': {'split_seed': 2}}", {"prepare_svhn": 1, "plot_data": 1}),
+        (
+            "seeds=[1, 2]",
+            {"train_binary_vae": 1, "sample_binary_vae": 1, "estimate_likelihood": 1, "summarise_likelihood": 1,
+             "plot_learning_curves": 1, "plot_log_likelihood": 1},
+        ),
+        (
+            "likelihood={'models': {'deep': {'architecture': 'residual'}}}",
+            {"train_binary_vae": 1, "sample_binary_vae": 1, "estimate_likelihood": 1, "summarise_likelihood": 1}
+            | dict.fromkeys(LIKELIHOOD_PLOTS, 1),
+        ),
+    ],
+)  # fmt: skip
+def test_a_change_reruns_exactly_its_descendants(run, change, expected):
+    plan = planned("--config", change, directory=run)
+    # Snakemake plans a seed's samples only if a figure wants them, and figures show the first seed.
+    if change.startswith("seeds"):
+        expected.pop("sample_binary_vae")
+    assert plan == expected
+
+
+def test_a_single_target_runs_just_what_it_needs(tmp_path):
+    process = snakemake("results/smoke/log_likelihood_vae.txt", "--dry-run", directory=tmp_path)
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", process.stdout.split("Job stats:")[-1].split("total")[0], re.MULTILINE))
+    assert jobs == {
+        "render_digits": "3", "prepare_binarized_mnist": "1", "train_binary_vae": "1", "estimate_likelihood": "1",
+        "summarise_likelihood": "1",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ("sede=[2]", "sede: unknown key; did you mean seeds?"),
+        (
+            "likelihood={'models': {'vae': {'epocs': 3}}}",
+            "likelihood.models.vae.epocs: unknown key; did you mean epochs?",
+        ),
+        ("threads=0", "threads: 0 is less than the minimum of 1"),
+    ],
+)
+def test_a_wrong_configuration_is_refused_with_its_remedy(tmp_path, change, message):
+    process = snakemake("all", "--dry-run", "--config", change, directory=tmp_path)
+    assert process.returncode != 0 and message in process.stdout and "Traceback" not in process.stdout
+
+
+def test_the_full_configuration_fetches_the_official_files(tmp_path):
+    plan = planned(directory=tmp_path, configfile=ROOT / "config" / "full.yaml")
+    assert plan["fetch"] == 5 and "render_digits" not in plan
+
+
+def test_the_report_has_figures_and_captions(run):
+    process = snakemake("--report", "report.html", directory=run)
+    assert process.returncode == 0, process.stdout
+    page = (run / "report.html").read_text()
+    (run / "report.html").unlink()
+    assert "learning_curves_binary_vae.png" in page and "Likelihood" in page and "kept" in page
+
+
+def test_it_can_be_used_as_a_module(tmp_path):
+    (tmp_path / "Snakefile").write_text(
+        f'module genlab:\n    snakefile: "{ROOT / "workflow" / "Snakefile"}"\n    config: {{"results": "mine"}}\n'
+        "use rule * from genlab\n"
+        'rule mine:\n    default_target: True\n    input: "mine/log_likelihood_vae.txt"\n'
+    )
+    process = snakemake("mine", "--dry-run", directory=tmp_path, snakefile=tmp_path / "Snakefile", configfile=None)
+    assert process.returncode == 0, process.stdout
+    assert "mine/runs/binary_vae/seed1/model.safetensors" in process.stdout
+
+
+def test_mirrors_and_other_files_take_the_place_of_the_official_ones(run, tmp_path):
+    from genlab import cli
+
+    mirror = run / "resources" / "smoke" / "embedded"
+    files = {
+        split: {"urls": [f"http://example.invalid/binarized_mnist_{split}.amat"],
+                "sha256": cli.checksum(mirror / f"binarized_mnist_{split}.amat"), "bytes": None}
+        for split in ("train", "valid", "test")
+    }  # fmt: skip
+    (tmp_path / "mirror.json").write_text(
+        json.dumps(
+            {
+                "resources": "here",
+                "data": {"mirrors": [str(mirror)], "binarized_mnist": {"source": "official", "files": files}},
+            }
+        )
+    )
+    process = snakemake(
+        "here/prepared/official/binarized_mnist.npz", directory=tmp_path, configfile=tmp_path / "mirror.json"
+    )
+    assert process.returncode == 0, process.stdout
+    from genlab import data
+
+    prepared = data.load_binarized_mnist(tmp_path / "here" / "prepared" / "official" / "binarized_mnist.npz")
+    assert prepared.about["source"] == "custom" and prepared.about["title"].startswith("custom files")
+
+
+@pytest.fixture
+def copy(run, tmp_path):
+    """A copy of the project and of the finished run, to change as one likes."""
+    for name in ("Snakefile", "config.yaml", "workflow", "profiles", "config"):
+        source = ROOT / name
+        target = tmp_path / "project" / name
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+    project = tmp_path / "project"
+    process = snakemake("all", directory=project, snakefile=project / "Snakefile")
+    assert process.returncode == 0, process.stdout
+    return project
+
+
+def test_scripts_touched_changed_and_failing(copy):
+    """A touched script reruns nothing, a changed one its descendants; a failure leaves no number that looks current."""
+    where = {"directory": copy, "snakefile": copy / "Snakefile"}
+    script, style = (copy / "workflow" / "scripts" / name for name in ("train_binary_vae.py", "genlab/plotting.py"))
+    original = script.read_text()
+    os.utime(script)
+    assert planned(**where) == {}
+
+    style.write_text(style.read_text() + "\n# another style\n")
+    assert planned(**where) == {"plot_data": 1} | dict.fromkeys(LIKELIHOOD_PLOTS, 1)
+    style.write_text(style.read_text().removesuffix("\n# another style\n"))
+
+    script.write_text(original + "\nraise SystemExit(1)\n")
+    process = snakemake("all", **where)
+    assert process.returncode != 0 and "train_binary_vae" in process.stdout
+    script.write_text(original + "\n# changed\n")
+    assert {"train_binary_vae", "estimate_likelihood", "summarise_likelihood"} <= set(planned(**where))
