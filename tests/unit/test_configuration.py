@@ -58,6 +58,18 @@ def test_defaults_reach_the_entries_of_a_table_and_null_takes_one_away():
     assert models["likelihood"]["models"]["deep"]["latents"] == 100
 
 
+def test_numbers_that_come_as_text_are_read():
+    # Nested values of --config, and 1e-3 in YAML 1.1.
+    given = {
+        "seeds": ["1", "2"],
+        "likelihood": {"models": {"vae": {"epochs": "3", "learning_rate": "1e-3"}, "x": "null"}},
+    }
+    config = configuration.complete(given)
+    assert config["seeds"] == [1, 2] and list(config["likelihood"]["models"]) == ["vae"]
+    vae = config["likelihood"]["models"]["vae"]
+    assert (vae["epochs"], vae["learning_rate"]) == (3, 0.001)
+
+
 @pytest.mark.parametrize(
     "config, message",
     [
@@ -70,6 +82,8 @@ def test_defaults_reach_the_entries_of_a_table_and_null_takes_one_away():
         ({"seeds": [1, 1]}, "seeds: [1, 1] has non-unique elements"),
         ({"likelihood": {"models": {"my_vae": {}}}}, "does not match"),
         ({"data": {"svhn": {"files": {"train": {"urls": ["x"], "md5": "abc"}}}}}, "train.md5: 'abc' does not match"),
+        ({"threads": "two"}, "threads: 'two' is not of type 'integer'"),
+        ({"threads": "1.5"}, "threads: 1.5 is not of type 'integer'"),
         ({"data": []}, "data: [] is not of type 'object'"),
     ],
 )  # fmt: skip

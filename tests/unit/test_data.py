@@ -443,6 +443,7 @@ def test_load_refuses_damage(tmp_path):
     for length in np.linspace(1, len(whole) - 1, 30, dtype=int):
         path.write_bytes(whole[:length])
         refuse(path, data.load_svhn, "not a prepared SVHN file")
-    for position in range(0, len(whole), 1500):
+    entry = whole.index(b"PK\x01\x02")  # in the archive's directory: version, flags, compression of an array
+    for position in [entry + 6, entry + 8, entry + 10, *range(0, len(whole), 1500)]:
         path.write_bytes(flipped(whole, position))
         refuse(path, data.load_svhn, "not a prepared SVHN file")

@@ -6,6 +6,7 @@ its --help says what the schema says and its defaults are the schema's.
 """
 
 import argparse
+import contextlib
 import copy
 import difflib
 import math
@@ -60,19 +61,34 @@ def _children(value, schema, definitions):
             yield key, _resolve(table, definitions) if isinstance(table, dict) else None
 
 
+def _typed(value, schema):
+    """Text as the number, list entry or null that the schema wants, where it can be read so.
+
+    Snakemake hands over nested --config values as text, and YAML takes 1e-3 for text.
+    """
+    if isinstance(value, str) and schema.get("type") in ("integer", "number"):
+        for kind in (int, float):
+            with contextlib.suppress(ValueError):
+                return kind(value)
+    if isinstance(value, list) and isinstance(schema.get("items"), dict):
+        return [_typed(item, schema["items"]) for item in value]
+    return None if value == "null" and schema.get("type") != "string" else value
+
+
 def _fill(value, schema, definitions):
+    """`value` with the defaults of its keys, numbers that came as text, and null table entries taken out."""
     schema = _resolve(schema, definitions)
     if not isinstance(value, dict) or schema.get("type") != "object":
-        return value
+        return _typed(value, schema)
     for key, child in schema.get("properties", {}).items():
         child = _resolve(child, definitions)
         if key not in value and "default" in child:
             value[key] = copy.deepcopy(child["default"])
     if isinstance(schema.get("additionalProperties"), dict):
-        value = {key: entry for key, entry in value.items() if entry is not None}
+        value = {key: entry for key, entry in value.items() if entry not in (None, "null")}
     return {
-        k: _fill(value[k], child, definitions) if child else value[k]
-        for k, child in _children(value, schema, definitions)
+        key: _fill(value[key], child, definitions) if child else value[key]
+        for key, child in _children(value, schema, definitions)
     }
 
 
