@@ -3,9 +3,10 @@
 Mirrors come first: a mirror is a folder, a file:// address or an http(s):// address under which the
 file lies by the base name of the official one. Then the official addresses. A download that was
 cut off goes on where it stopped (FILE.partial); a file with a wrong checksum or size never gets its
-name. By hand, for example:
+name.
 
-    python workflow/scripts/fetch.py --output resources/data.amat --url http://example.org/data.amat
+example:
+  python workflow/scripts/fetch.py --output resources/data.amat --url http://example.org/data.amat
 """
 
 import argparse

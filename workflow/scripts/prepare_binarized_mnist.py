@@ -2,6 +2,10 @@
 
 The output holds `train`, `valid` and `test`, eight pixels a byte, and `about`, which says what the
 files are: the official ones (known by their checksums), the embedded stand-in, or custom files.
+
+example:
+  python workflow/scripts/prepare_binarized_mnist.py --train binarized_mnist_train.amat \\
+      --valid binarized_mnist_valid.amat --test binarized_mnist_test.amat --output binarized_mnist.npz
 """
 
 import logging

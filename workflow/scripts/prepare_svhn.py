@@ -3,6 +3,10 @@
 The output holds images and labels for `train`, `valid` and `test`, and `about`, which says what the
 files are: the official ones (known by their checksums), the embedded stand-in, or custom files.
 The validation images are drawn at random, every digit in proportion; the test file stays apart.
+
+example:
+  python workflow/scripts/prepare_svhn.py --train train_32x32.mat --test test_32x32.mat \\
+      --output svhn.npz
 """
 
 import logging

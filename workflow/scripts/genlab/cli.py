@@ -139,7 +139,7 @@ def progress(iterable=None, *, total=None, label="", unit="it", initial=0, **key
         unit=unit,
         initial=initial,
         mininterval=0.2 if terminal else 10,
-        maxinterval=1 if terminal else 10,
+        miniters=1,
         dynamic_ncols=terminal,
         ncols=None if terminal else 100,
         **keywords,
