@@ -7,48 +7,49 @@ ARGS ?=
 
 VENV := .venv
 STAMP := $(VENV)/.installed
-BIN := $(CURDIR)/$(VENV)/bin
-export PATH := $(BIN):$(PATH)
+RUN := $(VENV)/bin
+# The rules call python; paths of commands are spelt out here, for the make of macOS looks them up elsewhere.
+export PATH := $(CURDIR)/$(RUN):$(PATH)
 export MPLBACKEND := Agg
-SNAKEMAKE := snakemake --cores $(CORES) $(ARGS)
+SNAKEMAKE := $(RUN)/snakemake --cores $(CORES)
 
 .PHONY: all full report test lint format lock clean distclean help setup
 
 all: $(STAMP)  ## set up, then run the main job on the embedded data (minutes, no download)
-	$(SNAKEMAKE) all
+	$(SNAKEMAKE) all $(ARGS)
 
 full: $(STAMP)  ## the real thing: official data, config/full.yaml (an hour or more)
-	$(SNAKEMAKE) all --configfile config/full.yaml
+	$(SNAKEMAKE) all --configfile config/full.yaml $(ARGS)
 
 report: all  ## write Snakemake's report of the main job to results/snakemake-report.html
-	snakemake --report results/snakemake-report.html $(ARGS)
+	$(RUN)/snakemake --report results/snakemake-report.html $(ARGS)
 
 test: $(STAMP)  ## set up, then run every test and check
-	pytest -n $(CORES) --dist worksteal
+	$(RUN)/pytest -n $(CORES) --dist loadfile
 
 lint: $(STAMP)  ## check style: ruff, snakefmt, snakemake --lint
-	ruff check .
-	ruff format --check .
-	snakefmt --check Snakefile workflow
-	snakemake --lint
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+	$(RUN)/snakefmt --check Snakefile workflow
+	$(RUN)/snakemake --lint
 
 format: $(STAMP)  ## put Python and Snakemake code into the project's style
-	ruff check --fix .
-	ruff format .
-	snakefmt Snakefile workflow
+	$(RUN)/ruff check --fix .
+	$(RUN)/ruff format .
+	$(RUN)/snakefmt Snakefile workflow
 
 setup: $(STAMP)  ## build the environment only
 
 $(STAMP): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than 3.11; run: make PYTHON=/path/to/newer/python3"; exit 2; }
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	command -v uv > /dev/null || python -m pip install --quiet uv
-	uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	test -x $(RUN)/uv || $(RUN)/python -m pip install --quiet uv
+	$(RUN)/uv pip install --quiet --python $(RUN)/python --require-hashes --requirement requirements.txt
 	@touch $@
 
 lock: $(STAMP)  ## resolve pyproject.toml anew into requirements.txt
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	$(RUN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--upgrade --group dev pyproject.toml --output-file requirements.txt
 
 clean:  ## delete results (data and the environment stay)
