@@ -49,7 +49,7 @@ def parser(doc, *, seed=False, device=False):
     )
     if seed:
         result.add_argument(
-            "--seed", type=natural, default=1, help="seed of every random number drawn here (default: 1)"
+            "--seed", type=seed_number, default=1, help="seed of every random number drawn here (default: 1)"
         )
     if device:
         result.add_argument(
@@ -62,6 +62,14 @@ def parser(doc, *, seed=False, device=False):
             "--threads", type=positive, default=os.cpu_count(), help="CPU threads to use (default: all cores)"
         )
     return result
+
+
+def seed_number(text):
+    """argparse type: an integer from 0 to 2^31 - 1, which every random generator takes."""
+    value = natural(text)
+    if value >= 2**31:
+        raise argparse.ArgumentTypeError(f"{value} is too large; give less than {2**31}")
+    return value
 
 
 def natural(text):
@@ -106,8 +114,8 @@ def run(main, parser, argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)
     except OSError as error:
-        if error.filename is None:
-            raise
+        if error.filename is None:  # of a write to an open file, say: the disk is full
+            fail(parser, "failed", error, EXIT_FAILED)
         fail(parser, "error", f"{error.filename}: {error.strerror}", EXIT_INPUT)
 
 
