@@ -8,12 +8,10 @@ ARGS ?=
 VENV := .venv
 STAMP := $(VENV)/.installed
 RUN := $(VENV)/bin
-# The rules call python; paths of commands are spelt out here, for the make of macOS looks them up elsewhere.
-export PATH := $(CURDIR)/$(RUN):$(PATH)
-export MPLBACKEND := Agg
+UV = $$(command -v uv || echo $(RUN)/uv)
 SNAKEMAKE := $(RUN)/snakemake --cores $(CORES)
 
-.PHONY: all full report test lint format lock clean distclean help setup
+.PHONY: all full report test lint format lock clean distclean help setup unlock
 
 all: $(STAMP)  ## set up, then run the main job on the embedded data (minutes, no download)
 	$(SNAKEMAKE) all $(ARGS)
@@ -43,21 +41,24 @@ setup: $(STAMP)  ## build the environment only
 $(STAMP): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than 3.11; run: make PYTHON=/path/to/newer/python3"; exit 2; }
-	$(PYTHON) -m venv $(VENV)
-	test -x $(RUN)/uv || $(RUN)/python -m pip install --quiet uv
-	$(RUN)/uv pip install --quiet --python $(RUN)/python --require-hashes --requirement requirements.txt
+	$(PYTHON) -m venv --clear $(VENV)
+	command -v uv > /dev/null || $(RUN)/python -m pip install --quiet uv
+	$(UV) pip install --quiet --python $(RUN)/python --require-hashes --requirement requirements.txt
 	@touch $@
 
 lock: $(STAMP)  ## resolve pyproject.toml anew into requirements.txt
-	$(RUN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--upgrade --group dev pyproject.toml --output-file requirements.txt
+
+unlock: $(STAMP)  ## after a crash or a power loss: remove the lock that Snakemake left behind
+	$(RUN)/snakemake --unlock
 
 clean:  ## delete results (data and the environment stay)
 	find results -mindepth 1 -not -name README.md -delete
-	rm -rf .snakemake .pytest_cache .ruff_cache
+	rm -rf .pytest_cache .ruff_cache
 
-distclean: clean  ## delete results, data and the environment
-	rm -rf resources $(VENV)
+distclean: clean  ## delete results, data, what Snakemake knows of them, and the environment
+	rm -rf resources .snakemake $(VENV)
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

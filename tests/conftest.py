@@ -1,7 +1,10 @@
 """Fixtures that more than one test file needs: small prepared data, and a small trained VAE."""
 
 import json
+import os
 import shutil
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy or torch: the tests run side by side
 
 import pytest
 from stage import run_stage

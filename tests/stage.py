@@ -12,7 +12,7 @@ def run_stage(name, *args, **keywords):
     """Run workflow/scripts/NAME.py with `args`; returns the CompletedProcess, its output as text."""
     return subprocess.run(
         [sys.executable, SCRIPTS / f"{name}.py", *map(str, args)],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},  # the same numbers on every machine
         text=True,
         capture_output=True,
         **keywords,

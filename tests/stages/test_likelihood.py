@@ -119,6 +119,14 @@ def test_estimates_of_different_models_are_not_gathered(estimates):
     assert process.returncode == 2 and "its k differs" in process.stderr and not (estimates / "vae.txt").exists()
 
 
+@pytest.mark.parametrize("content", ["{}", "[]", '{"model": 3}'])
+def test_files_that_are_no_estimates_are_refused(estimates, content):
+    (estimates / "seed1.json").write_text(content)
+    process = summarise(estimates, 1)
+    assert process.returncode == 2 and "not those of estimate_likelihood.py" in process.stderr.splitlines()[-1]
+    assert not (estimates / "vae.txt").exists()
+
+
 def test_sampled_images(trained_vae, prepared_digits, tmp_path):
     for name in ("a.npz", "b.npz"):
         succeed(

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from genlab import data
+from genlab import cli, data
 from stage import run_stage
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "binarized_mnist"
@@ -32,7 +32,7 @@ def test_prepare(tmp_path, bits):
     prepared = data.load_binarized_mnist(tmp_path / "out" / "prepared.npz")
     for split, pixels in bits.items():
         np.testing.assert_array_equal(data.unpack_bits(getattr(prepared, split)), pixels)
-        assert prepared.about["files"][f"{split}.amat"] == data.digests(tmp_path / f"{split}.amat")["sha256"]
+        assert prepared.about["files"][f"{split}.amat"] == cli.digests(tmp_path / f"{split}.amat")["sha256"]
     assert prepared.about["source"] == "custom" and prepared.about["counts"] == SPLITS
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["prepared.npz"]
 

@@ -61,6 +61,13 @@ def test_atomic_leaves_nothing_of_a_failed_write(tmp_path):
     assert path.read_text() == "old" and [p.name for p in path.parent.iterdir()] == ["result.txt"]
 
 
+def test_results_can_be_read_by_others_whatever_wrote_them(tmp_path):
+    with cli.atomic(tmp_path / "x") as temporary:
+        temporary.touch(mode=0o600)
+    (tmp_path / "y").touch()
+    assert (tmp_path / "x").stat().st_mode == (tmp_path / "y").stat().st_mode
+
+
 def test_json_is_strict(tmp_path):
     cli.write_json(tmp_path / "a.json", {"x": [1, 2.5, None]})
     assert cli.read_json(tmp_path / "a.json") == {"x": [1, 2.5, None]}

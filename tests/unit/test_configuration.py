@@ -82,6 +82,7 @@ def test_numbers_that_come_as_text_are_read():
         ({"seeds": [1, 1]}, "seeds: [1, 1] has non-unique elements"),
         ({"likelihood": {"models": {"my_vae": {}}}}, "does not match"),
         ({"data": {"svhn": {"files": {"train": {"urls": ["x"], "md5": "abc"}}}}}, "train.md5: 'abc' does not match"),
+        ({"likelihood": {"models": {"vae": {"learning_rate": float("inf")}}}}, "rate: 'inf' is not of type 'number'"),
         ({"threads": "two"}, "threads: 'two' is not of type 'integer'"),
         ({"threads": "1.5"}, "threads: 1.5 is not of type 'integer'"),
         ({"data": []}, "data: [] is not of type 'object'"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
-from genlab import InputError, data
+from genlab import InputError, cli, data
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 
@@ -115,7 +115,7 @@ def test_original_files_round_trip(tmp_path):
         packed = data.read_amat(SHARED / "binarized_mnist" / f"binarized_mnist_{split}.amat")
         assert packed.shape == (10_000, 98)
         data.write_amat(tmp_path / split, data.unpack_bits(packed))
-        assert data.digests(tmp_path / split).items() >= data.OFFICIAL["Binarized MNIST"][split].items()
+        assert cli.digests(tmp_path / split).items() >= data.OFFICIAL["Binarized MNIST"][split].items()
 
 
 # --- SVHN .mat
@@ -319,7 +319,7 @@ def test_take_in_place():
 
 def test_digests(tmp_path):
     (tmp_path / "x").write_bytes(b"abc")
-    assert data.digests(tmp_path / "x") == {
+    assert cli.digests(tmp_path / "x") == {
         "bytes": 3,
         "md5": "900150983cd24fb0d6963f7d28e17f72",
         "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
@@ -334,11 +334,11 @@ def test_describe_never_presents_a_stand_in_as_the_original(tmp_path, monkeypatc
     about = data.describe("SVHN", "official", files, counts, split={"seed": 1})
     assert about["source"] == "custom" and about["title"] == "custom files in the format of SVHN"
     assert about["counts"] == counts and about["split"] == {"seed": 1}
-    assert about["files"] == {path.name: data.digests(path)["sha256"] for path in files.values()}
+    assert about["files"] == {path.name: cli.digests(path)["sha256"] for path in files.values()}
     about = data.describe("SVHN", "embedded", files, counts)
     assert about["source"] == "embedded" and about["title"] == "embedded stand-in for SVHN"
 
-    found = {split: data.digests(path) for split, path in files.items()}
+    found = {split: cli.digests(path) for split, path in files.items()}
     known = {split: {key: each[key] for key in ("bytes", "md5")} for split, each in found.items()}
     monkeypatch.setitem(data.OFFICIAL, "SVHN", known)
     for declared in ("official", "embedded"):

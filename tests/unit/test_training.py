@@ -122,7 +122,7 @@ def test_nan_stops_with_a_clear_error_and_keeps_the_last_good_state(tmp_path):
         with torch.no_grad():
             task.model[0].weight.fill_(float("nan"))
 
-    with pytest.raises(cli.ComputationError, match=r"stopped being finite in epoch 2.*last good state is kept"):
+    with pytest.raises(cli.ComputationError, match=r"stopped being finite by epoch 2.*last good state is kept"):
         run(Regression(7, poison), tmp_path, checkpoint_seconds=0)
     tensors, about = training.load_tensors(tmp_path / "checkpoint.safetensors")
     assert (about["epoch"], about["step"]) == (1, 2)
@@ -190,3 +190,44 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="no GPU"):
         training.set_up("cuda", 1, 0)
+
+
+def test_seeds_see_the_data_in_different_orders_and_every_example_once_an_epoch(tmp_path):
+    class Order(Regression):
+        def step(self, x, progress):
+            self.seen = [*getattr(self, "seen", []), *x[:, 0, 0, 0].tolist()]
+            return super().step(x, progress)
+
+    orders = []
+    for seed in (1, 2, 1):
+        task, state = Order(), training.State(tmp_path / "state")
+        with state.lock():
+            training.train(task, DATA, epochs=2, batch_size=5, seed=seed, state=state, fingerprint={"run": len(orders)})
+        orders.append((task.seen[:23], task.seen[23:]))
+    assert orders[0] == orders[2] and orders[0] != orders[1] and orders[0][0] != orders[0][1]
+    for first, second in orders:
+        assert sorted(first) == sorted(second) == sorted(DATA[:, 0, 0, 0].tolist())
+
+
+def test_a_finished_but_unpublished_training_is_not_run_again(tmp_path):
+    first, again = Regression(), Regression(at_step=0, action=lambda _: pytest.fail("trained again"))
+    history, best = run(first, tmp_path)
+    assert run(again, tmp_path) == (history, best)
+    assert all(torch.equal(a, b) for a, b in zip(weights(first).values(), weights(again).values(), strict=True))
+
+
+def test_clearing_a_state_deletes_nothing_else(tmp_path):
+    (tmp_path / "thesis.tex").write_text("precious")
+    run(Regression(), tmp_path)
+    training.State(tmp_path).clear()
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_events_of_an_earlier_experiment_are_replaced_and_other_files_are_not(tmp_path):
+    events = tmp_path / "events"
+    events.mkdir()
+    (events / "events.out.tfevents.1.old").write_text("")
+    (events / "notes.txt").write_text("precious")
+    run(Regression(), tmp_path / "state", events=events)
+    names = sorted(path.name for path in events.iterdir())
+    assert names[-1] == "notes.txt" and len(names) == 2 and "old" not in names[0]

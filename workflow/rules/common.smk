@@ -1,6 +1,7 @@
 # Configuration and the helpers that the rules share. Rules themselves hold no logic.
 import ast
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -8,7 +9,11 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 
 SCRIPTS = Path(str(workflow.current_basedir)).parent / "scripts"
+if not SCRIPTS.is_dir():
+    raise WorkflowError(f"{SCRIPTS}: the stages import each other's modules; use the workflow from a local clone")
 sys.path.insert(0, str(SCRIPTS))
+# Jobs call `python`: the one that runs Snakemake, unless conda puts its own before it.
+os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]))
 
 from genlab import InputError, configuration
 
@@ -21,11 +26,6 @@ except InputError as error:
 pathvars:
     results=config["results"],
     resources=config["resources"],
-
-
-wildcard_constraints:
-    model="[A-Za-z0-9-]+",
-    seed="[0-9]+",
 
 
 def stage(name):
@@ -47,7 +47,13 @@ def stage(name):
                 queue += [SCRIPTS / "genlab" / f"{name}.py" for name in names]
     here = Path.cwd()
     files = [str(file.relative_to(here) if file.is_relative_to(here) else file) for file in files]
-    return {"script": files[0], "code": files[1:]}
+    # local: neither a module's prefix nor a remote storage applies to them.
+    return {"script": local(files[0]), "code": [local(file) for file in files[1:]]}
+
+
+def code(*names):
+    """The scripts of stages and the genlab modules they import, in one list."""
+    return [file for name in names for file in (stage(name)["script"], *stage(name)["code"])]
 
 
 def options(settings):
@@ -56,18 +62,31 @@ def options(settings):
 
 
 # The files of both data sets by their official names: (data set, split).
-DATA_FILES = {
-    url.rsplit("/", 1)[-1]: (name, split)
-    for name in ("binarized_mnist", "svhn")
-    for split, file in config["data"][name]["files"].items()
-    for url in file["urls"][:1]
-}
+DATA_FILES = {}
+for name in ("binarized_mnist", "svhn"):
+    for split, known in config["data"][name]["files"].items():
+        file = known["urls"][0].rsplit("/", 1)[-1]
+        if DATA_FILES.setdefault(file, (name, split)) != (name, split):
+            raise WorkflowError(
+                f"configuration: data.{name}.files.{split}: another file is called {file} too; rename one"
+            )
+
+
+wildcard_constraints:
+    model="[A-Za-z0-9-]+",
+    seed="[0-9]+",
+    file="|".join(map(re.escape, DATA_FILES)),
+
+
+def raw_files(name):
+    """Where the files of a data set lie, rendered or downloaded, as the configuration says."""
+    source = config["data"][name]["source"]
+    return [f"<resources>/{source}/{file}" for file, owner in DATA_FILES.items() if owner[0] == name]
 
 
 def data_file(name, split):
-    """Where the file of a split of a data set lies: rendered or downloaded, as the configuration says."""
-    file = next(file for file, owner in DATA_FILES.items() if owner == (name, split))
-    return f"<resources>/{config['data'][name]['source']}/{file}"
+    """Where the file of one split lies."""
+    return next(path for path in raw_files(name) if DATA_FILES[path.rsplit("/", 1)[-1]] == (name, split))
 
 
 def prepared(name):
@@ -81,13 +100,16 @@ def runs(pattern, models):
 
 
 def fetch_options(file):
-    """Addresses, checksums and mirrors of an official file."""
+    """Addresses and checksums of an official file."""
     name, split = DATA_FILES[file]
     known = config["data"][name]["files"][split]
-    lists = {"--url": known["urls"], "--mirror": config["data"]["mirrors"]}
-    words = [word for option, values in lists.items() if values for word in (option, *values)]
     checks = options({key: known[key] for key in ("sha256", "md5", "bytes") if known[key]})
-    return f"{shlex.join(words)} {checks}"
+    return f"--url {shlex.join(known['urls'])} {checks}"
+
+
+def mirror_options():
+    """Where to look for official files first."""
+    return f"--mirror {shlex.join(config['data']['mirrors'])}"
 
 
 def render_options(file):

@@ -16,8 +16,10 @@ rule fetch:
         runtime=120,
     params:
         options=lambda wildcards: fetch_options(wildcards.file),
+        # A function of the output is no reason to rerun: a mirror says where from, not what.
+        mirrors=lambda wildcards, output: mirror_options(),
     shell:
-        "python {input.script} --output {output} {params.options} > {log} 2>&1"
+        "python {input.script:q} --output {output:q} {params.options} {params.mirrors} > {log:q} 2>&1"
 
 
 rule render_digits:
@@ -38,7 +40,7 @@ rule render_digits:
     params:
         options=lambda wildcards: render_options(wildcards.file),
     shell:
-        "python {input.script} --output {output} {params.options} > {log} 2>&1"
+        "python {input.script:q} --output {output:q} {params.options} > {log:q} 2>&1"
 
 
 rule prepare_binarized_mnist:
@@ -62,8 +64,8 @@ rule prepare_binarized_mnist:
     params:
         source=config["data"]["binarized_mnist"]["source"],
     shell:
-        "python {input.script} --train {input.train} --valid {input.valid} --test {input.test}"
-        " --source {params.source} --output {output} > {log} 2>&1"
+        "python {input.script:q} --train {input.train:q} --valid {input.valid:q} --test {input.test:q}"
+        " --source {params.source} --output {output:q} > {log:q} 2>&1"
 
 
 rule prepare_svhn:
@@ -89,8 +91,8 @@ rule prepare_svhn:
             {"valid_fraction": config["data"]["svhn"]["valid_fraction"], "seed": config["data"]["svhn"]["split_seed"]}
         ),
     shell:
-        "python {input.script} --train {input.train} --test {input.test}"
-        " --source {params.source} {params.split} --output {output} > {log} 2>&1"
+        "python {input.script:q} --train {input.train:q} --test {input.test:q}"
+        " --source {params.source} {params.split} --output {output:q} > {log:q} 2>&1"
 
 
 rule plot_data:
@@ -112,12 +114,14 @@ rule plot_data:
         mem_mb=1000,
         runtime=15,
     shell:
-        "python {input.script} --binarized-mnist {input.binarized_mnist} --svhn {input.svhn}"
-        " --output {output.png} > {log} 2>&1"
+        "python {input.script:q} --binarized-mnist {input.binarized_mnist:q} --svhn {input.svhn:q}"
+        " --output {output.png:q} > {log:q} 2>&1"
 
 
 rule data:
     input:
+        raw_files("binarized_mnist"),
+        raw_files("svhn"),
         prepared("binarized_mnist"),
         prepared("svhn"),
         rules.plot_data.output,

@@ -26,9 +26,9 @@ rule train_binary_vae:
         state=lambda wildcards, output: f"{output.model}.state",
         events=lambda wildcards, output: os.path.join(os.path.dirname(output.model), "tensorboard"),
     shell:
-        "python {input.script} --data {input.data} --model {output.model} --history {output.history}"
-        " --training {output.training} --name {wildcards.model} --seed {wildcards.seed} --device {params.device}"
-        " --threads {threads} --state {params.state} --events {params.events} {params.settings} > {log} 2>&1"
+        "python {input.script:q} --data {input.data:q} --model {output.model:q} --history {output.history:q}"
+        " --training {output.training:q} --name {wildcards.model} --seed {wildcards.seed} --device {params.device}"
+        " --threads {threads} --state {params.state:q} --events {params.events:q} {params.settings} > {log:q} 2>&1"
 
 
 rule estimate_likelihood:
@@ -53,8 +53,8 @@ rule estimate_likelihood:
         settings=options(config["likelihood"]["evaluation"]),
         device=config["device"],
     shell:
-        "python {input.script} --model {input.model} --data {input.data} --output {output.estimate}"
-        " --curve {output.curve} --device {params.device} --threads {threads} {params.settings} > {log} 2>&1"
+        "python {input.script:q} --model {input.model:q} --data {input.data:q} --output {output.estimate:q}"
+        " --curve {output.curve:q} --device {params.device} --threads {threads} {params.settings} > {log:q} 2>&1"
 
 
 rule summarise_likelihood:
@@ -62,6 +62,14 @@ rule summarise_likelihood:
         **stage("summarise_likelihood"),
         estimates=expand(rules.estimate_likelihood.output.estimate, seed=config["seeds"], allow_missing=True),
         curves=expand(rules.estimate_likelihood.output.curve, seed=config["seeds"], allow_missing=True),
+        # Snakemake forgets why a failed job had to run. All that the table rests on is therefore named here
+        # (files, code, and settings below), lest after a failure upstream an old table look current.
+        upstream=[
+            *raw_files("binarized_mnist"),
+            prepared("binarized_mnist"),
+            *expand(rules.train_binary_vae.output.model, seed=config["seeds"], allow_missing=True),
+        ],
+        upstream_code=code("render_digits", "prepare_binarized_mnist", "train_binary_vae", "estimate_likelihood"),
     output:
         text=report(
             "<results>/log_likelihood_{model}.txt", caption="../report/log_likelihood.rst", category="Likelihood"
@@ -78,9 +86,16 @@ rule summarise_likelihood:
     resources:
         mem_mb=500,
         runtime=10,
+    params:
+        upstream=lambda wildcards: [
+            config["data"]["binarized_mnist"],
+            BINARY_MODELS[wildcards.model],
+            config["likelihood"]["evaluation"],
+            config["device"],
+        ],
     shell:
-        "python {input.script} --estimates {input.estimates} --curves {input.curves}"
-        " --text {output.text} --json {output.json} --csv {output.csv} > {log} 2>&1"
+        "python {input.script:q} --estimates {input.estimates:q} --curves {input.curves:q}"
+        " --text {output.text:q} --json {output.json:q} --csv {output.csv:q} > {log:q} 2>&1"
 
 
 rule sample_binary_vae:
@@ -103,8 +118,8 @@ rule sample_binary_vae:
     params:
         device=config["device"],
     shell:
-        "python {input.script} --model {input.model} --data {input.data} --output {output}"
-        " --seed {wildcards.seed} --device {params.device} --threads {threads} > {log} 2>&1"
+        "python {input.script:q} --model {input.model:q} --data {input.data:q} --output {output:q}"
+        " --seed {wildcards.seed} --device {params.device} --threads {threads} > {log:q} 2>&1"
 
 
 rule plot_learning_curves:
@@ -130,7 +145,7 @@ rule plot_learning_curves:
         mem_mb=1000,
         runtime=10,
     shell:
-        "python {input.script} --history {input.history} --training {input.training} --output {output.png} > {log} 2>&1"
+        "python {input.script:q} --history {input.history:q} --training {input.training:q} --output {output.png:q} > {log:q} 2>&1"
 
 
 rule plot_digits:
@@ -159,8 +174,8 @@ rule plot_digits:
         mem_mb=1000,
         runtime=10,
     shell:
-        "python {input.script} --images {input.images} --reconstructions {output.reconstructions}"
-        " --samples {output.samples} > {log} 2>&1"
+        "python {input.script:q} --images {input.images:q} --reconstructions {output.reconstructions:q}"
+        " --samples {output.samples:q} > {log:q} 2>&1"
 
 
 rule plot_log_likelihood:
@@ -186,13 +201,16 @@ rule plot_log_likelihood:
         mem_mb=1000,
         runtime=10,
     shell:
-        "python {input.script} --table {input.table} --summary {input.summary} --output {output.png} > {log} 2>&1"
+        "python {input.script:q} --table {input.table:q} --summary {input.summary:q} --output {output.png:q} > {log:q} 2>&1"
 
 
 rule likelihood:
     input:
+        raw_files("binarized_mnist"),
+        prepared("binarized_mnist"),
         runs(rules.train_binary_vae.output.model, BINARY_MODELS),
         runs(rules.estimate_likelihood.output.estimate, BINARY_MODELS),
+        expand(rules.sample_binary_vae.output, model=BINARY_MODELS, seed=config["seeds"][0]),
         expand(rules.summarise_likelihood.output.text, model=BINARY_MODELS),
         expand(rules.plot_learning_curves.output, model=BINARY_MODELS),
         expand(rules.plot_digits.output, model=BINARY_MODELS),

@@ -8,12 +8,9 @@ example:
       --valid binarized_mnist_valid.amat --test binarized_mnist_test.amat --output binarized_mnist.npz
 """
 
-import logging
 from pathlib import Path
 
 from genlab import cli
-
-log = logging.getLogger("genlab")
 
 
 def parser():
@@ -41,7 +38,7 @@ def main(options):
     about = data.describe("Binarized MNIST", options.source, files, counts)
     with cli.atomic(options.output) as temporary:
         data.write_prepared(temporary, about, **packed)
-    log.info("%s: %s", about["title"], ", ".join(f"{count:,} {split}" for split, count in counts.items()))
+    cli.log.info("%s: %s", about["title"], ", ".join(f"{count:,} {split}" for split, count in counts.items()))
 
 
 if __name__ == "__main__":

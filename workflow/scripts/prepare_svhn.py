@@ -9,12 +9,9 @@ example:
       --output svhn.npz
 """
 
-import logging
 from pathlib import Path
 
 from genlab import cli
-
-log = logging.getLogger("genlab")
 
 
 def parser():
@@ -58,7 +55,7 @@ def main(options):
     )
     with cli.atomic(options.output) as temporary:
         data.write_prepared(temporary, about, **arrays)
-    log.info("%s: %s", about["title"], ", ".join(f"{count:,} {split}" for split, count in counts.items()))
+    cli.log.info("%s: %s", about["title"], ", ".join(f"{count:,} {split}" for split, count in counts.items()))
 
 
 if __name__ == "__main__":

@@ -37,6 +37,16 @@ def main(options):
             "give one pair for each seed"
         )
     estimates = [cli.read_json(path) for path in options.estimates]
+    try:
+        write(options, estimates)
+    except (KeyError, TypeError, IndexError) as error:
+        raise InputError(
+            f"the files are not those of estimate_likelihood.py ({error!r}); remake them with it"
+        ) from None
+
+
+def write(options, estimates):
+    """Check that the estimates belong together, and write the table in its three forms."""
     first = estimates[0]
     for path, estimate in zip(options.estimates, estimates, strict=True):
         for key in ("model", "k", "data"):

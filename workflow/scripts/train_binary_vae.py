@@ -53,7 +53,8 @@ def main(options):
         **settings,
         "seed": options.seed,
         "data": cli.checksum(options.data),
-        "code": training.code_checksum(__file__, training.__file__, vae.__file__, networks.__file__),
+        "code": training.code_checksum(__file__, *(module.__file__ for module in (training, vae, networks, data))),
+        "versions": cli.versions(),
         "device": device.type,
     }
     state = training.State(options.state or options.model.with_name(options.model.name + ".state"))

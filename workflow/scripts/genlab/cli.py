@@ -58,10 +58,13 @@ def parser(doc, *, seed=False, device=False):
             default="auto",
             help="where to compute; auto takes a GPU if there is one (default: auto)",
         )
-        result.add_argument(
-            "--threads", type=positive, default=os.cpu_count(), help="CPU threads to use (default: all cores)"
-        )
+        result.add_argument("--threads", type=positive, default=cores(), help="CPU threads to use (default: all cores)")
     return result
+
+
+def cores():
+    """The CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def seed_number(text):
@@ -94,10 +97,9 @@ def run(main, parser, argv=None):
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
-    if threads := getattr(options, "threads", None):
-        # Before torch or numpy start their pools: oversubscribed threads are ruinous.
-        for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-            os.environ[variable] = str(threads)
+    # Before torch or numpy start their pools: oversubscribed threads are ruinous.
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(getattr(options, "threads", 1))
     try:
         main(options)
     except InputError as error:
@@ -114,7 +116,7 @@ def run(main, parser, argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)
     except OSError as error:
-        if error.filename is None:  # of a write to an open file, say: the disk is full
+        if error.filename is None:
             fail(parser, "failed", error, EXIT_FAILED)
         fail(parser, "error", f"{error.filename}: {error.strerror}", EXIT_INPUT)
 
@@ -167,7 +169,11 @@ def atomic(path):
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
+        os.umask(umask := os.umask(0))
+        os.chmod(temporary, 0o666 & ~umask)  # some writers make private files
         os.replace(temporary, path)
+    except OSError as error:  # a full disk has no file name of its own
+        raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -191,17 +197,23 @@ def read_json(path):
         raise InputError(f"{path}: not a JSON file ({error}); remake it with the stage that writes it") from None
 
 
+def digests(path):
+    """{"bytes": size, "md5": hex, "sha256": hex} of a file, read once."""
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while chunk := file.read(1 << 20):
+            md5.update(chunk)
+            sha256.update(chunk)
+        return {"bytes": file.tell(), "md5": md5.hexdigest(), "sha256": sha256.hexdigest()}
+
+
 def checksum(path):
     """SHA-256 of a file, as hexadecimal text."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return digests(path)["sha256"]
 
 
 def provenance(options, **more):
-    """What a result must carry to be traced: settings, seed, versions, and what `more` says.
-
-    Paths of outputs, the log and the thread count are left in `settings` as given.
-    """
+    """What a result must carry to be traced: options as given, versions, and what `more` says."""
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
     return {"settings": settings, "versions": versions(), **more}
 

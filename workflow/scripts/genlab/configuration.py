@@ -66,10 +66,15 @@ def _typed(value, schema):
 
     Snakemake hands over nested --config values as text, and YAML takes 1e-3 for text.
     """
-    if isinstance(value, str) and schema.get("type") in ("integer", "number"):
-        for kind in (int, float):
+    if schema.get("type") in ("integer", "number"):
+        for kind in (int, float) if isinstance(value, str) else ():
             with contextlib.suppress(ValueError):
-                return kind(value)
+                value = kind(value)
+                break
+        if isinstance(value, float):
+            if not math.isfinite(value):
+                return str(value)  # no number that a schema would refuse
+            return int(value) if schema["type"] == "integer" and value.is_integer() else value
     if isinstance(value, list) and isinstance(schema.get("items"), dict):
         return [_typed(item, schema["items"]) for item in value]
     return None if value == "null" and schema.get("type") != "string" else value

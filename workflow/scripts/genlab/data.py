@@ -4,14 +4,13 @@ Images are uint8 arrays here. Binarized MNIST is kept at one bit a pixel, rows o
 SVHN as (N, 3, 32, 32) with values 0..255 and labels 0..9.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from . import InputError, matlab
+from . import InputError, cli, matlab
 
 PIXELS = 784  # of a Binarized MNIST image, 28 x 28 row by row
 BLOCK = 1024  # rows handled at a time, so that temporaries stay in the cache
@@ -28,16 +27,6 @@ OFFICIAL = {
         "test": {"bytes": 64275384, "md5": "eb5a983be6a315427106f1b164d9cef3"},
     },
 }
-
-
-def digests(path):
-    """{"bytes": size, "md5": hex, "sha256": hex} of a file, read once."""
-    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while chunk := file.read(1 << 20):
-            md5.update(chunk)
-            sha256.update(chunk)
-        return {"bytes": file.tell(), "md5": md5.hexdigest(), "sha256": sha256.hexdigest()}
 
 
 # --- Binarized MNIST: lines of 0 and 1 ---------------------------------------------------------
@@ -229,7 +218,7 @@ def describe(dataset, declared, files, counts, **more):
     The source is "official" exactly when every file has the digests of the original; files that were
     claimed to be and are not are "custom". Raises InputError if two files have one name or one content.
     """
-    found = {split: digests(path) for split, path in files.items()}
+    found = {split: cli.digests(path) for split, path in files.items()}
     names = [Path(path).name for path in files.values()]
     hashes = [each["sha256"] for each in found.values()]
     for path, name, sha256 in zip(files.values(), names, hashes, strict=True):

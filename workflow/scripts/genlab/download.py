@@ -5,16 +5,15 @@ outlive a kill, and the next run asks the server for the rest.
 """
 
 import contextlib
-import logging
 import os
 import re
 import time
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote, urlsplit
 
-from . import InputError, cli, data
+from . import InputError, cli
 
-log = logging.getLogger("genlab")
+log = cli.log
 
 CHUNK = 1 << 16  # bytes; what a cut connection may cost
 BUSY = {408, 429}  # HTTP answers that may differ next time; so may every 5xx
@@ -104,7 +103,7 @@ def _name(url):
 
 def mismatch(path, expected):
     """What is unlike `expected` about a file, in words; "" if nothing."""
-    found = data.digests(path)
+    found = cli.digests(path)
     wrong = [f"{key} is {found[key]}, expected {value}" for key, value in expected.items() if found[key] != value]
     return " and ".join(wrong)
 

@@ -19,12 +19,12 @@ import hashlib
 import json
 import math
 import os
-import shutil
 import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -42,6 +42,9 @@ def set_up(device, threads, seed):
     torch.manual_seed(seed)
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # float32 means float32
+        torch.use_deterministic_algorithms(True, warn_only=True)
     return torch.device(device)
 
 
@@ -97,7 +100,10 @@ def save_tensors(path, tensors, about):
     """Write tensors and a JSON-able `about` to a safetensors file, atomically and with reproducible bytes."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
     with cli.atomic(path) as temporary:
-        save_file(tensors, temporary, metadata={METADATA: json.dumps(about, sort_keys=True)})
+        try:
+            save_file(tensors, temporary, metadata={METADATA: json.dumps(about, sort_keys=True)})
+        except SafetensorError as error:
+            raise cli.ComputationError(f"{path}: cannot be written ({error})") from None
 
 
 def load_tensors(path):
@@ -133,7 +139,7 @@ class State:
         with open(self.folder / "lock", "w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            except BlockingIOError:
                 raise InputError(f"{self.folder}: another training uses this state; wait for it or stop it") from None
             yield
 
@@ -156,12 +162,18 @@ class State:
         return tensors, about
 
     def clear(self):
-        """Forget everything; called once the outputs are published, so that a forced rerun really retrains."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Forget everything; called once the outputs are published, so that a forced rerun really retrains.
+
+        Deletes what this class has written and nothing else that may lie in the folder.
+        """
+        for file in (self.path, self.folder / "lock", *self.folder.glob(f".{self.path.name}.*")):
+            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
 
 
-def collect(task):
-    """All tensors of a task and of the random generators, by unique names."""
+def collect(task, device):
+    """All tensors of a task and of the random generators that a step on `device` uses, by unique names."""
     tensors = {
         f"module.{name}.{key}": value for name, m in task.modules.items() for key, value in m.state_dict().items()
     }
@@ -169,12 +181,12 @@ def collect(task):
         for index, state in opt.state_dict()["state"].items():
             tensors |= {f"optimizer.{name}.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
     tensors["random.cpu"] = torch.get_rng_state()
-    for index, state in enumerate(torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []):
-        tensors[f"random.cuda.{index}"] = state
+    if device.type == "cuda":
+        tensors["random.cuda"] = torch.cuda.get_rng_state(device)
     return tensors
 
 
-def restore(task, tensors):
+def restore(task, tensors, device):
     """Undo `collect`."""
     for name, module in task.modules.items():
         prefix = f"module.{name}."
@@ -192,8 +204,8 @@ def restore(task, tensors):
                 state.setdefault(int(index), {})[entry] = value
         opt.load_state_dict({"state": state, "param_groups": opt.state_dict()["param_groups"]})
     torch.set_rng_state(tensors["random.cpu"])
-    if torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([v for k, v in sorted(tensors.items()) if k.startswith("random.cuda.")])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["random.cuda"], device)
 
 
 @contextlib.contextmanager
@@ -228,7 +240,7 @@ def train(task, data, *, epochs, batch_size, seed, state, fingerprint, events=No
     sums, seconds = {}, 0.0
     if saved := state.load(fingerprint):
         tensors, about = saved
-        restore(task, tensors)
+        restore(task, tensors, data.device)
         best = {key.removeprefix("best."): value for key, value in tensors.items() if key.startswith("best.")}
         sums = {
             key.removeprefix("sum."): value.to(data.device) for key, value in tensors.items() if key.startswith("sum.")
@@ -238,25 +250,33 @@ def train(task, data, *, epochs, batch_size, seed, state, fingerprint, events=No
         )
         cli.log.info("going on at epoch %d, step %d of %d", epoch + 1, first, steps)
     elif events:
-        shutil.rmtree(events, ignore_errors=True)
+        for file in Path(events).glob("events.out.tfevents.*"):
+            file.unlink()
 
     def modules():
         return {f"{name}.{key}": value for name, m in task.modules.items() for key, value in m.state_dict().items()}
 
-    def check(loss_sums):
-        values = [*loss_sums.values(), *(p for m in task.modules.values() for p in m.parameters())]
+    def check(at_epoch, at_step):
+        values = [*sums.values(), *(p for m in task.modules.values() for p in m.parameters())]
         if all(torch.isfinite(value).all() for value in values):
             return
         raise cli.ComputationError(
-            f"numbers stopped being finite in epoch {epoch + 1}, step {step + 1}; "
+            f"numbers stopped being finite by epoch {at_epoch + 1}, step {at_step}; "
             + (f"the last good state is kept in {state.folder}; " if state.path.exists() else "")
             + "lower learning_rate or lengthen warmup_steps and run again"
         )
 
+    def interrupted(name):
+        return cli.Interrupted(f"by {name}; the state is saved in {state.folder}; run again to go on")
+
     def save(next_epoch, next_step):
-        check(sums)
+        check(next_epoch, next_step)
         about = {"fingerprint": fingerprint, "history": history, "best_epoch": best_epoch, "seconds": seconds}
-        tensors = collect(task) | {f"best.{k}": v for k, v in best.items()} | {f"sum.{k}": v for k, v in sums.items()}
+        tensors = (
+            collect(task, data.device)
+            | {f"best.{k}": v for k, v in best.items()}
+            | {f"sum.{k}": v for k, v in sums.items()}
+        )
         save_tensors(state.path, tensors, about | {"epoch": next_epoch, "step": next_step})
 
     writer = event_writer(events, purge=epoch + 1)
@@ -264,8 +284,8 @@ def train(task, data, *, epochs, batch_size, seed, state, fingerprint, events=No
     last_save = started = time.perf_counter()
     with stop_signals() as stop, writer, bar:
         for epoch in range(epoch, epochs):  # noqa: B020 - goes on from the saved one
-            order = torch.randperm(len(data), generator=torch.Generator().manual_seed((seed << 32) + epoch))
-            order = order.to(data.device)
+            order = np.random.default_rng([seed, epoch]).permutation(len(data))
+            order = torch.from_numpy(order).to(data.device)
             for step in range(first, steps):
                 batch = data[order[step * batch_size : (step + 1) * batch_size]]
                 done = epoch * steps + step
@@ -278,8 +298,8 @@ def train(task, data, *, epochs, batch_size, seed, state, fingerprint, events=No
                     save(epoch, step + 1)
                     last_save = time.perf_counter()
                 if stop:
-                    raise cli.Interrupted(f"by {stop[0]}; the state is saved in {state.folder}; run again to go on")
-            check(sums)
+                    raise interrupted(stop[0])
+            check(epoch, steps)
             now = time.perf_counter()
             seconds, started = seconds + now - started, now
             row = {"epoch": epoch + 1, "step": (epoch + 1) * steps}
@@ -295,7 +315,10 @@ def train(task, data, *, epochs, batch_size, seed, state, fingerprint, events=No
             sums, first = {}, 0
             writer.add(row)
             cli.log.info(describe(row))
-            started = time.perf_counter()  # validation is not counted as training
+            save(epoch + 1, 0)
+            last_save = started = time.perf_counter()  # neither validation nor saving counts as training
+            if stop:
+                raise interrupted(stop[0])
     for name, module in task.modules.items():
         prefix = f"{name}."
         module.load_state_dict({k.removeprefix(prefix): v for k, v in best.items() if k.startswith(prefix)})

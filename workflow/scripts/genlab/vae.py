@@ -149,17 +149,17 @@ def log_likelihood_curve(log_weights, ks):
 
 
 @torch.no_grad()
-def evaluate_likelihood(model, images, samples, ks, generator, chunk=400, images_at_a_time=25, progress=lambda n: None):
+def evaluate_likelihood(model, images, samples, ks, generator, chunk=400, progress=lambda n: None):
     """ELBO, log-likelihood and their diagnostics for every image (N, D), each with `samples` draws from q(z|x).
 
     Returns float64 CPU tensors: `elbo` (N,) with the KL in closed form, `kl` (N,),
     `log_likelihood` (N,), `effective_sample_size` (N,), and `curve` (N, len(ks)), the
     log-likelihood estimate at each K' of `ks`. All in nats, but for the sample size. A few
-    images go through at a time, so memory depends on neither N nor K; `progress(n)` is told
-    how many are done. The generator lives on the model's device.
+    images go through at a time, at least one, so memory depends on N only by these numbers
+    and on K only from K = 5000 on; `progress(n)` is told how many are done. The generator lives on the model's device.
     """
     columns = {}
-    for batch in images.split(images_at_a_time):
+    for batch in images.split(max(1, min(250, 5000 // samples))):
         x = batch.to(generator.device).float()
         mean, log_variance = model.posterior(x)
         noise = torch.randn(len(x), samples, model.latents, generator=generator, device=x.device)
