@@ -15,6 +15,7 @@ SNAKEMAKE := $(RUN)/snakemake --cores $(CORES)
 
 all: $(STAMP)  ## set up, then run the main job on the embedded data (minutes, no download)
 	$(SNAKEMAKE) all $(ARGS)
+	@echo; tail -n +1 results/log_likelihood_*.txt
 
 full: $(STAMP)  ## the real thing: official data, config/full.yaml (an hour or more)
 	$(SNAKEMAKE) all --configfile config/full.yaml $(ARGS)
