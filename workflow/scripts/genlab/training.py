@@ -236,7 +236,7 @@ def train(task, data, *, epochs, batch_size, seed, state, fingerprint, events=No
     a number stops being finite, leaving the last good checkpoint in place.
     """
     steps = math.ceil(len(data) / batch_size)
-    history, best_epoch, best, epoch, first = [], 0, {}, 0, 0
+    history, best_epoch, best, start, first = [], 0, {}, 0, 0
     sums, seconds = {}, 0.0
     if saved := state.load(fingerprint):
         tensors, about = saved
@@ -245,10 +245,10 @@ def train(task, data, *, epochs, batch_size, seed, state, fingerprint, events=No
         sums = {
             key.removeprefix("sum."): value.to(data.device) for key, value in tensors.items() if key.startswith("sum.")
         }
-        history, best_epoch, epoch, first, seconds = (
+        history, best_epoch, start, first, seconds = (
             about[key] for key in ("history", "best_epoch", "epoch", "step", "seconds")
         )
-        cli.log.info("going on at epoch %d, step %d of %d", epoch + 1, first, steps)
+        cli.log.info("going on at epoch %d, step %d of %d", start + 1, first, steps)
     elif events:
         for file in Path(events).glob("events.out.tfevents.*"):
             file.unlink()
@@ -279,11 +279,11 @@ def train(task, data, *, epochs, batch_size, seed, state, fingerprint, events=No
         )
         save_tensors(state.path, tensors, about | {"epoch": next_epoch, "step": next_step})
 
-    writer = event_writer(events, purge=epoch + 1)
-    bar = cli.progress(total=epochs * steps, initial=epoch * steps + first, label="training", unit="step")
+    writer = event_writer(events, purge=start + 1)
+    bar = cli.progress(total=epochs * steps, initial=start * steps + first, label="training", unit="step")
     last_save = started = time.perf_counter()
     with stop_signals() as stop, writer, bar:
-        for epoch in range(epoch, epochs):  # noqa: B020 - goes on from the saved one
+        for epoch in range(start, epochs):
             order = np.random.default_rng([seed, epoch]).permutation(len(data))
             order = torch.from_numpy(order).to(data.device)
             for step in range(first, steps):
