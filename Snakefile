@@ -9,6 +9,7 @@ configfile: str(workflow.current_basedir.join("config.yaml"))
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/likelihood.smk"
+include: "workflow/rules/images.smk"
 
 
 # A target rule lists intermediate results too: a failed rerun of one of them must not
@@ -18,3 +19,4 @@ rule all:
     input:
         rules.data.input,
         rules.likelihood.input,
+        rules.images.input,

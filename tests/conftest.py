@@ -33,6 +33,17 @@ def prepared_digits(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
+def prepared_numbers(tmp_path_factory):
+    """svhn.npz of the embedded stand-in: 270, 30 and 100 images."""
+    folder = tmp_path_factory.mktemp("numbers")
+    for split, count in (("train", 300), ("test", 100)):
+        succeed("render_digits", "--output", folder / f"{split}_32x32.mat", "--count", count)
+    files = ("--train", folder / "train_32x32.mat", "--test", folder / "test_32x32.mat")
+    succeed("prepare_svhn", *files, "--source", "embedded", "--output", folder / "svhn.npz")
+    return folder / "svhn.npz"
+
+
+@pytest.fixture(scope="session")
 def trained_vae(prepared_digits, tmp_path_factory):
     """A folder with vae.safetensors, vae.csv and vae.json of a VAE trained for two epochs."""
     folder = tmp_path_factory.mktemp("vae")

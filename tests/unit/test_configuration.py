@@ -41,6 +41,10 @@ def test_every_key_has_a_description_and_a_default():
             check(child.get("properties", {}), f"{path}{key}.")
 
     check(schema["properties"], "")
+    for name in ("image_vae", "image_gan"):
+        properties = dict(schema["$defs"][name]["properties"])
+        assert properties.pop("kind") in ({"const": "vae"}, {"const": "gan"})
+        check(properties, f"{name}.")
 
 
 def test_the_official_checksums_are_those_that_name_a_file_official():
@@ -86,12 +90,29 @@ def test_numbers_that_come_as_text_are_read():
         ({"threads": "two"}, "threads: 'two' is not of type 'integer'"),
         ({"threads": "1.5"}, "threads: 1.5 is not of type 'integer'"),
         ({"data": []}, "data: [] is not of type 'object'"),
+        ({"images": {"models": {"a": {"kind": "gan", "epocs": 1}}}}, "a.epocs: unknown key; did you mean epochs?"),
+        ({"images": {"models": {"a": {"kind": "vae", "critic_width": 8}}}}, "a.critic_width: unknown key"),
+        ({"images": {"models": {"a": {"kind": "gan", "penalty_weight": 9}}}}, "9 is less than the minimum of 10"),
+        ({"images": {"models": {"a": {"kind": "flow"}}}}, "a.kind: 'flow' is not one of ['vae', 'gan']"),
+        ({"images": {"models": {"a": {"epochs": 3}}}}, "images.models.a: 'kind' is a required property"),
     ],
 )  # fmt: skip
 def test_faults_are_named(config, message):
     with pytest.raises(InputError) as error:
         configuration.complete(config)
     assert message in str(error.value)
+
+
+def test_an_image_model_gets_the_defaults_of_its_kind():
+    given = {"images": {"models": {"a": {"kind": "gan", "epochs": "7"}, "b": {"kind": "vae"}}}}
+    models = configuration.complete(given)["images"]["models"]
+    assert models["a"]["epochs"] == 7 and models["a"]["penalty_weight"] == 10 and "objective" not in models["a"]
+    assert models["b"]["objective"] == "elbo" and "penalty_weight" not in models["b"]
+    for name, definition in (("a", "image_gan"), ("b", "image_vae")):
+        parser = argparse.ArgumentParser()
+        configuration.add_options(parser, definition)
+        settings = configuration.settings(parser.parse_args([]), definition)
+        assert settings | {"epochs": 7} == {k: v for k, v in models[name].items() if k != "kind"} | {"epochs": 7}
 
 
 def test_all_faults_are_told_at_once():

@@ -18,7 +18,21 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SMOKE = ROOT / "config" / "smoke.yaml"
-LIKELIHOOD_PLOTS = {"plot_learning_curves", "plot_digits", "plot_log_likelihood"}
+LIKELIHOOD_PLOTS = dict.fromkeys(("plot_learning_curves", "plot_digits", "plot_log_likelihood"), 1)
+# What depends on the samples of image models: for one model, and once for all of them.
+SAMPLES = dict.fromkeys(("sample", "publish_samples", "score_fid", "summarise_fid", "evaluate_samples"), 1)
+LATENTS = dict.fromkeys(("explore_latents", "plot_latents", "plot_interpolation"), 1)
+COMPARISONS = dict.fromkeys(("plot_samples", "plot_image_statistics", "plot_fid"), 1)
+VAE = {"train_vae": 1, "plot_learning_curves": 1, "reconstruct_images": 1, "plot_reconstructions": 1}
+GAN = {"train_gan": 1, "plot_gan_training": 1}
+
+
+def times(jobs, number):
+    return {name: number * count for name, count in jobs.items()}
+
+
+CLASSIFIER = {"evaluate_classifier": 1, "plot_confusion": 1}
+ALL_IMAGES = times(SAMPLES, 2) | times(LATENTS, 2) | COMPARISONS | VAE | GAN
 
 
 def snakemake(*words, directory, snakefile=ROOT / "Snakefile", configfile=SMOKE):
@@ -63,6 +77,15 @@ def test_it_makes_what_the_readme_promises(run):
         "reconstructions_binary_vae",
         "samples_binary_vae",
         "log_likelihood_vae",
+        "confusion",
+        "learning_curves_vae",
+        "training_gan",
+        "frames_gan",
+        "reconstructions_vae",
+        *(f"{kind}_{model}" for kind in ("latents", "interpolation") for model in ("vae", "gan")),
+        "samples",
+        "image_statistics",
+        "fid",
     ):
         assert (results / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (results / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
@@ -72,6 +95,13 @@ def test_it_makes_what_the_readme_promises(run):
         "tensorboard",
     }  # fmt: skip
     assert list((seed / "tensorboard").glob("events.out.tfevents.*"))
+    for model in ("vae", "gan"):
+        text, summary = (results / f"fid_{model}.{suffix}" for suffix in ("txt", "json"))
+        assert re.match(rf"FID [\d.]+ .*{model}.*N = 60.*stand-in for SVHN", text.read_text().splitlines()[0])
+        summary = json.loads(summary.read_text())
+        assert summary["ratio"] > 1
+        samples = results / "samples" / model / "samples"
+        assert [path.name for path in sorted(samples.iterdir())] == [f"{i:04d}.png" for i in range(60)]
 
 
 def test_afterwards_nothing_is_to_be_done(run):
@@ -96,22 +126,37 @@ def test_no_results_land_beside_the_snakefile(run):
         (
             "likelihood={'models': {'vae': {'epochs': 3}}}",
             {"train_binary_vae": 1, "sample_binary_vae": 1, "estimate_likelihood": 1, "summarise_likelihood": 1}
-            | dict.fromkeys(LIKELIHOOD_PLOTS, 1),
+            | LIKELIHOOD_PLOTS,
         ),
-        ("data={'svhn': {'split_seed': 2}}", {"prepare_svhn": 1, "plot_data": 1}),
+        (
+            "data={'svhn': {'split_seed': 2}}",
+            {"prepare_svhn": 1, "plot_data": 1, "train_classifier": 1} | CLASSIFIER | ALL_IMAGES,
+        ),
         (
             "seeds=[1, 2]",
-            {"train_binary_vae": 1, "estimate_likelihood": 1, "summarise_likelihood": 1,
-             "plot_learning_curves": 1, "plot_log_likelihood": 1},
-        ),  # and no sample_binary_vae: figures show the first seed
+            {"train_binary_vae": 1, "estimate_likelihood": 1, "summarise_likelihood": 1, "plot_log_likelihood": 1,
+             "train_vae": 1, "train_gan": 1, "sample": 2, "score_fid": 2, "evaluate_samples": 2, "summarise_fid": 2,
+             "plot_learning_curves": 2, "plot_gan_training": 1, "plot_fid": 1},
+        ),  # and no sample_binary_vae or explore_latents: figures show the first seed
+        ("images={'classifier': {'epochs': 3}}", {"train_classifier": 1} | CLASSIFIER | ALL_IMAGES
+         | {"train_vae": 0, "plot_learning_curves": 0, "reconstruct_images": 0, "plot_reconstructions": 0, "sample": 1,
+            "publish_samples": 1}),
+        ("images={'models': {'vae': {'epochs': 3}}}", SAMPLES | LATENTS | COMPARISONS | VAE),
+        ("images={'models': {'gan': {'critic_steps': 3}}}", SAMPLES | LATENTS | COMPARISONS | GAN),
+        ("images={'models': {'gan5': {'kind': 'gan', 'epochs': 1}}}", SAMPLES | LATENTS | COMPARISONS | GAN),
+        ("images={'models': {'gan': None}}", COMPARISONS),
+        ("images={'generator': {'width': 5}}", ALL_IMAGES),
+        ("images={'evaluation': {'samples': 50}}", times(SAMPLES, 2) | COMPARISONS),
+        ("images={'evaluation': {'pairs': 11}}", times(LATENTS, 2)),
         (
             "likelihood={'models': {'deep': {'architecture': 'residual'}}}",
             {"train_binary_vae": 1, "sample_binary_vae": 1, "estimate_likelihood": 1, "summarise_likelihood": 1}
-            | dict.fromkeys(LIKELIHOOD_PLOTS, 1),
+            | LIKELIHOOD_PLOTS,
         ),
     ],
 )  # fmt: skip
 def test_a_change_reruns_exactly_its_descendants(run, change, expected):
+    expected = {name: count for name, count in expected.items() if count}
     assert planned("--config", change, directory=run) == expected
 
 
@@ -122,6 +167,22 @@ def test_a_single_target_runs_just_what_it_needs(tmp_path):
         "render_digits": "3", "prepare_binarized_mnist": "1", "train_binary_vae": "1", "estimate_likelihood": "1",
         "summarise_likelihood": "1",
     }  # fmt: skip
+
+
+def test_the_score_of_the_gan_needs_no_vae_and_no_figure(tmp_path):
+    process = snakemake("results/smoke/fid_gan.txt", "--dry-run", directory=tmp_path)
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", process.stdout.split("Job stats:")[-1].split("total")[0], re.MULTILINE))
+    assert jobs == {
+        "render_digits": "2", "prepare_svhn": "1", "train_classifier": "1", "train_gan": "1", "sample": "1",
+        "score_fid": "1", "summarise_fid": "1",
+    }  # fmt: skip
+
+
+def test_existing_weights_take_the_place_of_the_trained_classifier(tmp_path):
+    change = "images={'feature_weights': 'mine.safetensors'}"
+    (tmp_path / "mine.safetensors").touch()
+    process = snakemake("results/smoke/fid_vae.txt", "--dry-run", "--config", change, directory=tmp_path)
+    assert "rule import_classifier:" in process.stdout and "rule train_classifier:" not in process.stdout
 
 
 @pytest.mark.parametrize(
@@ -239,7 +300,7 @@ def test_a_touched_script_reruns_nothing_and_a_changed_one_its_descendants(proje
     os.utime(script)
     assert planned(**where) == {}
     style.write_text(style.read_text() + "\n# another style\n")
-    assert planned(**where) == {"plot_data": 1} | dict.fromkeys(LIKELIHOOD_PLOTS, 1)
+    assert planned(**where) == {"plot_data": 1} | LIKELIHOOD_PLOTS
 
 
 @pytest.mark.parametrize(

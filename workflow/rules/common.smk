@@ -37,7 +37,7 @@ def stage(name):
     files, queue = [], [SCRIPTS / f"{name}.py"]
     while queue:
         file = queue.pop()
-        if file in files or not file.exists() or file.stem in ("cli", "configuration"):
+        if file in files or not file.exists() or file.stem in ("cli", "configuration", "experiment"):
             continue
         files.append(file)
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -74,6 +74,7 @@ for name in ("binarized_mnist", "svhn"):
 
 wildcard_constraints:
     model="[A-Za-z0-9-]+",
+    run="[A-Za-z0-9_-]+",
     seed="[0-9]+",
     file="|".join(map(re.escape, DATA_FILES)),
 
@@ -92,6 +93,46 @@ def data_file(name, split):
 def prepared(name):
     """Where the prepared data set lies."""
     return f"<resources>/prepared/{config['data'][name]['source']}/{name}.npz"
+
+
+IMAGE_MODELS = config["images"]["models"]
+
+
+def names(kind):
+    """The names of the image models of a kind, "vae" or "gan"."""
+    return [name for name, model in IMAGE_MODELS.items() if model["kind"] == kind]
+
+
+def of_kind(kind):
+    """A pattern of those names; of none at all if there are none."""
+    return "|".join(map(re.escape, names(kind))) or "(?!)"
+
+
+def image_options(model):
+    """Settings of an image model and of the generator that all share, as command-line options."""
+    return options(config["images"]["generator"] | {k: v for k, v in IMAGE_MODELS[model].items() if k != "kind"})
+
+
+def image_settings(model):
+    """All settings that the numbers of an image model rest on."""
+    return config["images"] | {"models": IMAGE_MODELS[model]}
+
+
+def trainers(model):
+    """The stages that make an image model and its samples, and the feature classifier."""
+    classifier = "import_classifier" if config["images"]["feature_weights"] else "train_classifier"
+    return classifier, f"train_{IMAGE_MODELS[model]['kind']}", "sample"
+
+
+def seeds_of(file):
+    """A file of every seed of an image model."""
+    return expand(f"<results>/runs/{{model}}/seed{{seed}}/{file}", seed=config["seeds"], allow_missing=True)
+
+
+def feature_weights():
+    """Where the weights of the feature classifier lie, trained or imported, as the configuration says."""
+    kind = "imported" if config["images"]["feature_weights"] else "trained"
+    return f"<results>/classifier/{kind}.safetensors"
 
 
 def runs(pattern, models):

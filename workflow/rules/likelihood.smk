@@ -122,22 +122,23 @@ rule sample_binary_vae:
         " --seed {wildcards.seed} --device {params.device} --threads {threads} > {log:q} 2>&1"
 
 
+# Of any VAE's run: binary_{model} here, or a model of images.smk.
 rule plot_learning_curves:
     input:
         **stage("plot_learning_curves"),
-        history=expand(rules.train_binary_vae.output.history, seed=config["seeds"], allow_missing=True),
-        training=expand(rules.train_binary_vae.output.training, seed=config["seeds"], allow_missing=True),
+        history=expand("<results>/runs/{run}/seed{seed}/history.csv", seed=config["seeds"], allow_missing=True),
+        training=expand("<results>/runs/{run}/seed{seed}/training.json", seed=config["seeds"], allow_missing=True),
     output:
         png=report(
-            "<results>/figures/learning_curves_binary_{model}.png",
+            "<results>/figures/learning_curves_{run}.png",
             caption="../report/learning_curves.rst",
             category="Likelihood",
         ),
-        pdf="<results>/figures/learning_curves_binary_{model}.pdf",
+        pdf="<results>/figures/learning_curves_{run}.pdf",
     log:
-        "<results>/logs/plot_learning_curves/{model}.log",
+        "<results>/logs/plot_learning_curves/{run}.log",
     benchmark:
-        "<results>/benchmarks/plot_learning_curves/{model}.tsv"
+        "<results>/benchmarks/plot_learning_curves/{run}.tsv"
     conda:
         "../envs/data.yaml"
     threads: 1
@@ -212,6 +213,6 @@ rule likelihood:
         runs(rules.estimate_likelihood.output.estimate, BINARY_MODELS),
         expand(rules.sample_binary_vae.output, model=BINARY_MODELS, seed=config["seeds"][0]),
         expand(rules.summarise_likelihood.output.text, model=BINARY_MODELS),
-        expand(rules.plot_learning_curves.output, model=BINARY_MODELS),
+        expand(rules.plot_learning_curves.output, run=[f"binary_{model}" for model in BINARY_MODELS]),
         expand(rules.plot_digits.output, model=BINARY_MODELS),
         expand(rules.plot_log_likelihood.output, model=BINARY_MODELS),

@@ -45,7 +45,11 @@ def complete(config):
     return config
 
 
-def _resolve(schema, definitions):
+def _resolve(schema, definitions, value=None):
+    """`schema` with its $ref followed, and of alternatives by `kind` the one that `value` names."""
+    for branch in schema.get("allOf", ()):
+        if isinstance(value, dict) and branch["if"]["properties"]["kind"]["const"] == value.get("kind"):
+            schema = branch["then"]
     while "$ref" in schema:
         schema = definitions[schema["$ref"].rsplit("/", 1)[-1]] | {k: v for k, v in schema.items() if k != "$ref"}
     return schema
@@ -56,9 +60,9 @@ def _children(value, schema, definitions):
     properties, table = schema.get("properties", {}), schema.get("additionalProperties")
     for key in value:
         if key in properties:
-            yield key, _resolve(properties[key], definitions)
+            yield key, _resolve(properties[key], definitions, value[key])
         else:
-            yield key, _resolve(table, definitions) if isinstance(table, dict) else None
+            yield key, _resolve(table, definitions, value[key]) if isinstance(table, dict) else None
 
 
 def _typed(value, schema):
@@ -82,7 +86,7 @@ def _typed(value, schema):
 
 def _fill(value, schema, definitions):
     """`value` with the defaults of its keys, numbers that came as text, and null table entries taken out."""
-    schema = _resolve(schema, definitions)
+    schema = _resolve(schema, definitions, value)
     if not isinstance(value, dict) or schema.get("type") != "object":
         return _typed(value, schema)
     for key, child in schema.get("properties", {}).items():
@@ -99,7 +103,7 @@ def _fill(value, schema, definitions):
 
 def _unknown_keys(value, schema, definitions, path=""):
     """A line for each key that the schema does not know, with the nearest one that it does."""
-    schema = _resolve(schema, definitions)
+    schema = _resolve(schema, definitions, value)
     if not isinstance(value, dict) or schema.get("type") != "object":
         return []
     faults = []
@@ -117,7 +121,7 @@ def _unknown_keys(value, schema, definitions, path=""):
 def add_options(parser, definition):
     """Give `parser` one option for each property of a schema's definition, with its help, type, range and default."""
     group = parser.add_argument_group(f"settings ({definition})")
-    for name, schema in load_schema()["$defs"][definition]["properties"].items():
+    for name, schema in _settings(definition).items():
         option, default = "--" + name.replace("_", "-"), schema["default"]
         group.add_argument(
             option,
@@ -152,4 +156,11 @@ def _number(kind, schema):
 
 def settings(options, definition):
     """The settings of a definition, as a dict, from parsed options."""
-    return {name: getattr(options, name) for name in load_schema()["$defs"][definition]["properties"]}
+    return {name: getattr(options, name) for name in _settings(definition)}
+
+
+def _settings(definition):
+    """{name: schema} of the properties of a definition, but for the constant one that tells its kind."""
+    definitions = load_schema()["$defs"]
+    properties = definitions[definition]["properties"].items()
+    return {name: _resolve(schema, definitions) for name, schema in properties if "const" not in schema}

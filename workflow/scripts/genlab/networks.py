@@ -5,6 +5,7 @@ are computed as the matrix product they are (`CollapsingConv2d`, `ExpandingConv2
 the same function with the same parameters, for half the arithmetic of the decoder.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
@@ -118,6 +119,120 @@ def residual_binary_vae(latents):
         nn.Conv2d(wide, 1, 3, padding=1),
     )
     return encoder, decoder
+
+
+class Generator(nn.Sequential):
+    """Latents (M, latents) -> colour images (M, 3, 32, 32) in [-1, 1]: the one generator of VAE and WGAN-GP.
+
+    DCGAN's shape (Radford et al. 2016): maps of 4, 8, 16 and 32 pixels, `width` channels at 32 and twice
+    as many a step down; a last 3x3 convolution smooths the chequers that transposed ones leave.
+    Batch normalisation: evaluate in eval mode.
+    """
+
+    def __init__(self, latents, width):
+        def up(channels):
+            return [
+                nn.ConvTranspose2d(2 * channels, channels, 4, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(channels),
+                nn.ReLU(),
+            ]
+
+        super().__init__(
+            nn.Linear(latents, 16 * 8 * width, bias=False),
+            nn.Unflatten(1, (8 * width, 4, 4)),
+            nn.BatchNorm2d(8 * width),
+            nn.ReLU(),
+            *up(4 * width),
+            *up(2 * width),
+            *up(width),
+            nn.Conv2d(width, 3, 3, padding=1),
+            nn.Tanh(),
+        )
+        self.latents, self.width = latents, width
+        self.to(memory_format=torch.channels_last)
+
+
+class Critic(nn.Sequential):
+    """Images (M, 3, 32, 32) in [-1, 1] -> scores (M,), any real number; the mirror of `Generator`.
+
+    No batch normalisation: the gradient penalty is an image's own, and a norm over the batch
+    would make it depend on the others (Gulrajani et al. 2017, section 4).
+    """
+
+    def __init__(self, width):
+        def down(channels):
+            return [nn.Conv2d(channels // 2, channels, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+
+        super().__init__(
+            nn.Conv2d(3, width, 3, padding=1),
+            nn.LeakyReLU(0.2),
+            *down(2 * width),
+            *down(4 * width),
+            *down(8 * width),
+            nn.Flatten(),
+            nn.Linear(16 * 8 * width, 1),
+            nn.Flatten(0),
+        )
+        self.to(memory_format=torch.channels_last)
+
+
+class Encoder(nn.Sequential):
+    """Images (M, 3, 32, 32) in [-1, 1] -> (M, 2 latents), posterior means and log-variances side by side."""
+
+    def __init__(self, latents, width):
+        def down(channels):
+            return [
+                nn.Conv2d(channels // 2, channels, 4, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(channels),
+                nn.LeakyReLU(0.2),
+            ]
+
+        super().__init__(
+            nn.Conv2d(3, width, 3, padding=1),
+            nn.LeakyReLU(0.2),
+            *down(2 * width),
+            *down(4 * width),
+            *down(8 * width),
+            nn.Flatten(),
+            nn.Linear(16 * 8 * width, 2 * latents),
+        )
+        self.to(memory_format=torch.channels_last)
+
+
+class FeatureClassifier(nn.Module):
+    """The course's classifier of colour digits: images (M, 3, 32, 32) in [-1, 1] -> logits (M, 10); class i is digit i.
+
+    `features` gives the 512 numbers after the last convolution, on which the Frechet distance
+    is taken. Module names are those of the course's weights.
+    """
+
+    def __init__(self):
+        super().__init__()
+
+        def pair(a, b, c):
+            return [
+                nn.Conv2d(a, b, 3, padding=1),
+                nn.ELU(),
+                nn.Dropout2d(0.1),
+                nn.Conv2d(b, c, 3, padding=1),
+                nn.ELU(),
+                nn.Dropout2d(0.1),
+                nn.MaxPool2d(2),
+            ]
+
+        self.conv_stack = nn.Sequential(*pair(3, 8, 16), *pair(16, 16, 32), *pair(32, 64, 128), nn.Conv2d(128, 512, 2))
+        self.mlp = nn.Sequential(nn.ELU(), nn.Dropout(0.5), nn.Linear(512, 10))
+        self.to(memory_format=torch.channels_last)
+
+    def features(self, x):
+        """(M, 3, 32, 32) -> (M, 512), the last convolution at its first position, as the course reads it.
+
+        The other eight of its 3 x 3 positions were never trained on; they are not computed either.
+        """
+        return self.conv_stack[-1](self.conv_stack[:-1](x)[:, :, :2, :2])[:, :, 0, 0]
+
+    def forward(self, x):
+        return self.mlp(self.features(x))
 
 
 BINARY_VAES = {"suggested": suggested_binary_vae, "residual": residual_binary_vae}

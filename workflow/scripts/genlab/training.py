@@ -66,6 +66,25 @@ def optimizer(parameters, settings):
     return kind(parameters, rate, weight_decay=decay, fused=True)
 
 
+def precision(name, device):
+    """The dtype that "float32", "bfloat16" or "auto" names; auto is bfloat16 where the processor computes with it."""
+    if name == "auto":
+        native = ("avx512_bf16", "amx_bf16", "sve_bf16")
+        fast = (
+            torch.cuda.is_bf16_supported(including_emulation=False)
+            if device.type == "cuda"
+            else any(torch.cpu.get_capabilities().get(feature) for feature in native)
+        )
+        return torch.bfloat16 if fast else torch.float32
+    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+
+
+def autocast(settings, device):
+    """A context in which convolutions and matrix products run in the dtype that `settings["precision"]` names."""
+    dtype = precision(settings["precision"], device)
+    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+
+
 def learning_rate(progress, settings):
     """The rate at a step: linear warm-up, then constant, or half a cosine down to zero at the end."""
     rate = settings["learning_rate"] * min(1.0, (progress.step + 1) / max(1, settings["warmup_steps"]))

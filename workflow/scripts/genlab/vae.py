@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from . import InputError, networks
-from .training import WeightAverage, learning_rate, load_tensors, optimizer, save_tensors
+from .training import WeightAverage, autocast, learning_rate, load_tensors, optimizer, save_tensors
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -26,6 +26,14 @@ def bernoulli_log_prob(x, logits):
 def gaussian_log_prob(x, mean):
     """log N(x; mean, I), summed over the last dimension: -1/2 |x - mean|^2 - D/2 log 2 pi."""
     return -0.5 * ((x - mean) ** 2).sum(-1) - 0.5 * x.shape[-1] * LOG_2PI
+
+
+def bits_per_dimension(log_density, dimensions):
+    """Bits per dimension of 8-bit images from log p(x) in nats of x in [-1, 1]^dimensions; 8 is a uniform guess.
+
+    A pixel in [-1, 1] is 127.5 times as dense as one in grey levels: log2 127.5 bits are added.
+    """
+    return -log_density / (dimensions * math.log(2)) + math.log2(127.5)
 
 
 LIKELIHOODS = {"bernoulli": bernoulli_log_prob, "gaussian": gaussian_log_prob}
@@ -83,6 +91,12 @@ def binary_vae(architecture, latents):
     """A `VAE` of binary 28x28 images (D = 784) by the name of its architecture."""
     encoder, decoder = networks.BINARY_VAES[architecture](latents)
     return VAE(encoder, decoder, latents, "bernoulli", (1, 28, 28)).to(memory_format=torch.channels_last)
+
+
+def image_vae(generator):
+    """A `VAE` of colour images (D = 3072) around a `networks.Generator`: p(x|z) = N(x; g(z), I), x in [-1, 1]."""
+    encoder = networks.Encoder(generator.latents, generator.width)
+    return VAE(encoder, generator, generator.latents, "gaussian", (3, 32, 32))
 
 
 def elbo_terms(model, x, noise):
@@ -182,28 +196,31 @@ def evaluate_likelihood(model, images, samples, ks, generator, chunk=400, progre
 class VAETraining:
     """The task that `training.train` runs: maximise the ELBO (or the IWAE bound) of a `VAE`.
 
-    valid     validation images (V, D), as the model's likelihood wants them after `.float()`
+    valid     validation images (V, D), of the same kind as the training images
     settings  learning_rate, optimizer, weight_decay, schedule, warmup_steps, kl_warmup_epochs,
-              average_decay, objective, samples_per_image: keys of the configuration schema
+              average_decay, objective, samples_per_image, precision: keys of the configuration schema
+    convert   makes of a batch of stored images the floats that the likelihood wants
     """
 
     select = "valid_elbo"  # the epoch with the largest value is the one kept
 
-    def __init__(self, model, valid, settings):
-        self.model, self.valid, self.settings = model, valid, settings
+    def __init__(self, model, valid, settings, convert=torch.Tensor.float):
+        self.model, self.valid, self.settings, self.convert = model, valid, settings, convert
         self.average = WeightAverage(model, settings["average_decay"])
         self.modules = {"model": model, "average": self.average}
         self.optimizers = {"optimizer": optimizer(model.parameters(), settings)}
 
     def step(self, x, progress):
         """One update on a batch x (B, D); returns sums over the batch, keyed by column."""
-        settings, x = self.settings, x.float()
+        settings, x = self.settings, self.convert(x)
         samples = settings["samples_per_image"]
         kl_weight = self.kl_weight(progress)
-        mean, log_variance = self.model.posterior(x)
-        noise = torch.randn(samples, *mean.shape, device=x.device)
-        z = mean + torch.exp(0.5 * log_variance) * noise
-        log_p_x = self.model.log_prob(x, self.model.decode(z))
+        with autocast(settings, x.device):
+            mean, log_variance = (parameter.float() for parameter in self.model.posterior(x))
+            noise = torch.randn(samples, *mean.shape, device=x.device)
+            z = mean + torch.exp(0.5 * log_variance) * noise
+            decoded = self.model.decode(z).float()
+        log_p_x = self.model.log_prob(x, decoded)
         reconstruction, kl = log_p_x.mean(0), gaussian_kl(mean, log_variance)
         if settings["objective"] == "iwae":
             log_ratio = 0.5 * (noise**2 - z**2 + log_variance).sum(-1)
@@ -235,12 +252,12 @@ class VAETraining:
         totals = torch.zeros(2, dtype=torch.float64, device=self.valid.device)
         for x in self.valid.split(250):
             noise = torch.randn(1, len(x), model.latents, device=x.device, generator=generator)
-            totals += torch.stack([term.sum() for term in elbo_terms(model, x.float(), noise)])
+            totals += torch.stack([term.sum() for term in elbo_terms(model, self.convert(x), noise)])
         reconstruction, kl = (totals / len(self.valid)).tolist()
-        return {
-            "valid_elbo": reconstruction - kl,
-            "valid_reconstruction": reconstruction,
-            "valid_kl": kl,
+        row = {"valid_elbo": reconstruction - kl, "valid_reconstruction": reconstruction, "valid_kl": kl}
+        if model.log_prob is gaussian_log_prob:
+            row["valid_bits_per_dimension"] = bits_per_dimension(row["valid_elbo"], self.valid.shape[1])
+        return row | {
             "learning_rate": learning_rate(progress, self.settings),
             "kl_weight": self.kl_weight(progress),
         }

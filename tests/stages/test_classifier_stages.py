@@ -1,0 +1,224 @@
+"""The classifier's stages through their command lines: train and resume, import, evaluate, draw."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import plot_confusion
+import pytest
+import torch
+from conftest import succeed
+from genlab import InputError, classifier, cli, data, networks, training
+from safetensors.torch import save_file
+from stage import SCRIPTS, run_stage
+
+SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+
+
+def options(data, folder, epochs=2):
+    return [
+        "--data", data, "--model", folder / "c.safetensors", "--history", folder / "c.csv",
+        "--training", folder / "c.json", "--epochs", epochs, "--warmup-steps", 5, "--threads", 1, "--device", "cpu",
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def trained(prepared_numbers, tmp_path_factory):
+    """A folder with c.safetensors, c.csv and c.json of an undisturbed training of four epochs."""
+    folder = tmp_path_factory.mktemp("classifier")
+    succeed("train_classifier", *options(prepared_numbers, folder, 4))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained, prepared_numbers):
+    """The JSON of evaluate_classifier.py."""
+    succeed(
+        "evaluate_classifier", "--data", prepared_numbers, "--classifier", trained / "c.safetensors",
+        "--json", trained / "accuracy.json", "--threads", 1,
+    )  # fmt: skip
+    return trained / "accuracy.json"
+
+
+def test_training_writes_weights_history_and_summary(trained, prepared_numbers):
+    rows = list(csv.DictReader((trained / "c.csv").open()))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    for row in rows:
+        for split, count in (("train", 270), ("valid", 30)):
+            assert float(row[f"{split}_loss"]) > 0
+            correct = float(row[f"{split}_accuracy"]) * count
+            assert correct == pytest.approx(round(correct)) and 0 <= correct <= count
+        assert float(row["images_per_second"]) > 0
+    summary = json.loads((trained / "c.json").read_text())
+    assert summary["best"]["valid_accuracy"] == max(float(row["valid_accuracy"]) for row in rows)
+    assert summary["parameters"] == networks.count_parameters(networks.FeatureClassifier())
+    assert "stand-in" in summary["data"]["title"] and "torch" in summary["provenance"]["versions"]
+    network, about = classifier.load_classifier(trained / "c.safetensors")
+    assert about["source"] == "trained" and about["seed"] == 1 and about["data"] == summary["data"]
+    prepared = data.load_svhn(prepared_numbers)
+    ((_, logits),) = classifier.feature_batches(network, [prepared.valid_images])
+    assert (logits.argmax(1) == prepared.valid_labels).mean() == summary["best"]["valid_accuracy"]
+    assert not (trained / "c.safetensors.state").exists()
+
+
+def test_killed_halfway_and_run_again_it_ends_with_the_same_bytes(trained, prepared_numbers, tmp_path):
+    command = [sys.executable, SCRIPTS / "train_classifier.py", *options(prepared_numbers, tmp_path, 4)]
+    command = [*map(str, command)]
+    state = tmp_path / "c.safetensors.state" / "checkpoint.safetensors"
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL and state.exists() and not (tmp_path / "c.safetensors").exists()
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0 and "going on at epoch" in again.stderr
+    assert (tmp_path / "c.safetensors").read_bytes() == (trained / "c.safetensors").read_bytes()
+
+
+def test_import_converts_the_weights_once_and_says_where_they_are_from(tmp_path):
+    torch.manual_seed(0)
+    weights = {name: tensor.contiguous() for name, tensor in networks.FeatureClassifier().state_dict().items()}
+    torch.save(weights, tmp_path / "given.pt", _use_new_zipfile_serialization=False)
+    succeed("import_classifier", "--weights", tmp_path / "given.pt", "--model", tmp_path / "out" / "c.safetensors")
+    tensors, about = training.load_tensors(tmp_path / "out" / "c.safetensors")
+    original = {"file": "given.pt", "sha256": cli.checksum(tmp_path / "given.pt")}
+    assert about == {"source": "given", "original": original}
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in tensors.items()) and len(tensors) == len(weights)
+
+
+def test_evaluation_counts_what_the_classifier_says(evaluated, trained, prepared_numbers):
+    content = json.loads(evaluated.read_text())
+    network, _ = classifier.load_classifier(trained / "c.safetensors")
+    prepared = data.load_svhn(prepared_numbers)
+    for split in ("valid", "test"):
+        images, labels = getattr(prepared, f"{split}_images"), getattr(prepared, f"{split}_labels")
+        ((_, logits),) = classifier.feature_batches(network, [images])
+        right, numbers = logits.argmax(1) == labels, content["splits"][split]
+        assert numbers["images"] == len(labels) and numbers["correct"] == right.sum()
+        assert numbers["accuracy"] == right.mean()
+        low, high = numbers["interval"]
+        assert low <= numbers["accuracy"] <= high
+        confusion = np.array(numbers["confusion"])
+        np.testing.assert_array_equal(confusion.sum(1), np.bincount(labels, minlength=10))
+        np.testing.assert_array_equal(confusion.sum(0), np.bincount(logits.argmax(1), minlength=10))
+        for digit, accuracy in enumerate(numbers["class_accuracy"]):
+            assert accuracy == (right[labels == digit].mean() if (labels == digit).any() else None)
+    assert content["classifier"]["sha256"] == cli.checksum(trained / "c.safetensors")
+    assert "stand-in" in content["data"]["title"] and "torch" in content["provenance"]["versions"]
+
+
+def test_figure_is_drawn_without_torch_and_with_the_same_bytes(evaluated, tmp_path):
+    succeed("plot_confusion", "--evaluation", evaluated, "--output", tmp_path / "a.png")
+    code = (
+        "import sys, plot_confusion\n"
+        "plot_confusion.main(plot_confusion.parser().parse_args(sys.argv[1:]))\n"
+        "assert 'torch' not in sys.modules"
+    )
+    arguments = [sys.executable, "-c", code, "--evaluation", evaluated, "--output", tmp_path / "b.png"]
+    subprocess.run(arguments, cwd=SCRIPTS, check=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pdf", "a.png", "b.pdf", "b.png"]
+    for suffix in ("png", "pdf"):
+        assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
+
+
+def test_figure_shows_counts_accuracy_interval_and_data():
+    confusion = np.diag(np.arange(10) * 100)
+    confusion[2, 7] = 50
+    figure = plot_confusion.draw(confusion, (0.98, 0.995), "given", "embedded stand-in for SVHN")
+    words = " ".join(text.get_text() for text in [*figure.texts, *figure.axes[0].texts]).replace(
+        "\N{NO-BREAK SPACE}", " "
+    )
+    for word in ("98.90%", "4,500 of 4,550", "98.00% to 99.50%", "given", "embedded stand-in for SVHN", "900"):
+        assert word in words
+    cells = {
+        (int(text.get_position()[1]), int(text.get_position()[0])): text.get_text() for text in figure.axes[0].texts
+    }
+    assert cells[2, 7] == "50" and (0, 0) not in cells and len(cells) == 10
+    shares = figure.axes[0].images[0].get_array()
+    assert shares[2, 7] == 0.2 and shares[2, 2] == 0.8 and shares[0].sum() == 0
+
+
+BAD = {
+    "split": lambda content: content["splits"].pop("test"),
+    "matrix": lambda content: content["splits"]["test"]["confusion"].pop(),
+    "ragged": lambda content: content["splits"]["test"]["confusion"][3].pop(),
+    "negative": lambda content: content["splits"]["test"]["confusion"][0].__setitem__(0, -1),
+    "fraction": lambda content: content["splits"]["test"]["confusion"][0].__setitem__(0, 1.5),
+    "interval": lambda content: content["splits"]["test"].update(interval=[0.0, 0.01]),
+    "bound": lambda content: content["splits"]["test"].update(interval=0.5),
+    "title": lambda content: content["data"].pop("title"),
+    "source": lambda content: content["classifier"].pop("source"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_evaluation_is_refused(tmp_path, name):
+    confusion = (10 * np.eye(10, dtype=int)).tolist()
+    content = {
+        "data": {"title": "embedded stand-in for SVHN"},
+        "classifier": {"source": "given"},
+        "splits": {"test": {"confusion": confusion, "interval": [0.9, 1.0]}},
+    }
+    (tmp_path / "good.json").write_text(json.dumps(content))
+    plot_confusion.read_evaluation(tmp_path / "good.json")
+    BAD[name](content)
+    (tmp_path / "bad.json").write_text(json.dumps(content))
+    with pytest.raises(InputError, match=r"bad\.json: .*remake"):
+        plot_confusion.read_evaluation(tmp_path / "bad.json")
+
+
+@pytest.fixture
+def folder(tmp_path, prepared_numbers, trained, evaluated):
+    """A folder with bad inputs, from which the stages of `refusals` are run."""
+    (tmp_path / "text.pt").write_text("no weights")
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
+    (tmp_path / "list.json").write_text("[]")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "stage, change, message",
+    [
+        ("train_classifier", ["--data", "text.pt"], "text.pt: not a prepared SVHN file"),
+        ("train_classifier", ["--average-decay", "1"], "give less than 1"),
+        ("import_classifier", ["--weights", "text.pt"], "text.pt: neither safetensors nor a PyTorch file"),
+        ("evaluate_classifier", ["--classifier", "other.safetensors"], "no conv_stack.0.weight"),
+        ("plot_confusion", ["--evaluation", "list.json"], "list.json: 'data.title' is missing"),
+        ("plot_confusion", ["--output", "out/figure.jpg"], "give a name that ends in .png"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(folder, prepared_numbers, trained, evaluated, stage, change, message):
+    weights = trained / "c.safetensors"
+    arguments = {
+        "train_classifier": options(prepared_numbers, folder / "out"),
+        "import_classifier": ["--weights", weights, "--model", "out/c.safetensors"],
+        "evaluate_classifier": ["--data", prepared_numbers, "--classifier", weights, "--json", "out/accuracy.json"],
+        "plot_confusion": ["--evaluation", evaluated, "--output", "out/figure.png"],
+    }[stage]
+    process = run_stage(stage, *arguments, *change, cwd=folder)
+    assert process.returncode == 2, process.stderr
+    assert message in process.stderr.splitlines()[-1] and "Traceback" not in process.stderr
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.skipif(not (SHARED / "course").exists(), reason="the course's weights and real crops are not here")
+def test_the_courses_weights_reach_their_known_accuracy_through_the_stages(tmp_path):
+    course = SHARED / "course" / "svhn_classifier.safetensors"
+    crops = [
+        word for split in ("train", "test") for word in (f"--{split}", SHARED / "svhn_small" / f"{split}_32x32.mat")
+    ]
+    succeed("prepare_svhn", *crops, "--output", tmp_path / "svhn.npz")
+    succeed("import_classifier", "--weights", course, "--model", tmp_path / "c.safetensors")
+    process = succeed(
+        "evaluate_classifier", "--data", tmp_path / "svhn.npz", "--classifier", tmp_path / "c.safetensors",
+        "--json", tmp_path / "accuracy.json", "--threads", 1,
+    )  # fmt: skip
+    assert "test: accuracy 89.65%" in process.stdout
+    assert json.loads((tmp_path / "accuracy.json").read_text())["splits"]["test"]["correct"] == 918

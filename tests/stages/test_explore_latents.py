@@ -1,0 +1,203 @@
+"""explore_latents and reconstruct_images through their command lines, with networks of random weights."""
+
+import csv
+import json
+
+import explore_latents
+import numpy as np
+import pytest
+import reconstruct_images
+import torch
+from conftest import succeed
+from genlab import InputError, data, generator, images, networks, training
+from stage import run_stage
+
+L, PAIRS = 6, 4
+ABOUT = {"dataset": "SVHN", "source": "embedded", "title": "embedded stand-in for SVHN", "files": {}}
+
+
+def write_data(path, seed=1):
+    random = np.random.default_rng(seed)
+    arrays = {}
+    for split, count in (("train", 4), ("valid", 12), ("test", 9)):
+        arrays[f"{split}_images"] = random.integers(0, 256, (count, 3, 32, 32), np.uint8)
+        arrays[f"{split}_labels"] = random.integers(0, 10, count, np.uint8)
+    data.write_prepared(path, ABOUT | {"seed": seed}, **arrays)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A folder with svhn.npz, other.npz, vae.safetensors, gan.safetensors and classifier.safetensors."""
+    folder = tmp_path_factory.mktemp("models")
+    write_data(folder / "svhn.npz")
+    write_data(folder / "other.npz", seed=2)
+    torch.manual_seed(1)
+    parts = {"generator": networks.Generator(L, 4), "encoder": networks.Encoder(L, 4)}
+    with torch.no_grad():
+        parts["generator"][0].weight[:, 2] = 0  # a dimension without any effect
+    for kind in ("vae", "gan"):
+        about = {
+            "kind": kind, "model": f"my_{kind}", "seed": 3, "generator": {"latents": L, "width": 4},
+            "settings": {}, "data": data.load_svhn(folder / "svhn.npz").about, "versions": {},
+        }  # fmt: skip
+        kept = parts if kind == "vae" else {"generator": parts["generator"]}
+        generator.save_model(folder / f"{kind}.safetensors", kept, about)
+    training.save_tensors(
+        folder / "classifier.safetensors", networks.FeatureClassifier().state_dict(), {"model": "fid"}
+    )
+    return folder
+
+
+def run_here(module, arguments):
+    """The stage's main in this process, where torch is imported already."""
+    module.main(module.parser().parse_args(arguments))
+
+
+def explore(made, out, **changes):
+    options = {
+        "model": made / "gan.safetensors", "classifier": made / "classifier.safetensors", "data": made / "svhn.npz",
+        "output": out / "latents.npz", "table": out / "paths.csv", "json": out / "latents.json", "pairs": PAIRS,
+        "epsilon": 2, "threads": 1, "device": "cpu",
+    } | changes  # fmt: skip
+    return [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+
+
+@pytest.fixture(scope="module")
+def explored(made, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("explored")
+    succeed("explore_latents", *explore(made, folder))
+    return folder
+
+
+def test_images_and_effects(explored):
+    with np.load(explored / "latents.npz", allow_pickle=False) as archive:
+        arrays = dict(archive)
+    about = json.loads(str(arrays.pop("about")))
+    shapes = {
+        "base": (3, 32, 32), "plus": (L, 3, 32, 32), "minus": (L, 3, 32, 32), "effect": (L,), "mean_effect": (L,),
+        "order": (L,), "epsilon": (), "alphas": (11,), "latent_path": (11, 3, 32, 32), "image_path": (11, 3, 32, 32),
+    }  # fmt: skip
+    assert {name: array.shape for name, array in arrays.items()} == shapes
+    assert all(arrays[name].dtype == np.uint8 for name, shape in shapes.items() if 32 in shape)
+    assert arrays["epsilon"] == 2 and arrays["alphas"].tolist() == [k / 10 for k in range(11)]
+    # What is seen in the written images is the effect, but for their rounding.
+    change = np.stack([arrays["plus"], arrays["minus"]]).astype(float) - arrays["base"]
+    np.testing.assert_allclose(np.sqrt((change**2).mean((2, 3, 4))).mean(0), arrays["effect"], atol=0.5)
+    assert arrays["effect"][2] == arrays["mean_effect"][2] == 0 and arrays["order"][-1] == 2
+    assert (arrays["plus"][2] == arrays["base"]).all()
+    assert (np.diff(arrays["effect"][arrays["order"]]) <= 0).all()
+    for end in (0, -1):
+        assert (arrays["latent_path"][end] == arrays["image_path"][end]).all()
+    ends = arrays["image_path"][[0, -1]].astype(float).mean(0)
+    np.testing.assert_allclose(arrays["image_path"][5], ends, atol=1.01)  # the ends were rounded too
+    assert about["model"] == "my_gan" and about["seed"] == 3 and "stand-in" in about["data"]["title"]
+    assert about["provenance"]["settings"]["pairs"] == PAIRS
+
+
+def test_table_and_summary(explored):
+    rows = list(csv.DictReader((explored / "paths.csv").open()))
+    table = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+    assert table["alpha"].tolist() == [k / 10 for k in range(11)]
+    quantities = ("sharpness", "distance", "top_probability")
+    names = [f"{path}_{quantity}" for path in ("latent", "image") for quantity in quantities] + ["path_distance"]
+    assert [*table] == ["alpha", *(name + end for name in names for end in ("", "_error"))]
+    for quantity in quantities:
+        for end in (0, -1):
+            assert table[f"latent_{quantity}"][end] == pytest.approx(table[f"image_{quantity}"][end], rel=1e-4)
+    assert (table["path_distance"][[0, -1]] < 0.01).all()
+
+    summary = json.loads((explored / "latents.json").read_text())
+    assert summary["kind"] == "gan" and summary["effects"]["latents"] == L and summary["effects"]["smallest"] == 0
+    with np.load(explored / "latents.npz") as archive:
+        assert summary["effects"]["visible"] == (archive["mean_effect"] > 1).sum()
+    for name in names[:-1]:
+        ratio = 2 * table[name][5] / (table[name][0] + table[name][-1])
+        assert summary["middle"][f"{name}_ratio"]["mean"] == pytest.approx(ratio)
+    assert summary["middle"]["path_distance"]["mean"] == pytest.approx(table["path_distance"][5])
+    assert summary["real"]["images"] == PAIRS and summary["real"]["sharpness"]["mean"] > 50  # noise
+    assert summary["provenance"]["classifier"]["sha256"] and summary["provenance"]["trained_with"]["kind"] == "gan"
+
+
+def test_the_seed_decides_everything(made, explored, tmp_path):
+    run_here(explore_latents, explore(made, tmp_path))
+    assert (tmp_path / "paths.csv").read_bytes() == (explored / "paths.csv").read_bytes()
+    with np.load(tmp_path / "latents.npz") as one, np.load(explored / "latents.npz") as other:
+        for name in one:
+            if name != "about":  # it holds the paths of the outputs
+                np.testing.assert_array_equal(one[name], other[name])
+    run_here(explore_latents, explore(made, tmp_path, seed=2))
+    assert (tmp_path / "paths.csv").read_bytes() != (explored / "paths.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "classifier.safetensors"}, "classifier.safetensors: not the weights of an image model"),
+        ({"classifier": "gan.safetensors"}, "gan.safetensors: not the weights of the feature classifier"),
+    ],
+)
+def test_files_of_another_kind_are_refused(made, tmp_path, changes, message):
+    changes = {name: made / value for name, value in changes.items()}
+    with pytest.raises(InputError, match=message):
+        run_here(explore_latents, explore(made, tmp_path / "out", **changes))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": "other.npz"}, "give the data that it was trained on"),
+        ({"epsilon": "0"}, "--epsilon: 0 is no step size; give a finite number above 0"),
+        ({"epsilon": "nan"}, "--epsilon: nan is no step size"),
+        ({"pairs": "1"}, "--pairs: 1 is too small; give 2 or more"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(made, tmp_path, changes, message):
+    changes = {name: made / value if name == "data" else value for name, value in changes.items()}
+    process = run_stage("explore_latents", *explore(made, tmp_path / "out", **changes))
+    assert process.returncode == 2
+    assert message in process.stderr.splitlines()[-1] and "Traceback" not in process.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def reconstruct(made, output, model="vae", **changes):
+    options = {"model": made / f"{model}.safetensors", "data": made / "svhn.npz", "output": output} | changes
+    return [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+
+
+def test_reconstructions(made, tmp_path):
+    succeed("reconstruct_images", *reconstruct(made, tmp_path / "images.npz", images=5))
+    with np.load(tmp_path / "images.npz", allow_pickle=False) as archive:
+        originals, reconstructions = archive["originals"], archive["reconstructions"]
+        about = json.loads(str(archive["about"]))
+    test = data.load_svhn(made / "svhn.npz").test_images
+    matches = (originals[:, None] == test).all((2, 3, 4))
+    assert originals.shape == reconstructions.shape == (5, 3, 32, 32) and reconstructions.dtype == np.uint8
+    assert (matches.sum(1) == 1).all() and matches.sum(0).max() == 1 and not matches[:, :5].all()
+    difference = originals.astype(float) - reconstructions
+    assert about["rmse"] == pytest.approx(np.sqrt(np.mean(difference**2)))
+
+    # The very draw of q(z|x), by hand.
+    parts, _ = generator.load_model(made / "vae.safetensors")
+    with torch.no_grad():
+        mean, log_variance = parts["encoder"](images.to_model(torch.from_numpy(originals))).chunk(2, dim=1)
+    noise = torch.randn(5, L, generator=torch.Generator().manual_seed(1))
+    expected = generator.generate(parts["generator"], mean + torch.exp(log_variance / 2) * noise)
+    assert np.abs(expected.numpy().astype(int) - reconstructions).max() <= 1
+
+    run_here(reconstruct_images, reconstruct(made, tmp_path / "all.npz", images=100))
+    with np.load(tmp_path / "all.npz") as archive:
+        assert sorted(archive["originals"].tolist()) == sorted(test.tolist())
+
+
+def test_a_gan_is_refused_in_one_line(made, tmp_path):
+    process = run_stage("reconstruct_images", *reconstruct(made, tmp_path / "out" / "x.npz", "gan"))
+    assert process.returncode == 2 and process.stderr.count("\n") == 1
+    assert "gan.safetensors: a gan has no encoder to reconstruct with; give weights of train_vae.py" in process.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_data_other_than_the_model_s_is_refused(made, tmp_path):
+    with pytest.raises(InputError, match="give the data that it was trained on"):
+        run_here(reconstruct_images, reconstruct(made, tmp_path / "out" / "x.npz", data=made / "other.npz"))
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,217 @@
+"""summarise_fid.py and plot_fid.py: from scores of single seeds to what is quoted and drawn."""
+
+import json
+import statistics
+import subprocess
+import sys
+
+import numpy as np
+import plot_fid
+import pytest
+import summarise_fid
+from genlab import InputError
+from PIL import Image
+from stage import SCRIPTS, run_stage
+
+TITLE = "embedded stand-in for SVHN"
+
+
+def score(seed=1, fid=1234.5, model="gan", floor=(400.0, 402.0), **changes):
+    """What score_fid.py writes."""
+    source = {"file": "svhn.npz", "sha256": "5a", "split": "train", "images": 9000, "title": TITLE}
+    result = {
+        "model": model,
+        "data": {"title": TITLE, "source": "embedded"},
+        "seed": seed,
+        "fid": fid,
+        "samples": 1000,
+        "reference": source | {"split": "test", "images": 2000},
+        "floor": floor and {"mean": 0, "sd": 0, "values": [v + seed for v in floor], "images": 1000, "source": source},
+        "classifier": {"file": "model.safetensors", "sha256": "c0ffee12", "title": TITLE},
+        "protocol": "Protocol in one sentence.",
+        "provenance": {"settings": {"seed": seed}},
+    }
+    return result | changes
+
+
+def write(path, content):
+    path.write_text(content if isinstance(content, str) else json.dumps(content))
+    return path
+
+
+def summarise(folder, scores):
+    """The summary's JSON and text of scores, run in this process."""
+    files = [write(folder / f"score{n}.json", each) for n, each in enumerate(scores)]
+    options = [*("--scores", *files), *("--text", folder / "out" / "fid.txt"), *("--json", folder / "out" / "fid.json")]
+    summarise_fid.main(summarise_fid.parser().parse_args(list(map(str, options))))
+    return json.loads((folder / "out" / "fid.json").read_text()), (folder / "out" / "fid.txt").read_text()
+
+
+# The summary
+
+
+def test_several_seeds_are_quoted_in_the_first_line(tmp_path, capsys):
+    values = [1230.0, 1250.0, 1226.0]
+    summary, text = summarise(tmp_path, [score(seed, fid) for seed, fid in enumerate(values, 1)])
+    assert summary["fid"] == {"mean": statistics.fmean(values), "sd": statistics.stdev(values), "values": values}
+    draws = [401, 403, 402, 404, 403, 405]
+    assert summary["floor"]["values"] == draws and summary["floor"]["mean"] == statistics.fmean(draws)
+    assert summary["floor"]["sd"] == pytest.approx(np.std(draws, ddof=1))
+    assert summary["ratio"] == pytest.approx(np.mean(values) / 403)
+    assert (summary["model"], summary["samples"], summary["seeds"]) == ("gan", 1000, [1, 2, 3])
+    assert len(summary["provenance"]) == 3
+    first, empty, *rest = text.splitlines()
+    assert first == f"FID 1235.3 +- 12.9 (gan, 3 seeds, N = 1000, floor 403.0, ratio 3.07) on {TITLE}"
+    assert empty == "" and "  seed 2: 1250" in rest
+    assert f"reference  2000 test images of {TITLE} (svhn.npz)" in rest
+    assert "6 draws: the FID of 1000 training images" in text
+    assert "model.safetensors, SHA-256 c0ffee12" in text and text.endswith("Protocol in one sentence.\n")
+    assert capsys.readouterr().out == text
+
+
+def test_one_seed_has_no_spread(tmp_path):
+    summary, text = summarise(tmp_path, [score(fid=63.46, floor=(60.0,))])
+    assert text.splitlines()[0] == f"FID 63.5 (gan, 1 seed, N = 1000, floor 61.0, ratio 1.04) on {TITLE}"
+    assert summary["fid"]["sd"] is None and summary["floor"]["sd"] is None
+
+
+def test_no_floor_is_said(tmp_path):
+    summary, text = summarise(tmp_path, [score(1, floor=None), score(2, floor=None)])
+    assert text.startswith("FID 1234.5 +- 0.0 (gan, 2 seeds, N = 1000, floor unknown) on ")
+    assert summary["floor"] is None and summary["ratio"] is None
+    assert "unknown: scored without training images" in text
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (score(2, model="vae"), r"score1\.json: its model differs from that of .*score0\.json; seeds can be gathered"),
+        (score(2, samples=999), "its samples differs"),
+        (score(2, data={"title": "SVHN"}), "its data differs"),
+        (score(2, reference={}), "its reference differs"),
+        (score(2, classifier={}), "its classifier differs"),
+        (score(2, protocol=""), "its protocol differs"),
+        (score(2, floor=None), "its floor's images differs"),
+        (score(1), "the seeds are 1, 1; give one score for each seed"),
+        ([], "not the JSON of score_fid.py"),
+        ({"model": "gan"}, r"not the JSON of score_fid.py \(KeyError\('data'\)\); remake"),
+        ("no JSON", r"score1\.json: not a JSON file"),
+    ],
+)
+def test_scores_that_do_not_belong_together_are_refused(tmp_path, second, message):
+    with pytest.raises(InputError, match=message):
+        summarise(tmp_path, [score(1), second])
+    assert not (tmp_path / "out").exists()
+
+
+# The figure
+
+
+@pytest.fixture
+def summaries(tmp_path):
+    """Summaries of a VAE and a GAN of two seeds."""
+    for model, fids in (("vae", (5000.0, 5200.0)), ("gan", (1230.0, 1250.0))):
+        scores = [score(seed, fid, model) for seed, fid in enumerate(fids, 1)]
+        summarise_fid.main(
+            summarise_fid.parser().parse_args(
+                [
+                    *("--scores", *(str(write(tmp_path / f"{n}.json", each)) for n, each in enumerate(scores))),
+                    *("--text", str(tmp_path / "fid.txt"), "--json", str(tmp_path / f"{model}.json")),
+                ]
+            )
+        )
+    return [tmp_path / "vae.json", tmp_path / "gan.json"]
+
+
+def test_stages_run_by_hand_and_import_no_torch(summaries, tmp_path):
+    output = tmp_path / "out" / "fid.png"
+    result = run_stage("plot_fid", "--scores", *summaries, "--output", output)
+    assert (result.returncode, result.stderr) == (0, "")
+    before = output.read_bytes(), output.with_suffix(".pdf").read_bytes()
+    with Image.open(output) as image:
+        assert image.width > 1000
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = ['plot_fid.py', *sys.argv[1:]]; sys.path.insert(0, {str(SCRIPTS)!r})\n"
+        f"runpy.run_path({str(SCRIPTS / 'plot_fid.py')!r}, run_name='__main__')\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code, "--scores", *summaries, "--output", output], check=True)
+    assert (output.read_bytes(), output.with_suffix(".pdf").read_bytes()) == before
+
+
+def test_figure_shows_the_numbers(summaries):
+    figure = plot_fid.draw([plot_fid.read_score(path) for path in summaries])
+    axes = figure.axes[0]
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["vae", "gan"]
+    assert axes.get_xscale() == "log"
+    dots = [line for line in axes.lines if line.get_marker() == "."]
+    assert [list(line.get_xdata()) for line in dots] == [[5000, 5200], [1230, 1250]]
+    texts = [text.get_text() for text in axes.texts]
+    assert texts[0].startswith("5,100.0 \N{PLUS-MINUS SIGN} 141.4  (12.67 \N{MULTIPLICATION SIGN} floor)")
+    assert texts[1].startswith("1,240.0 ") and "(3.08 " in texts[1]
+    assert axes.get_legend().get_texts()[0].get_text() == "floor: 402.5"  # of 401, 403, 402 and 404, each once
+    title, caption = (" ".join(text.get_text().split()) for text in figure.texts)
+    assert TITLE in title
+    assert "1,000 samples to 2,000 real test images (svhn.npz)" in caption and "c0ffee12" in caption
+    assert "1,000 real training images" in caption and "no Inception FID" in caption
+
+
+def test_near_scores_stand_on_a_linear_axis_from_0(tmp_path):
+    summary, _ = summarise(tmp_path, [score(fid=900.0)])
+    figure = plot_fid.draw([plot_fid.read_score(write(tmp_path / "gan.json", summary))])
+    axes = figure.axes[0]
+    assert axes.get_xscale() == "linear" and axes.get_xlim()[0] == 0 < 900 < axes.get_xlim()[1]
+    assert axes.texts[0].get_text().startswith("900.0  (")
+
+
+def test_no_floor_no_line(tmp_path):
+    summary, _ = summarise(tmp_path, [score(floor=None)])
+    figure = plot_fid.draw([plot_fid.read_score(write(tmp_path / "gan.json", summary))])
+    assert figure.axes[0].get_legend() is None
+    assert "floor" not in " ".join(text.get_text() for text in [*figure.texts, *figure.axes[0].texts])
+
+
+def change(path, **changes):
+    content = json.loads(path.read_text())
+    for field, value in changes.items():
+        place = content
+        *parents, last = field.split("__")
+        for parent in parents:
+            place = place[parent]
+        place[last] = value
+    write(path, content)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model": "vae"}, "the models are vae, vae; give each once"),
+        ({"samples": 500}, r"gan\.json: its samples is 500, but 1000 in .*vae\.json; give models that were scored"),
+        ({"reference__images": 100}, "its reference is 100 real test images"),
+        ({"classifier__sha256": "bad"}, "its classifier is bad"),
+        ({"data": {"title": "SVHN"}}, "its data is SVHN"),
+        ({"floor": None}, "its images of the floor is 0, but 1000"),
+        ({"fid__mean": "1"}, r"'fid\.mean' is \"1\"; expected a finite number"),
+        ({"fid__values": [1, -1]}, r"'fid\.values' are not numbers"),
+        ({"fid": {}}, r"'fid\.mean' is missing"),
+        ({"reference": "x"}, r"'reference\.images' is missing"),
+    ],
+)
+def test_figure_refuses(summaries, tmp_path, changes, message):
+    change(summaries[1], **changes)
+    options = ["--scores", *map(str, summaries), "--output", str(tmp_path / "out" / "fid.png")]
+    with pytest.raises(InputError, match=message):
+        plot_fid.main(plot_fid.parser().parse_args(options))
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_input_is_one_line_and_exit_code_2(summaries, tmp_path):
+    write(summaries[0], "[]")
+    result = run_stage("plot_fid", "--scores", *summaries, "--output", tmp_path / "out" / "fid.png")
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert "vae.json: 'model' is missing" in result.stderr
+    result = run_stage("summarise_fid", "--scores", *summaries, "--text", tmp_path / "t", "--json", tmp_path / "j")
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert "not the JSON of score_fid.py" in result.stderr
+    assert not (tmp_path / "out").exists() and not (tmp_path / "t").exists() and not (tmp_path / "j").exists()

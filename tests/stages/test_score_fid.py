@@ -1,0 +1,198 @@
+import json
+import re
+import statistics
+from pathlib import Path
+
+import numpy as np
+import pytest
+import score_fid
+import torch
+from genlab import InputError, cli, data, images, networks
+from PIL import Image
+from safetensors.torch import save_file
+from scipy import linalg
+from stage import run_stage
+
+TITLE = "embedded stand-in for SVHN"
+SHARED = Path(__file__).parents[2].parent / "shared" / "data"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Samples, a prepared data set, the same as .mat files, and a classifier with random weights."""
+    folder = tmp_path_factory.mktemp("fid")
+    generator = np.random.default_rng(1)
+    splits = {}
+    for split, count in (("train", 90), ("valid", 5), ("test", 40), ("samples", 30)):
+        coarse = generator.integers(0, 256, (count, 3, 8, 8)).repeat(4, axis=2).repeat(4, axis=3)
+        splits[split] = coarse.astype(np.uint8)
+    arrays = {}
+    for split in ("train", "valid", "test"):
+        arrays[f"{split}_images"] = splits[split]
+        arrays[f"{split}_labels"] = np.zeros(len(splits[split]), np.uint8)
+        data.write_svhn_mat(folder / f"{split}.mat", splits[split], arrays[f"{split}_labels"])
+    about = {"dataset": "SVHN", "source": "embedded", "title": TITLE}
+    data.write_prepared(folder / "svhn.npz", about, **arrays)
+    images.write_directory(folder / "gan", splits["samples"])
+    images.write_directory(folder / "real", splits["test"])
+    torch.manual_seed(2)
+    network = networks.FeatureClassifier().eval()
+    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, folder / "weights")
+    return folder, splits, network
+
+
+def arguments(world, *args, directory="gan", model="weights", reference="svhn.npz"):
+    folder = world[0]
+    words = (
+        folder / directory, "--model", folder / model, "--reference", folder / reference,
+        "--threads", 1, "--device", "cpu", *args,
+    )  # fmt: skip
+    return [str(word) for word in words]
+
+
+def score(world, capsys, *args, **keywords):
+    """What the stage prints, run in this process: many calls in little time."""
+    cli.run(score_fid.main, score_fid.parser(), arguments(world, *args, **keywords))
+    return capsys.readouterr().out
+
+
+def exact(world, p, q):
+    """The distance of two sets of images from the centred features themselves: another path than moments."""
+    with torch.no_grad():
+        p, q = (world[2].features(torch.from_numpy(x).float() / 127.5 - 1).double().numpy() for x in (p, q))
+    mean = np.sum((p.mean(0) - q.mean(0)) ** 2)
+    p, q = ((x - x.mean(0)) / np.sqrt(len(x) - 1) for x in (p, q))
+    return mean + np.sum(p**2) + np.sum(q**2) - 2 * linalg.svdvals(p @ q.T).sum()
+
+
+def lines(text):
+    """{name: text} of what was printed after the first line."""
+    return {line[:10].strip(): line[11:] for line in text.splitlines()[1:]}
+
+
+def test_score_is_that_of_the_definition_and_comes_with_its_floor(world, tmp_path):
+    folder, splits, _ = world
+    more = ("--json", tmp_path / "fid.json", "--name", "tiny", "--seed", 7, "--floor-draws", 4)
+    result = run_stage("score_fid", *arguments(world, *more))
+    assert result.returncode == 0, result.stderr
+    said = lines(result.stdout)
+    fid = exact(world, splits["samples"], splits["test"])
+    assert re.fullmatch(r"FID [0-9.]+", result.stdout.splitlines()[0])
+    assert float(result.stdout.split()[1]) == pytest.approx(fid, rel=1e-5)
+    assert said["samples"] == f"30 images of {folder / 'gan'}"
+    assert said["reference"] == f"40 test images of {TITLE} (svhn.npz)"
+    assert f"mean and sd of 4 draws: FID of 30 real training images of {TITLE}" in said["floor"]
+    assert said["features"] == f"512 of weights, SHA-256 {cli.checksum(folder / 'weights')}"
+
+    written = json.loads((tmp_path / "fid.json").read_text())
+    assert written["fid"] == pytest.approx(fid, rel=1e-5)
+    assert (written["model"], written["samples"], written["seed"]) == ("tiny", 30, 7)
+    assert written["data"]["title"] == TITLE
+    assert written["classifier"]["sha256"] == cli.checksum(folder / "weights")
+    sha256 = cli.checksum(folder / "svhn.npz")
+    assert written["reference"] == {
+        "file": "svhn.npz", "sha256": sha256, "split": "test", "images": 40, "title": TITLE
+    }  # fmt: skip
+    floor = written["floor"]
+    generator = np.random.default_rng(7)
+    draws = [splits["train"][generator.choice(90, 30, replace=False)] for _ in range(4)]
+    np.testing.assert_allclose(floor["values"], [exact(world, draw, splits["test"]) for draw in draws], rtol=1e-5)
+    assert floor["mean"] == pytest.approx(statistics.fmean(floor["values"]))
+    assert floor["sd"] == pytest.approx(statistics.stdev(floor["values"]))
+    assert floor["images"] == 30 and floor["source"]["split"] == "train"
+    assert written["ratio"] == pytest.approx(fid / floor["mean"], rel=1e-5)
+    assert written["provenance"]["versions"]["torch"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["fid.json"]
+
+
+def test_mat_files_and_directories_give_the_same_numbers_as_the_prepared_file(world, tmp_path, capsys):
+    scores = {}
+    for reference, floor in (("svhn.npz", None), ("test.mat", "train.mat"), ("real", "svhn.npz")):
+        more = ["--floor", world[0] / floor] if floor else []
+        score(world, capsys, "--floor-draws", 2, "--json", tmp_path / "fid.json", *more, reference=reference)
+        written = json.loads((tmp_path / "fid.json").read_text())
+        scores[reference] = (written["fid"], written["floor"]["values"])
+    assert scores["svhn.npz"] == scores["test.mat"] == scores["real"]
+
+
+def test_real_test_images_score_nothing_against_themselves(world, tmp_path, capsys):
+    score(world, capsys, "--json", tmp_path / "fid.json", "--floor-draws", 2, directory="real")
+    written = json.loads((tmp_path / "fid.json").read_text())
+    assert written["fid"] < 1e-6 * written["floor"]["mean"]
+    assert written["model"] == "real"  # the name of the directory
+
+
+def test_without_training_images_it_says_so(world, tmp_path, capsys):
+    said = lines(score(world, capsys, "--json", tmp_path / "fid.json", reference="test.mat"))
+    assert said["floor"] == "unknown: no training images; give them with --floor"
+    assert said["reference"] == "40 images of test.mat" and "ratio" not in said
+    written = json.loads((tmp_path / "fid.json").read_text())
+    assert written["floor"] is None and written["ratio"] is None
+
+
+def test_few_training_images_are_all_taken_and_it_says_so(world, tmp_path, capsys):
+    said = lines(score(world, capsys, "--floor", world[0] / "valid.mat", "--json", tmp_path / "fid.json"))
+    assert said["note"].startswith("only 5 training images for 30 samples")
+    assert "one draw: FID of 5 real images of valid.mat" in said["floor"]
+    floor = json.loads((tmp_path / "fid.json").read_text())["floor"]
+    assert floor["sd"] is None and len(floor["values"]) == 1
+    expected = exact(world, world[1]["valid"], world[1]["test"])
+    assert floor["mean"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_same_seed_same_bytes_and_nothing_written_without_json(world, tmp_path, capsys):
+    for name in "ab":
+        score(world, capsys, "--json", tmp_path / name, "--floor-draws", 2, "--name", "x")
+    first, second = (json.loads((tmp_path / name).read_text()) for name in "ab")
+    first["provenance"]["settings"].pop("json"), second["provenance"]["settings"].pop("json")
+    assert first == second
+    before = sorted(world[0].rglob("*"))
+    assert score(world, capsys, "--floor-draws", 1).startswith("FID ")
+    assert sorted(world[0].rglob("*")) == before
+
+
+def test_refuses_bad_input_with_one_line(world, tmp_path, capsys):
+    folder = world[0]
+    output = tmp_path / "out" / "fid.json"
+
+    def bad(message, *args, **keywords):
+        with pytest.raises(SystemExit) as left:
+            score(world, capsys, "--json", output, *args, **keywords)
+        said = capsys.readouterr()
+        assert left.value.code == 2 and said.out == "" and not output.parent.exists()
+        assert said.err.count("\n") == 1 and ": error: " in said.err and message in said.err
+
+    (folder / "pickle.pt").write_bytes(b"\x80\x04cos\nsystem\n.")
+    bad("pickle.pt: ", model="pickle.pt")
+    bad("absent: no such directory", directory="absent")
+    bad("samples: holds no folder and 30 files", directory="gan/samples")
+    bad("absent.npz: No such file", reference="absent.npz")
+    bad("weights: cannot be read as real images; give a .mat, a prepared .npz, or a directory", reference="weights")
+    bad("test.mat: the reference cannot be its own floor", "--floor", folder / "test.mat", reference="test.mat")
+    (folder / "one" / "x").mkdir(parents=True)
+    Image.new("RGB", (32, 32)).save(folder / "one" / "x" / "0.png")
+    bad("one: 1 in all; moments need 2 or more", directory="one")
+    Image.new("L", (32, 32)).save(folder / "one" / "x" / "1.png")
+    bad("1.png: a greyscale image", directory="one")
+
+
+def test_default_files_that_are_not_made_yet_are_named_with_the_remedy(world, tmp_path, monkeypatch):
+    monkeypatch.setattr(score_fid, "ROOT", tmp_path)
+    options = score_fid.parser().parse_args([str(world[0] / "gan")])
+    with pytest.raises(InputError, match=r"model\.safetensors: not made yet; run `snakemake results/classifier/"):
+        score_fid.main(options)
+    options = score_fid.parser().parse_args([str(world[0] / "gan"), "--model", str(world[0] / "weights")])
+    with pytest.raises(InputError, match=r"svhn\.npz: not made yet; run `snakemake resources/prepared/embedded/"):
+        score_fid.main(options)
+
+
+@pytest.mark.skipif(not (SHARED / "course").is_dir(), reason="the course's classifier and SVHN crops are not here")
+def test_real_crops_have_the_known_floor(tmp_path):
+    crops = SHARED / "svhn_small"
+    images.write_directory(tmp_path / "crops", data.read_svhn_mat(crops / "train_32x32.mat")[0][:1024])
+    result = run_stage(
+        "score_fid", tmp_path / "crops", "--model", SHARED / "course" / "svhn_classifier.safetensors",
+        "--reference", crops / "test_32x32.mat", "--threads", 1,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert 10_000 < float(result.stdout.split()[1]) < 13_000

@@ -1,0 +1,138 @@
+"""train_vae and train_gan through their command lines: what they write, resume after SIGKILL, bad input."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from conftest import succeed
+from genlab import generator, networks, training, vae
+from stage import SCRIPTS, run_stage
+
+
+@pytest.fixture(scope="module")
+def options(prepared_numbers, tmp_path_factory):
+    """A function: the options of a training of seconds of either kind into a folder."""
+    weights = tmp_path_factory.mktemp("classifier") / "classifier.safetensors"
+    torch.manual_seed(0)
+    training.save_tensors(weights, networks.FeatureClassifier().state_dict(), {"source": "trained"})
+
+    def options(kind, folder, epochs=3):
+        words = [
+            "--data", prepared_numbers, "--model", folder / "model.safetensors", "--history", folder / "history.csv",
+            "--training", folder / "training.json", "--epochs", epochs, "--threads", 1, "--device", "cpu",
+            "--latents", 10, "--width", 4, "--batch-size", 32,
+        ]  # fmt: skip
+        if kind == "gan":
+            words += ["--classifier", weights, "--frames-output", folder / "frames.npz", "--critic-width", 4]
+            words += ["--monitor-epochs", 2, "--monitor-samples", 30, "--frames", 5]
+        return words
+
+    return options
+
+
+@pytest.fixture(scope="module")
+def trained(options, tmp_path_factory):
+    """{kind: folder} of finished trainings."""
+    folders = {kind: tmp_path_factory.mktemp(kind) for kind in ("vae", "gan")}
+    for kind, folder in folders.items():
+        succeed(f"train_{kind}", *options(kind, folder))
+    return folders
+
+
+def rows_of(folder):
+    return list(csv.DictReader((folder / "history.csv").open()))
+
+
+def test_the_vae_reports_nats_and_bits(trained):
+    rows = rows_of(trained["vae"])
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    for row in rows:
+        elbo, reconstruction, kl = (float(row[f"valid_{name}"]) for name in ("elbo", "reconstruction", "kl"))
+        # Any g in [-1, 1]: no better than the constant of the density, 1536 log 2 pi, and no worse by 2 a pixel.
+        assert elbo == pytest.approx(reconstruction - kl) and -2823 - 6144 < reconstruction < -2823 and kl > 0
+        bits = -(elbo - 3072 * np.log(127.5)) / (3072 * np.log(2))
+        assert float(row["valid_bits_per_dimension"]) == pytest.approx(bits)
+    summary = json.loads((trained["vae"] / "training.json").read_text())
+    assert summary["best_epoch"] == 1 + int(np.argmax([float(row["valid_elbo"]) for row in rows]))
+
+
+def test_the_gan_reports_what_it_watches(trained):
+    rows = rows_of(trained["gan"])
+    assert [bool(row["valid_fid"]) for row in rows] == [False, True, True]  # every second epoch, and the last
+    for row in rows:
+        loss = 10 * float(row["train_penalty"]) - float(row["train_critic_estimate"])
+        assert float(row["train_critic_loss"]) == pytest.approx(loss) and float(row["train_gradient_norm"]) > 0
+        assert float(row["valid_critic_estimate"]) == pytest.approx(float(row["train_critic_estimate"]), abs=20)
+    frames = np.load(trained["gan"] / "frames.npz")
+    assert frames["frames"].shape == (3, 5, 3, 32, 32) and frames["epochs"].tolist() == [1, 2, 3]
+    assert all(frames["frames"][i].any() for i in range(3))
+    assert json.loads((trained["gan"] / "training.json").read_text())["best_epoch"] == 3  # the last
+
+
+def test_both_write_one_generator_that_is_the_kept_one(trained):
+    parts = {kind: generator.load_model(folder / "model.safetensors") for kind, folder in trained.items()}
+    for kind, (modules, about) in parts.items():
+        assert about["kind"] == kind and about["generator"] == {"latents": 10, "width": 4} and about["seed"] == 1
+        assert about["data"]["title"] == "embedded stand-in for SVHN"
+        assert not (trained[kind] / "model.safetensors.state").exists()
+    (one, _), (other, _) = parts.values()
+    assert str(one["generator"]) == str(other["generator"])
+    assert {k: v.shape for k, v in one["generator"].state_dict().items()} == {
+        k: v.shape for k, v in other["generator"].state_dict().items()
+    }
+
+
+def test_the_weights_reach_the_elbo_that_the_history_says(trained, prepared_numbers):
+    from genlab import data, images
+
+    modules, _ = generator.load_model(trained["vae"] / "model.safetensors")
+    model = vae.VAE(modules["encoder"], modules["generator"], 10, "gaussian", (3, 32, 32))
+    x = images.to_model(torch.from_numpy(data.load_svhn(prepared_numbers).valid_images).flatten(1))
+    noise = torch.randn(1, len(x), 10, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        reconstruction, kl = vae.elbo_terms(model, x, noise)
+    best = max(float(row["valid_elbo"]) for row in rows_of(trained["vae"]))
+    assert float((reconstruction - kl).mean()) == pytest.approx(best, rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["vae", "gan"])
+def test_killed_halfway_and_run_again_it_ends_with_the_same_bytes(options, tmp_path, kind):
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    succeed(f"train_{kind}", *options(kind, undisturbed, epochs=6))
+    command = [*map(str, [sys.executable, SCRIPTS / f"train_{kind}.py", *options(kind, killed, epochs=6)])]
+    state = killed / "model.safetensors.state" / "checkpoint.safetensors"
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL and state.exists() and not (killed / "model.safetensors").exists()
+    again = subprocess.run(command, capture_output=True, text=True)
+    assert again.returncode == 0 and "going on at epoch" in again.stderr
+    for name in ("model.safetensors", "frames.npz") if kind == "gan" else ("model.safetensors",):
+        assert (killed / name).read_bytes() == (undisturbed / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "kind, change, message",
+    [
+        ("vae", ["--data", "missing.npz"], "missing.npz"),
+        ("vae", ["--width", "0"], "give 1 or more"),
+        ("gan", ["--data", __file__], "test_train_images.py"),
+        ("gan", ["--classifier", "missing.pt"], "missing.pt: no such file"),
+        ("gan", ["--penalty-weight", "1"], "1 is out of range; give 10 or more"),
+        ("gan", ["--precision", "float16"], "invalid choice: 'float16'"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(options, tmp_path, kind, change, message):
+    process = run_stage(f"train_{kind}", *options(kind, tmp_path / "out"), *change)
+    assert process.returncode == 2, process.stderr
+    assert message in process.stderr.splitlines()[-1] and "Traceback" not in process.stderr
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+import torch
+from genlab import images, latents, metrics, networks
+from genlab.classifier import feature_batches
+from scipy import stats
+from scipy.spatial.distance import cdist
+
+L = 7
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    torch.manual_seed(1)
+
+
+@pytest.fixture
+def weights():
+    """A linear generator's matrix (L, 3, 32, 32); dimension i is twice as strong as dimension i + 1."""
+    return torch.randn(L, 3, 32, 32, dtype=torch.float64) * 0.5 ** torch.arange(L)[:, None, None, None]
+
+
+def linear(weights):
+    return lambda z: torch.einsum("ml,lchw->mchw", z, weights)
+
+
+def curved(z):
+    """Every pixel is the sum of squares of the latents."""
+    return z.square().sum(1)[:, None, None, None].expand(-1, 3, 32, 32)
+
+
+def test_perturb_steps_from_z_itself_along_one_dimension(weights):
+    z = torch.randn(L, dtype=torch.float64)
+    before = z.clone()
+    base, plus, minus = latents.perturb(linear(weights), z, 3.0)
+    assert torch.equal(z, before)
+    assert base.shape == (3, 32, 32) and plus.shape == minus.shape == (L, 3, 32, 32)
+    torch.testing.assert_close(base, linear(weights)(z[None])[0])
+    torch.testing.assert_close(plus - base, 3.0 * weights)
+    torch.testing.assert_close(minus - base, -3.0 * weights)
+
+
+def test_effect_of_a_linear_generator_is_the_size_of_its_weights(weights):
+    effect = latents.effect(*latents.perturb(linear(weights), torch.randn(L, dtype=torch.float64), 2.0))
+    expected = 2.0 * 127.5 * np.sqrt(np.mean(weights.numpy() ** 2, axis=(1, 2, 3)))
+    np.testing.assert_allclose(effect, expected, rtol=1e-12)
+    assert latents.rank(effect).tolist() == list(range(L))
+
+
+def test_effect_is_the_root_mean_square_averaged_over_both_sides():
+    base = torch.zeros(3, 32, 32)
+    plus, minus = torch.zeros(2, 1, 3, 32, 32)
+    plus[0, :, :16] = 1.0  # half of the pixels by one: sqrt(1/2)
+    minus[0] = -0.2
+    np.testing.assert_allclose(latents.effect(base, plus, minus), [127.5 * (0.5**0.5 + 0.2) / 2], rtol=1e-7)
+
+
+def test_mean_effect_averages_over_starting_points():
+    # |(z + e)^2 - z^2| and |(z - e)^2 - z^2| have the mean e^2 for |z| <= e / 2, and 2 |z| e beyond.
+    starts = torch.tensor([[0.0, 1.0], [0.25, -3.0]], dtype=torch.float64)
+    expected = 127.5 * np.array([(1 + 1) / 2, (2 + 6) / 2])
+    np.testing.assert_allclose(latents.mean_effect(curved, starts, 1.0), expected, rtol=1e-12)
+
+
+def test_rank_orders_by_falling_effect_and_ties_by_index():
+    assert latents.rank(torch.tensor([1.0, 3.0, 0.0, 3.0, 1.0])).tolist() == [1, 3, 0, 4, 2]
+
+
+def test_paths_of_a_pair():
+    z0, z1 = torch.randn(2, L, dtype=torch.float64)
+    alphas = torch.arange(11) / 10
+    latent_path, image_path = latents.interpolate(curved, z0, z1, alphas)
+    assert latent_path.shape == image_path.shape == (11, 3, 32, 32)
+    for path in (latent_path, image_path):  # both run from g(z1) to g(z0)
+        torch.testing.assert_close(path[[0, -1]], curved(torch.stack([z1, z0])), rtol=1e-14, atol=0)
+    for alpha, latent, image in zip(alphas.double(), latent_path, image_path, strict=True):
+        torch.testing.assert_close(latent, curved((alpha * z0 + (1 - alpha) * z1)[None])[0])
+        torch.testing.assert_close(image, (alpha * curved(z0[None]) + (1 - alpha) * curved(z1[None]))[0])
+    assert (latent_path[1:-1] < image_path[1:-1]).all()  # strictly convex
+
+
+def test_paths_of_a_network_have_equal_ends():
+    generator = networks.Generator(L, 4).eval()
+    z0, z1 = torch.randn(2, 3, L)
+    latent_path, image_path = latents.interpolate(generator, z0, z1, torch.linspace(0, 1, 11))
+    assert latent_path.shape == image_path.shape == (11, 3, 3, 32, 32)
+    torch.testing.assert_close(latent_path[[0, -1]], image_path[[0, -1]], rtol=0, atol=1e-6)
+    assert not torch.allclose(latent_path[5], image_path[5], rtol=0, atol=1e-6)
+
+
+def test_decoding_in_parts_keeps_order_and_shape(weights):
+    z = torch.randn(5, 3, L, dtype=torch.float64)
+    pictures = latents.decode(linear(weights), z, batch=4)
+    torch.testing.assert_close(pictures, torch.einsum("abl,lchw->abchw", z, weights))
+
+
+def test_nearest_distance_agrees_with_scipy():
+    generator = np.random.default_rng(1)
+    features, reference = generator.normal(50, 1, (23, 512)), generator.normal(50, 1, (40, 512))
+    features[3] = reference[7]
+    found = latents.nearest_distance(features.astype(np.float32), reference.astype(np.float32), chunk=10)
+    expected = cdist(features.astype(np.float32), reference.astype(np.float32)).min(1)
+    assert expected[3] == 0 and found[3] < 1e-5
+    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-5)
+
+
+@pytest.fixture
+def network():
+    return networks.FeatureClassifier().eval()
+
+
+def test_paths_are_measured_pair_by_pair(network):
+    generator = networks.Generator(L, 4).eval()
+    z0, z1 = 5 * torch.randn(2, 3, L)
+    alphas = torch.tensor([0.0, 0.4, 1.0])
+    reference = np.random.default_rng(1).normal(size=(6, 512)).astype(np.float32)
+    found = latents.measure_paths(generator, network, reference, z0, z1, alphas)
+    assert all(values.shape == (3, 3) for values in found.values())
+    halves = latents.measure_paths(generator, network, reference, z0, z1, alphas, pairs=2)
+    for name, values in found.items():
+        np.testing.assert_allclose(values, halves[name], rtol=1e-4, atol=1e-4)
+    features = {}
+    for name, path in zip(("latent", "image"), latents.interpolate(generator, z0[2], z1[2], alphas), strict=True):
+        pictures = images.to_uint8(path).numpy()
+        ((features[name], logits),) = feature_batches(network, [pictures])
+        top = torch.softmax(torch.from_numpy(logits).double(), 1).amax(1)
+        expected = {
+            "sharpness": metrics.sharpness(pictures),
+            "distance": cdist(features[name], reference).min(1),
+            "top_probability": top.numpy(),
+        }
+        for quantity, values in expected.items():
+            np.testing.assert_allclose(found[f"{name}_{quantity}"][:, 2], values, rtol=1e-4)
+    between = np.linalg.norm(features["latent"] - features["image"], axis=1)
+    np.testing.assert_allclose(found["path_distance"][:, 2], between, rtol=1e-3, atol=1e-4)
+
+
+def test_standard_errors():
+    generator = np.random.default_rng(1)
+    values = generator.normal(size=(3, 20))
+    mean, error = latents.mean_and_error(values)
+    np.testing.assert_allclose(mean, values.mean(1))
+    np.testing.assert_allclose(error, stats.sem(values, axis=1))
+
+    ends = generator.uniform(1, 3, 400)
+    assert latents.ratio_and_error(2 * ends, ends) == pytest.approx((2, 0), abs=1e-12)
+    noisy = 2 * ends + generator.normal(size=400)
+    ratio, error = latents.ratio_and_error(noisy, ends)
+    assert ratio == pytest.approx(noisy.mean() / ends.mean())
+    rows = generator.integers(0, 400, (2000, 400))  # the bootstrap
+    assert error == pytest.approx(np.std(noisy[rows].mean(1) / ends[rows].mean(1)), rel=0.1)

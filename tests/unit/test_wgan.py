@@ -1,0 +1,133 @@
+"""WGAN-GP: penalty against closed forms, what a step does, and what the state holds."""
+
+import pytest
+import torch
+from genlab import images, networks, training, wgan
+from torch import nn
+
+SETTINGS = {
+    "epochs": 5, "batch_size": 8, "critic_steps": 2, "penalty_weight": 10.0, "learning_rate": 1e-3, "beta1": 0.0,
+    "beta2": 0.9, "schedule": "constant", "warmup_steps": 0, "average_decay": 0.5, "precision": "float32",
+    "monitor_epochs": 2, "monitor_samples": 20, "frames": 3,
+}  # fmt: skip
+
+
+@pytest.fixture
+def task():
+    torch.manual_seed(0)
+    valid = torch.randint(0, 256, (24, 3, 32, 32), dtype=torch.uint8)
+    features = networks.FeatureClassifier().eval()
+    return wgan.WGANTraining(networks.Generator(6, 4), networks.Critic(4), valid, features, SETTINGS)
+
+
+def test_the_gradient_norm_of_a_linear_critic_is_the_norm_of_its_weights():
+    weights = torch.randn(3, 4, 5, dtype=torch.float64)
+    norms = wgan.gradient_norms(lambda x: (x * weights).sum((1, 2, 3)), torch.randn(7, 3, 4, 5, dtype=torch.float64))
+    torch.testing.assert_close(norms, weights.norm().expand(7))  # over all dimensions of an example
+
+
+def test_the_gradient_norm_is_each_example_s_own():
+    x = torch.randn(6, 3, 2, 2, dtype=torch.float64)
+    norms = wgan.gradient_norms(lambda x: 0.5 * (x**2).sum((1, 2, 3)), x)  # the gradient is x itself
+    torch.testing.assert_close(norms, x.flatten(1).norm(dim=1))
+
+
+def test_the_penalty_s_gradient_in_the_weights_is_the_closed_form():
+    weights = torch.randn(12, dtype=torch.float64, requires_grad=True)
+    norms = wgan.gradient_norms(lambda x: x.flatten(1) @ weights, torch.randn(5, 3, 2, 2, dtype=torch.float64))
+    ((norms - 1) ** 2).mean().backward()
+    norm = weights.detach().norm()
+    torch.testing.assert_close(weights.grad, 2 * (norm - 1) * weights.detach() / norm)
+
+
+def test_the_penalty_s_gradient_of_the_real_critic_agrees_with_finite_differences():
+    torch.manual_seed(0)
+    critic, x = networks.Critic(4).double(), torch.randn(3, 3, 32, 32, dtype=torch.float64)
+    ((wgan.gradient_norms(critic, x) - 1) ** 2).mean().backward()
+    weight, step = critic[2].weight, 1e-6
+    for index in [(0, 0, 0, 0), (3, 2, 1, 1)]:
+        sides = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                weight[index] += sign * step
+            sides.append(((wgan.gradient_norms(critic, x) - 1) ** 2).mean().item())
+            with torch.no_grad():
+                weight[index] -= sign * step
+        assert weight.grad[index].item() == pytest.approx((sides[0] - sides[1]) / (2 * step), rel=1e-4)
+
+
+def test_mixtures_lie_between_with_one_alpha_for_each_example():
+    torch.manual_seed(0)
+    alphas = wgan.mixtures(torch.ones(5000, 3, 2, 2), torch.zeros(5000, 3, 2, 2)).flatten(1)
+    assert (alphas == alphas[:, :1]).all() and len(alphas[:, 0].unique()) > 4900
+    assert 0 <= alphas.min() and alphas.max() <= 1
+    assert alphas.mean() == pytest.approx(0.5, abs=0.02) and alphas[:, 0].var() == pytest.approx(1 / 12, abs=0.005)
+
+
+def test_the_critic_scores_each_image_on_its_own_and_knows_no_batch_normalisation():
+    critic = networks.Critic(4).train()
+    assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in critic.modules())
+    x = torch.randn(5, 3, 32, 32)
+    torch.testing.assert_close(critic(x), torch.cat([critic(one[None]) for one in x]), rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_reports_what_it_optimises_and_moves_the_right_part(task):
+    real = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
+
+    def weights(module):
+        return torch.cat([p.detach().flatten().clone() for p in module.parameters()])
+
+    before = weights(task.critic), weights(task.generator)
+    sums = task.step(real, training.Progress(0, 10, 0.0))
+    assert not torch.equal(weights(task.critic), before[0]) and torch.equal(weights(task.generator), before[1])
+    loss = 10.0 * sums["train_penalty"] - sums["train_critic_estimate"]
+    torch.testing.assert_close(sums["train_critic_loss"], loss)
+    critic = weights(task.critic)
+    task.step(real, training.Progress(1, 10, 0.1))  # the second of two critic steps: the generator moves too
+    assert not torch.equal(weights(task.generator), before[1]) and not torch.equal(weights(task.critic), critic)
+    assert all(p.requires_grad for p in task.critic.parameters())
+
+
+def test_without_the_penalty_the_critic_s_estimate_is_the_difference_of_means(task):
+    torch.manual_seed(3)
+    real = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
+    state = torch.get_rng_state()
+    with torch.no_grad():
+        generated = task.generator(torch.randn(8, 6))
+        expected = task.critic(images.to_model(real)).sum() - task.critic(generated).sum()
+    torch.set_rng_state(state)
+    sums = task.step(real, training.Progress(0, 10, 0.0))
+    torch.testing.assert_close(sums["train_critic_estimate"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_evaluation_is_the_same_twice_and_leaves_no_trace(task):
+    def state():
+        return {f"{n}.{k}": v.clone() for n, m in task.modules.items() for k, v in m.state_dict().items()}
+
+    before, random = state(), torch.get_rng_state()
+    rows = [task.evaluate(training.Progress(30, 50, 3)) for _ in range(2)]
+    assert rows[0] == rows[1] and "valid_fid" not in rows[0]
+    assert torch.equal(torch.get_rng_state(), random) and task.generator.training
+    for name, value in state().items():
+        assert torch.equal(value, before[name]), name
+    assert task.evaluate(training.Progress(20, 50, 2))["valid_fid"] > 0
+    assert "valid_fid" in task.evaluate(training.Progress(50, 50, 5))  # the last epoch is always measured
+
+
+def test_frames_are_kept_after_doubling_epochs_and_the_last():
+    frames = wgan.Frames(2, 20)
+    assert frames.epochs.tolist() == [1, 2, 4, 8, 16, 20]
+    frames.keep(3, torch.full((2, 3, 32, 32), 9, dtype=torch.uint8))
+    assert not frames.images.any()
+    frames.keep(8, torch.full((2, 3, 32, 32), 9, dtype=torch.uint8))
+    assert (frames.images[3] == 9).all() and frames.images.float().mean() == pytest.approx(9 / 6)
+
+
+def test_both_kinds_of_model_have_the_same_generator():
+    from genlab import vae
+
+    torch.manual_seed(0)
+    model = vae.image_vae(networks.Generator(5, 4))
+    assert type(model.decoder) is networks.Generator and str(model.decoder) == str(networks.Generator(5, 4))
+    x = torch.randn(2, 3 * 32 * 32)
+    assert model.posterior(x)[0].shape == (2, 5) and model.decode(torch.randn(7, 2, 5)).shape == (7, 2, 3072)

@@ -1,0 +1,524 @@
+rule train_classifier:
+    input:
+        **stage("train_classifier"),
+        data=prepared("svhn"),
+    output:
+        model="<results>/classifier/trained.safetensors",
+        history="<results>/classifier/history.csv",
+        training="<results>/classifier/training.json",
+    log:
+        "<results>/logs/train_classifier.log",
+    benchmark:
+        "<results>/benchmarks/train_classifier.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: config["threads"]
+    resources:
+        mem_mb=3000,
+        runtime=120,
+    params:
+        settings=options(config["images"]["classifier"]),
+        seed=config["images"]["classifier_seed"],
+        device=config["device"],
+        state=lambda wildcards, output: f"{output.model}.state",
+        events=lambda wildcards, output: os.path.join(os.path.dirname(output.model), "tensorboard"),
+    shell:
+        "python {input.script:q} --data {input.data:q} --model {output.model:q} --history {output.history:q}"
+        " --training {output.training:q} --seed {params.seed} --device {params.device} --threads {threads}"
+        " --state {params.state:q} --events {params.events:q} {params.settings} > {log:q} 2>&1"
+
+
+rule import_classifier:
+    input:
+        **stage("import_classifier"),
+        weights=config["images"]["feature_weights"] or [],
+    output:
+        "<results>/classifier/imported.safetensors",
+    log:
+        "<results>/logs/import_classifier.log",
+    benchmark:
+        "<results>/benchmarks/import_classifier.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python {input.script:q} --weights {input.weights:q} --model {output:q} > {log:q} 2>&1"
+
+
+rule evaluate_classifier:
+    input:
+        **stage("evaluate_classifier"),
+        data=prepared("svhn"),
+        classifier=feature_weights(),
+    output:
+        "<results>/classifier/accuracy.json",
+    log:
+        "<results>/logs/evaluate_classifier.log",
+    benchmark:
+        "<results>/benchmarks/evaluate_classifier.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: config["threads"]
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        device=config["device"],
+    shell:
+        "python {input.script:q} --data {input.data:q} --classifier {input.classifier:q} --json {output:q}"
+        " --device {params.device} --threads {threads} > {log:q} 2>&1"
+
+
+rule plot_confusion:
+    input:
+        **stage("plot_confusion"),
+        accuracy=rules.evaluate_classifier.output,
+    output:
+        png=report("<results>/figures/confusion.png", caption="../report/confusion.rst", category="Images"),
+        pdf="<results>/figures/confusion.pdf",
+    log:
+        "<results>/logs/plot_confusion.log",
+    benchmark:
+        "<results>/benchmarks/plot_confusion.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python {input.script:q} --evaluation {input.accuracy:q} --output {output.png:q} > {log:q} 2>&1"
+
+
+# One file of weights, two ways to make it: the model's kind decides.
+rule train_vae:
+    input:
+        **stage("train_vae"),
+        data=prepared("svhn"),
+    output:
+        model="<results>/runs/{model}/seed{seed}/model.safetensors",
+        history="<results>/runs/{model}/seed{seed}/history.csv",
+        training="<results>/runs/{model}/seed{seed}/training.json",
+    log:
+        "<results>/logs/train_vae/{model}_seed{seed}.log",
+    benchmark:
+        "<results>/benchmarks/train_vae/{model}_seed{seed}.tsv"
+    wildcard_constraints:
+        model=of_kind("vae"),
+    conda:
+        "../envs/torch.yaml"
+    threads: config["threads"]
+    resources:
+        mem_mb=4000,
+        runtime=720,
+    params:
+        settings=lambda wildcards: image_options(wildcards.model),
+        device=config["device"],
+        state=lambda wildcards, output: f"{output.model}.state",
+        events=lambda wildcards, output: os.path.join(os.path.dirname(output.model), "tensorboard"),
+    shell:
+        "python {input.script:q} --data {input.data:q} --model {output.model:q} --history {output.history:q}"
+        " --training {output.training:q} --name {wildcards.model} --seed {wildcards.seed} --device {params.device}"
+        " --threads {threads} --state {params.state:q} --events {params.events:q} {params.settings} > {log:q} 2>&1"
+
+
+rule train_gan:
+    input:
+        **stage("train_gan"),
+        data=prepared("svhn"),
+        classifier=feature_weights(),
+    output:
+        model="<results>/runs/{model}/seed{seed}/model.safetensors",
+        history="<results>/runs/{model}/seed{seed}/history.csv",
+        training="<results>/runs/{model}/seed{seed}/training.json",
+        frames="<results>/runs/{model}/seed{seed}/frames.npz",
+    log:
+        "<results>/logs/train_gan/{model}_seed{seed}.log",
+    benchmark:
+        "<results>/benchmarks/train_gan/{model}_seed{seed}.tsv"
+    wildcard_constraints:
+        model=of_kind("gan"),
+    conda:
+        "../envs/torch.yaml"
+    threads: config["threads"]
+    resources:
+        mem_mb=4000,
+        runtime=1440,
+    params:
+        settings=lambda wildcards: image_options(wildcards.model),
+        device=config["device"],
+        state=lambda wildcards, output: f"{output.model}.state",
+        events=lambda wildcards, output: os.path.join(os.path.dirname(output.model), "tensorboard"),
+    shell:
+        "python {input.script:q} --data {input.data:q} --classifier {input.classifier:q} --model {output.model:q}"
+        " --history {output.history:q} --training {output.training:q} --frames-output {output.frames:q}"
+        " --name {wildcards.model} --seed {wildcards.seed} --device {params.device} --threads {threads}"
+        " --state {params.state:q} --events {params.events:q} {params.settings} > {log:q} 2>&1"
+
+
+rule sample:
+    input:
+        **stage("sample"),
+        model="<results>/runs/{model}/seed{seed}/model.safetensors",
+    output:
+        directory("<results>/runs/{model}/seed{seed}/samples"),
+    log:
+        "<results>/logs/sample/{model}_seed{seed}.log",
+    benchmark:
+        "<results>/benchmarks/sample/{model}_seed{seed}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: config["threads"]
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        number=config["images"]["evaluation"]["samples"],
+        seed=config["images"]["evaluation"]["sample_seed"],
+        device=config["device"],
+    shell:
+        "python {input.script:q} --model {input.model:q} --output {output:q} --number {params.number} --seed {params.seed}"
+        " --device {params.device} --threads {threads} > {log:q} 2>&1"
+
+
+rule publish_samples:
+    input:
+        expand(rules.sample.output, seed=config["seeds"][0], allow_missing=True),
+    output:
+        directory("<results>/samples/{model}"),
+    log:
+        "<results>/logs/publish_samples/{model}.log",
+    threads: 1
+    resources:
+        mem_mb=100,
+        runtime=5,
+    shell:
+        "cp -R {input:q} {output:q} > {log:q} 2>&1"
+
+
+rule score_fid:
+    input:
+        **stage("score_fid"),
+        samples=rules.sample.output,
+        data=prepared("svhn"),
+        classifier=feature_weights(),
+    output:
+        "<results>/runs/{model}/seed{seed}/fid.json",
+    log:
+        "<results>/logs/score_fid/{model}_seed{seed}.log",
+    benchmark:
+        "<results>/benchmarks/score_fid/{model}_seed{seed}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: config["threads"]
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        draws=config["images"]["evaluation"]["floor_draws"],
+        device=config["device"],
+    shell:
+        "python {input.script:q} {input.samples:q} --model {input.classifier:q} --reference {input.data:q} --json {output:q}"
+        " --name {wildcards.model} --seed {wildcards.seed} --floor-draws {params.draws} --device {params.device}"
+        " --threads {threads} > {log:q} 2>&1"
+
+
+rule summarise_fid:
+    input:
+        **stage("summarise_fid"),
+        scores=expand(rules.score_fid.output, seed=config["seeds"], allow_missing=True),
+        # As in summarise_likelihood: all that the number rests on, lest an old one look current.
+        upstream=[*raw_files("svhn"), prepared("svhn"), feature_weights(), *seeds_of("model.safetensors")],
+        upstream_code=lambda wildcards: code("render_digits", "prepare_svhn", *trainers(wildcards.model), "score_fid"),
+    output:
+        text=report("<results>/fid_{model}.txt", caption="../report/fid.rst", category="Images"),
+        json="<results>/fid_{model}.json",
+    log:
+        "<results>/logs/summarise_fid/{model}.log",
+    benchmark:
+        "<results>/benchmarks/summarise_fid/{model}.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        upstream=lambda wildcards: [config["data"]["svhn"], image_settings(wildcards.model), config["device"]],
+    shell:
+        "python {input.script:q} --scores {input.scores:q} --text {output.text:q} --json {output.json:q} > {log:q} 2>&1"
+
+
+rule evaluate_samples:
+    input:
+        **stage("evaluate_samples"),
+        samples=rules.sample.output,
+        data=prepared("svhn"),
+        classifier=feature_weights(),
+    output:
+        statistics="<results>/runs/{model}/seed{seed}/statistics.json",
+        spectrum="<results>/runs/{model}/seed{seed}/spectrum.csv",
+    log:
+        "<results>/logs/evaluate_samples/{model}_seed{seed}.log",
+    benchmark:
+        "<results>/benchmarks/evaluate_samples/{model}_seed{seed}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: config["threads"]
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        draws=config["images"]["evaluation"]["floor_draws"],
+        device=config["device"],
+    shell:
+        "python {input.script:q} --samples {input.samples:q} --data {input.data:q} --classifier {input.classifier:q}"
+        " --name {wildcards.model} --seed {wildcards.seed} --json {output.statistics:q} --spectrum {output.spectrum:q}"
+        " --draws {params.draws} --device {params.device} --threads {threads} > {log:q} 2>&1"
+
+
+rule explore_latents:
+    input:
+        **stage("explore_latents"),
+        model="<results>/runs/{model}/seed{seed}/model.safetensors",
+        data=prepared("svhn"),
+        classifier=feature_weights(),
+    output:
+        latents="<results>/runs/{model}/seed{seed}/latents.npz",
+        table="<results>/runs/{model}/seed{seed}/interpolation.csv",
+        summary="<results>/runs/{model}/seed{seed}/latents.json",
+    log:
+        "<results>/logs/explore_latents/{model}_seed{seed}.log",
+    benchmark:
+        "<results>/benchmarks/explore_latents/{model}_seed{seed}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: config["threads"]
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=options({key: config["images"]["evaluation"][key] for key in ("epsilon", "pairs")}),
+        device=config["device"],
+    shell:
+        "python {input.script:q} --model {input.model:q} --data {input.data:q} --classifier {input.classifier:q}"
+        " --output {output.latents:q} --table {output.table:q} --json {output.summary:q} {params.settings}"
+        " --seed {wildcards.seed} --device {params.device} --threads {threads} > {log:q} 2>&1"
+
+
+rule reconstruct_images:
+    input:
+        **stage("reconstruct_images"),
+        model="<results>/runs/{model}/seed{seed}/model.safetensors",
+        data=prepared("svhn"),
+    output:
+        "<results>/runs/{model}/seed{seed}/reconstructions.npz",
+    log:
+        "<results>/logs/reconstruct_images/{model}_seed{seed}.log",
+    benchmark:
+        "<results>/benchmarks/reconstruct_images/{model}_seed{seed}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        device=config["device"],
+    shell:
+        "python {input.script:q} --model {input.model:q} --data {input.data:q} --output {output:q}"
+        " --seed {wildcards.seed} --device {params.device} --threads {threads} > {log:q} 2>&1"
+
+
+rule plot_gan_training:
+    input:
+        **stage("plot_gan_training"),
+        history=seeds_of("history.csv"),
+        training=seeds_of("training.json"),
+        frames=f"<results>/runs/{{model}}/seed{config['seeds'][0]}/frames.npz",
+    output:
+        png=report("<results>/figures/training_{model}.png", caption="../report/gan_training.rst", category="Images"),
+        pdf="<results>/figures/training_{model}.pdf",
+        frames=report("<results>/figures/frames_{model}.png", caption="../report/frames.rst", category="Images"),
+        frames_pdf="<results>/figures/frames_{model}.pdf",
+    log:
+        "<results>/logs/plot_gan_training/{model}.log",
+    benchmark:
+        "<results>/benchmarks/plot_gan_training/{model}.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python {input.script:q} --history {input.history:q} --training {input.training:q} --frames {input.frames:q}"
+        " --output {output.png:q} --frames-output {output.frames:q} > {log:q} 2>&1"
+
+
+rule plot_latents:
+    input:
+        **stage("plot_latents"),
+        latents=f"<results>/runs/{{model}}/seed{config['seeds'][0]}/latents.npz",
+    output:
+        png=report("<results>/figures/latents_{model}.png", caption="../report/latents.rst", category="Images"),
+        pdf="<results>/figures/latents_{model}.pdf",
+    log:
+        "<results>/logs/plot_latents/{model}.log",
+    benchmark:
+        "<results>/benchmarks/plot_latents/{model}.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python {input.script:q} --latents {input.latents:q} --output {output.png:q} > {log:q} 2>&1"
+
+
+rule plot_interpolation:
+    input:
+        **stage("plot_interpolation"),
+        latents=f"<results>/runs/{{model}}/seed{config['seeds'][0]}/latents.npz",
+        table=f"<results>/runs/{{model}}/seed{config['seeds'][0]}/interpolation.csv",
+    output:
+        png=report(
+            "<results>/figures/interpolation_{model}.png", caption="../report/interpolation.rst", category="Images"
+        ),
+        pdf="<results>/figures/interpolation_{model}.pdf",
+    log:
+        "<results>/logs/plot_interpolation/{model}.log",
+    benchmark:
+        "<results>/benchmarks/plot_interpolation/{model}.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python {input.script:q} --latents {input.latents:q} --table {input.table:q} --output {output.png:q} > {log:q} 2>&1"
+
+
+rule plot_reconstructions:
+    input:
+        **stage("plot_reconstructions"),
+        images=f"<results>/runs/{{model}}/seed{config['seeds'][0]}/reconstructions.npz",
+    output:
+        png=report(
+            "<results>/figures/reconstructions_{model}.png",
+            caption="../report/image_reconstructions.rst",
+            category="Images",
+        ),
+        pdf="<results>/figures/reconstructions_{model}.pdf",
+    log:
+        "<results>/logs/plot_reconstructions/{model}.log",
+    benchmark:
+        "<results>/benchmarks/plot_reconstructions/{model}.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python {input.script:q} --images {input.images:q} --output {output.png:q} > {log:q} 2>&1"
+
+
+rule plot_samples:
+    input:
+        **stage("plot_samples"),
+        samples=expand("<results>/samples/{model}", model=IMAGE_MODELS),
+        data=prepared("svhn"),
+    output:
+        png=report("<results>/figures/samples.png", caption="../report/image_samples.rst", category="Images"),
+        pdf="<results>/figures/samples.pdf",
+    log:
+        "<results>/logs/plot_samples.log",
+    benchmark:
+        "<results>/benchmarks/plot_samples.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        names=" ".join(IMAGE_MODELS),
+    shell:
+        "python {input.script:q} --samples {input.samples:q} --names {params.names} --data {input.data:q}"
+        " --output {output.png:q} > {log:q} 2>&1"
+
+
+rule plot_image_statistics:
+    input:
+        **stage("plot_image_statistics"),
+        statistics=expand(rules.evaluate_samples.output.statistics, model=IMAGE_MODELS, seed=config["seeds"][0]),
+        spectra=expand(rules.evaluate_samples.output.spectrum, model=IMAGE_MODELS, seed=config["seeds"][0]),
+    output:
+        png=report(
+            "<results>/figures/image_statistics.png", caption="../report/image_statistics.rst", category="Images"
+        ),
+        pdf="<results>/figures/image_statistics.pdf",
+    log:
+        "<results>/logs/plot_image_statistics.log",
+    benchmark:
+        "<results>/benchmarks/plot_image_statistics.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python {input.script:q} --statistics {input.statistics:q} --spectra {input.spectra:q} --output {output.png:q} > {log:q} 2>&1"
+
+
+rule plot_fid:
+    input:
+        **stage("plot_fid"),
+        scores=expand(rules.summarise_fid.output.json, model=IMAGE_MODELS),
+    output:
+        png=report("<results>/figures/fid.png", caption="../report/fid.rst", category="Images"),
+        pdf="<results>/figures/fid.pdf",
+    log:
+        "<results>/logs/plot_fid.log",
+    benchmark:
+        "<results>/benchmarks/plot_fid.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python {input.script:q} --scores {input.scores:q} --output {output.png:q} > {log:q} 2>&1"
+
+
+rule images:
+    input:
+        raw_files("svhn"),
+        prepared("svhn"),
+        feature_weights(),
+        rules.evaluate_classifier.output,
+        rules.plot_confusion.output,
+        runs("<results>/runs/{model}/seed{seed}/model.safetensors", IMAGE_MODELS),
+        runs(rules.sample.output, IMAGE_MODELS),
+        runs(rules.score_fid.output, IMAGE_MODELS),
+        runs(rules.evaluate_samples.output, IMAGE_MODELS),
+        expand(rules.explore_latents.output, model=IMAGE_MODELS, seed=config["seeds"][0]),
+        expand(rules.publish_samples.output, model=IMAGE_MODELS),
+        expand(rules.summarise_fid.output, model=IMAGE_MODELS),
+        expand(rules.plot_latents.output, model=IMAGE_MODELS),
+        expand(rules.plot_interpolation.output, model=IMAGE_MODELS),
+        expand(rules.plot_learning_curves.output, run=names("vae")),
+        expand(rules.reconstruct_images.output, model=names("vae"), seed=config["seeds"][0]),
+        expand(rules.plot_reconstructions.output, model=names("vae")),
+        expand(rules.plot_gan_training.output, model=names("gan")),
+        rules.plot_samples.output if IMAGE_MODELS else [],
+        rules.plot_image_statistics.output if IMAGE_MODELS else [],
+        rules.plot_fid.output if IMAGE_MODELS else [],

@@ -1,0 +1,70 @@
+"""Measure how well the feature classifier tells the digits apart: accuracy and confusion matrices.
+
+Reads the file that prepare_svhn.py wrote and weights of the classifier. Writes one JSON with, for
+the validation and for the test images: accuracy with its 95% interval (Wilson), accuracy of each
+digit, and the confusion matrix, rows the true digit, columns the classifier's.
+
+example:
+  python workflow/scripts/evaluate_classifier.py --data resources/prepared/embedded/svhn.npz \\
+      --classifier classifier.safetensors --json accuracy.json
+"""
+
+from pathlib import Path
+
+from genlab import cli
+
+
+def parser():
+    result = cli.parser(__doc__, device=True)
+    result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared data")
+    result.add_argument("--classifier", type=Path, required=True, metavar="WEIGHTS", help="weights of the classifier")
+    result.add_argument("--json", type=Path, required=True, metavar="JSON", help="numbers to write")
+    return result
+
+
+def main(options):
+    from genlab import classifier, data, training
+
+    prepared = data.load_svhn(options.data)
+    device = training.set_up(options.device, options.threads, seed=0)  # nothing here is random
+    network, about = classifier.load_classifier(options.classifier, device)
+    splits = {
+        "valid": measure(network, prepared.valid_images, prepared.valid_labels),
+        "test": measure(network, prepared.test_images, prepared.test_labels),
+    }
+    cli.write_json(
+        options.json,
+        {
+            "data": prepared.about,
+            "classifier": about,
+            "splits": splits,
+            "provenance": cli.provenance(options, data_checksum=cli.checksum(options.data), device=device.type),
+        },
+    )
+    for split, numbers in splits.items():
+        low, high = numbers["interval"]
+        print(f"{split}: accuracy {numbers['accuracy']:.2%} ({low:.2%} to {high:.2%}) of {numbers['images']} images")
+
+
+def measure(network, images, labels):
+    """The numbers of one split: images uint8 (N, 3, 32, 32), labels uint8 (N,)."""
+    import numpy as np
+    from genlab import classifier
+
+    batches = (images[start : start + 500] for start in range(0, len(images), 500))
+    predictions = np.concatenate([logits.argmax(1) for _, logits in classifier.feature_batches(network, batches)])
+    confusion = classifier.confusion_matrix(labels, predictions)
+    correct = int(np.trace(confusion))
+    return {
+        "images": len(labels),
+        "correct": correct,
+        "accuracy": correct / len(labels),
+        "interval": classifier.wilson_interval(correct, len(labels)),
+        # A digit that no image shows has no accuracy.
+        "class_accuracy": [int(row[i]) / int(row.sum()) if row.any() else None for i, row in enumerate(confusion)],
+        "confusion": confusion.tolist(),
+    }
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

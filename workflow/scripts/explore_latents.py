@@ -1,0 +1,153 @@
+"""Explore the latents of a trained image model: what each dimension does, and paths between two.
+
+Steps: for one latent z, drawn from N(0, I), the images of z + epsilon e_i and z - epsilon e_i for
+every dimension i, always from z itself. The effect of a dimension is the root mean square change
+of the pixels in grey levels of 8 bits; since one z proves little, it is also averaged over 64.
+
+Paths: for random pairs of latents, g(alpha z0 + (1 - alpha) z1), the latent path, against
+alpha g(z0) + (1 - alpha) g(z1), the image path (a double exposure), at alpha = 0, 0.1, ..., 1.
+The table gives, for each alpha and both paths, mean and standard error over the pairs of
+  sharpness        luminance difference of neighbouring pixels, in grey levels
+  distance         from the nearest real validation image, Euclidean in the classifier's 512 features
+  top_probability  that the classifier gives to its first choice
+and path_distance, the feature distance between both paths. The JSON sets the middle of each path in
+relation to its ends, and says what as many real test images read.
+
+The NPZ holds the images of the first z (base, plus, minus) and of the first pair (latent_path,
+image_path), uint8 of 3 x 32 x 32, with effect, mean_effect, order (dimensions by falling effect),
+epsilon, alphas, and about, JSON text that traces them. Nothing is selected by hand.
+
+example:
+  python workflow/scripts/explore_latents.py --model gan.safetensors --classifier classifier.safetensors \\
+      --data resources/prepared/embedded/svhn.npz --output latents.npz --table paths.csv --json latents.json
+"""
+
+import argparse
+import math
+from pathlib import Path
+
+from genlab import InputError, cli
+
+STARTS = 64  # latents over which the mean effect is taken
+STEPS = 10  # of alpha, from 0 to 1
+VISIBLE = 1.0  # grey levels of mean effect, above which a dimension counts as one that moves the picture
+
+
+def step_size(text):
+    """argparse type: a finite number above 0."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no step size; give a finite number above 0")
+    return value
+
+
+def pair_count(text):
+    """argparse type: an integer >= 2, for a standard error wants two."""
+    value = int(text)
+    if value < 2:
+        raise argparse.ArgumentTypeError(f"{value} is too small; give 2 or more")
+    return value
+
+
+def parser():
+    result = cli.parser(__doc__, seed=True, device=True)
+    result.add_argument(
+        "--model", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_vae.py or train_gan.py"
+    )
+    result.add_argument(
+        "--classifier", type=Path, required=True, metavar="WEIGHTS", help="classifier whose features measure distance"
+    )
+    result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared data of the model")
+    result.add_argument("--output", type=Path, required=True, metavar="NPZ", help="images and effects to write")
+    result.add_argument("--table", type=Path, required=True, metavar="CSV", help="numbers at each alpha to write")
+    result.add_argument("--json", type=Path, required=True, metavar="JSON", help="summary to write")
+    result.add_argument("--epsilon", type=step_size, default=3.0, help="step along a dimension (default: 3)")
+    result.add_argument("--pairs", type=pair_count, default=200, help="pairs of latents for the table (default: 200)")
+    return result
+
+
+def main(options):
+    import numpy as np
+    import pandas
+    import torch
+    from genlab import classifier, data, generator, images, latents, training
+
+    device = training.set_up(options.device, options.threads, options.seed)
+    parts, trained = generator.load_model(options.model, device)
+    network, network_about = classifier.load_classifier(options.classifier, device)
+    prepared = data.load_svhn(options.data)
+    if trained["data"] != prepared.about:
+        raise InputError(
+            f"{options.model}: trained on {trained['data']['title']} with other files than those in {options.data}; "
+            "give the data that it was trained on"
+        )
+    decoder = parts["generator"]
+    normal = torch.Generator().manual_seed(options.seed)  # on the CPU: every device explores the same latents
+    starts, z0, z1 = (
+        torch.randn(count, decoder.latents, generator=normal).to(device)
+        for count in (STARTS, options.pairs, options.pairs)
+    )
+    alphas = torch.arange(STEPS + 1, dtype=torch.float64) / STEPS
+
+    pictures = dict(zip(("base", "plus", "minus"), latents.perturb(decoder, starts[0], options.epsilon), strict=True))
+    effect = latents.effect(**pictures)
+    mean_effect = latents.mean_effect(decoder, starts, options.epsilon)
+    pictures["latent_path"], pictures["image_path"] = latents.interpolate(decoder, z0[0], z1[0], alphas)
+
+    reference, _ = latents.classify(network, prepared.valid_images)
+    chosen = np.random.default_rng(options.seed).permutation(len(prepared.test_images))[: options.pairs]
+    real, _ = latents.measure(network, reference, prepared.test_images[chosen])
+    paths = latents.measure_paths(decoder, network, reference, z0, z1, alphas)
+
+    about = {name: trained[name] for name in ("data", "model", "kind", "seed")}
+    about |= {"epsilon": options.epsilon, "pairs": options.pairs, "starts": STARTS}
+    about["real"] = {name: estimate(*latents.mean_and_error(values)) for name, values in real.items()} | {
+        "images": len(chosen)
+    }
+    about["provenance"] = cli.provenance(
+        options,
+        trained_with=trained,
+        model_checksum=cli.checksum(options.model),
+        classifier=network_about,
+        device=device.type,
+    )
+    arrays = {name: images.to_uint8(picture).cpu().numpy() for name, picture in pictures.items()} | {
+        "effect": effect.cpu().numpy(),
+        "mean_effect": mean_effect.cpu().numpy(),
+        "order": latents.rank(effect).cpu().numpy(),
+        "epsilon": np.float64(options.epsilon),
+        "alphas": alphas.numpy(),
+    }
+    with cli.atomic(options.output) as temporary:
+        data.write_prepared(temporary, about, **arrays)
+
+    table = {"alpha": alphas.numpy()}
+    for name, values in paths.items():
+        table[name], table[f"{name}_error"] = latents.mean_and_error(values)
+    with cli.atomic(options.table) as temporary:
+        pandas.DataFrame(table).to_csv(temporary, index=False)
+
+    middle = {"path_distance": estimate(*latents.mean_and_error(paths.pop("path_distance")[STEPS // 2]))}
+    for name, values in paths.items():
+        middle[f"{name}_ratio"] = estimate(*latents.ratio_and_error(values[STEPS // 2], values[[0, -1]].mean(0)))
+    effects = np.sort(arrays["mean_effect"])
+    visible = {"latents": len(effects), "visible": int((effects > VISIBLE).sum()), "threshold": VISIBLE}
+    spread = {"largest": effects[-1], "median": float(np.median(effects)), "smallest": effects[0]}
+    cli.write_json(options.json, about | {"middle": middle, "effects": visible | spread})
+    print(
+        f"{visible['visible']} of {len(effects)} latents move the picture by more than {VISIBLE:g} grey level "
+        f"at a step of {options.epsilon:g}"
+    )
+    print("in the middle of the paths, relative to the ends:")
+    for name, value in middle.items():
+        if value["mean"] is not None and name.endswith("_ratio"):
+            print(f"  {name.removesuffix('_ratio'):24} {value['mean']:.3f} +- {value['standard_error']:.3f}")
+
+
+def estimate(mean, error):
+    """A mean and its standard error as JSON has them; null where they are not defined."""
+    return {name: float(v) if math.isfinite(v) else None for name, v in (("mean", mean), ("standard_error", error))}
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

@@ -1,0 +1,143 @@
+"""The feature classifier: its weights in every form they come in, its features in batches, its training.
+
+Images are uint8 (M, 3, 32, 32), 0..255; labels are the digits 0..9. The 512 features are what the
+Frechet distance is taken on (`networks.FeatureClassifier`).
+"""
+
+import json
+import math
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+
+from . import InputError, cli, images, legacy, networks
+from .training import METADATA, WeightAverage, learning_rate, optimizer
+
+REMEDY = "give weights that train_classifier.py or import_classifier.py wrote, or the course's svhn_classifier"
+
+
+def load_classifier(path, device="cpu"):
+    """(classifier in eval mode, about) of a file of weights: safetensors, ours or plain, or PyTorch's own format.
+
+    `about` is what the file says about itself ({"source": "given"} if it says nothing), and always its
+    name, `file`, and its `sha256`. Draws no random number. Raises InputError for any other file.
+    """
+    path = Path(path)
+    if not path.is_file():
+        found = "is no file" if path.exists() else "no such file"
+        raise InputError(f"{path}: {found}; {REMEDY}")
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head[8:] == b"{":  # safetensors: the length of a JSON header, then the header
+        tensors, about = _read_safetensors(path)
+    elif head.startswith(legacy.BEGINNINGS):
+        tensors, about = legacy.load_state_dict(path), {"source": "given"}
+    else:
+        raise InputError(f"{path}: neither safetensors nor a PyTorch file; {REMEDY}")
+    with torch.device("meta"):  # no memory and no random numbers for weights that are overwritten
+        classifier = networks.FeatureClassifier()
+    _check(path, tensors, classifier.state_dict())
+    classifier.to_empty(device=device).load_state_dict(tensors)
+    return classifier.eval().requires_grad_(False), about | {"file": path.name, "sha256": cli.checksum(path)}
+
+
+def _read_safetensors(path):
+    """(tensors, about) of a safetensors file, with or without our metadata."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get(METADATA, '{"source": "given"}'))
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 - not a dict
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: not a sound safetensors file ({error}); {REMEDY}") from None
+
+
+def _check(path, tensors, expected):
+    """Raise InputError unless `tensors` are the classifier's: names, shapes, float32, finite."""
+    if missing := [name for name in expected if name not in tensors]:
+        raise InputError(f"{path}: not the weights of the feature classifier: no {missing[0]}; {REMEDY}")
+    if odd := [name for name in tensors if name not in expected]:
+        raise InputError(f"{path}: not the weights of the feature classifier: {odd[0][:80]!a} is too many; {REMEDY}")
+    for name, tensor in tensors.items():
+        if tensor.shape != expected[name].shape or tensor.dtype != torch.float32:
+            found, wanted = tuple(tensor.shape), tuple(expected[name].shape)
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise InputError(f"{path}: {name} is {kind} {found}, expected float32 {wanted}; {REMEDY}")
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"{path}: {name} holds numbers that are not finite; {REMEDY}")
+
+
+@torch.no_grad()
+def feature_batches(classifier, batches):
+    """Yield (features (M, 512), logits (M, 10)), float32 numpy, of each batch of images, by a classifier in eval mode.
+
+    batches: iterable of uint8 (M, 3, 32, 32), numpy arrays or torch tensors on any device.
+    """
+    if classifier.training:
+        raise ValueError("the classifier is in training mode; call eval() first")
+    device = next(classifier.parameters()).device
+    for batch in batches:
+        features = classifier.features(images.to_model(torch.as_tensor(batch).to(device)))
+        yield features.cpu().numpy(), classifier.mlp(features).cpu().numpy()
+
+
+def confusion_matrix(labels, predictions, classes=10):
+    """Counts int64 (classes, classes) of two integer arrays (N,): rows are the true class, columns the predicted."""
+    pairs = classes * labels.astype(np.int64) + predictions
+    return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
+
+
+def wilson_interval(successes, trials, confidence=0.95):
+    """(low, high) of a proportion, as Wilson (1927) has it: it stays in [0, 1] and holds for few trials, too."""
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    proportion, shrink = successes / trials, 1 + z**2 / trials
+    centre = (proportion + z**2 / (2 * trials)) / shrink
+    half = z / shrink * math.sqrt(proportion * (1 - proportion) / trials + z**2 / (4 * trials**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+class ClassifierTraining:
+    """The task that `training.train` runs: minimise the cross-entropy of a `networks.FeatureClassifier`.
+
+    train, valid  pairs (images uint8 (N, 3, 32, 32), labels int64 (N,)) on the model's device
+    settings      learning_rate, optimizer, weight_decay, schedule, warmup_steps, average_decay
+
+    What `training.train` shuffles and cuts into batches are the indices of the training images,
+    int64 (N,), so that every image keeps its label.
+    """
+
+    select = "valid_accuracy"
+
+    def __init__(self, model, train, valid, settings):
+        self.model, self.train, self.valid, self.settings = model, train, valid, settings
+        self.average = WeightAverage(model, settings["average_decay"])
+        self.modules = {"model": model, "average": self.average}
+        self.optimizers = {"optimizer": optimizer(model.parameters(), settings)}
+
+    def step(self, indices, progress):
+        """One update on the images of `indices` (B,); returns sums over the batch, keyed by column."""
+        pixels, labels = (tensor[indices] for tensor in self.train)
+        logits = self.model(images.to_model(pixels))
+        loss = F.cross_entropy(logits, labels)
+        self.optimizers["optimizer"].zero_grad(set_to_none=True)
+        loss.backward()
+        for group in self.optimizers["optimizer"].param_groups:
+            group["lr"] = learning_rate(progress, self.settings)
+        self.optimizers["optimizer"].step()
+        self.average.update(self.model)
+        return {"train_loss": loss.detach() * len(labels), "train_accuracy": (logits.argmax(1) == labels).sum()}
+
+    @torch.no_grad()
+    def evaluate(self, progress):
+        """Validation loss (nats per image) and accuracy of the averaged weights, without dropout."""
+        model = self.average.module.eval()
+        logits = torch.cat([model(images.to_model(batch)) for batch in self.valid[0].split(500)])
+        labels = self.valid[1]
+        return {
+            "valid_loss": float(F.cross_entropy(logits, labels)),
+            "valid_accuracy": float((logits.argmax(1) == labels).double().mean()),
+            "learning_rate": learning_rate(progress, self.settings),
+        }

@@ -1,0 +1,136 @@
+"""The Frechet distance between two sets of feature vectors, from their means and covariances alone.
+
+Heusel et al. (2017), "GANs trained by a two time-scale update rule", equation 6; between Gaussians it
+is the squared 2-Wasserstein distance (Dowson and Landau 1982). All in float64, no torch.
+"""
+
+import numpy as np
+from scipy import linalg
+
+from . import InputError
+
+BLOCK = 512  # single vectors gathered at a time, so that the arithmetic is a matrix product
+
+
+class Moments:
+    """Mean and covariance of feature vectors that come in batches, in one pass.
+
+    Batches are merged as in Chan, Golub and LeVeque (1983), in coordinates relative to the first
+    vector: neither the order, nor the batching, nor a large common offset costs accuracy.
+    Memory: two D x D matrices, whatever the number of vectors.
+    """
+
+    def __init__(self, name="features"):
+        self.name = name  # what errors call the vectors
+        self.count = 0
+
+    def update(self, batch):
+        """Take in a batch of numbers (M, D); `InputError` for another shape, D, or a number that is not finite."""
+        try:
+            batch = np.asarray(batch)
+        except ValueError as error:
+            raise InputError(f"{self.name} are not vectors of one length ({error})") from None
+        if batch.ndim != 2 or not batch.shape[1] or batch.dtype.kind not in "biuf":
+            raise InputError(f"{self.name} are {batch.dtype} {batch.shape}; expected real numbers (D,) or (M, D)")
+        if self.count and batch.shape[1] != len(self._origin):
+            raise InputError(f"{self.name} have {len(self._origin)} numbers and then {batch.shape[1]}; expected one D")
+        if not (finite := np.isfinite(batch).all(axis=1)).all():
+            raise InputError(
+                f"{self.name}: vector {self.count + int(np.argmin(finite))} holds NaN or infinity; "
+                "look for what made it: an image, or the weights of the feature net"
+            )
+        if not len(batch):
+            return
+        if not self.count:
+            self._origin = batch[0].astype(np.float64)
+            self._mean = np.zeros_like(self._origin)  # relative to the origin
+            self._scatter = np.zeros((len(self._origin), len(self._origin)))  # about the mean
+        batch = batch - self._origin
+        mean = batch.mean(axis=0)
+        batch -= mean
+        shift, total = mean - self._mean, self.count + len(batch)
+        self._scatter += batch.T @ batch
+        self._scatter += np.outer(shift, shift * (self.count * len(batch) / total))
+        self._mean += shift * (len(batch) / total)
+        self.count = total
+
+    @property
+    def mean(self):
+        """float64 (D,); `InputError` for fewer than two vectors."""
+        self._require_two()
+        return self._origin + self._mean
+
+    @property
+    def covariance(self):
+        """float64 (D, D), unbiased: divided by N - 1; `InputError` for fewer than two vectors."""
+        self._require_two()
+        return self._scatter / (self.count - 1)
+
+    def distance(self, other):
+        """`frechet_distance` to other moments; `InputError` if D differs or either has fewer than two vectors."""
+        if len(self.mean) != len(other.mean):
+            raise InputError(
+                f"{self.name} have {len(self.mean)} numbers each and {other.name} {len(other.mean)}; "
+                "take both from one feature net"
+            )
+        return frechet_distance(self.mean, self.covariance, other.mean, other.covariance)
+
+    def _require_two(self):
+        if self.count < 2:
+            raise InputError(f"{self.name}: {self.count} in all; moments need 2 or more")
+
+
+def frechet_distance(mean_p, covariance_p, mean_q, covariance_q):
+    """|mean_p - mean_q|^2 + Tr(C_p + C_q - 2 (C_p C_q)^1/2) >= 0, a float in squared units of the features.
+
+    means: (D,), covariances: symmetric positive semi-definite (D, D); they may be rank-deficient.
+    The last trace is the sum of the singular values of C_p^1/2 C_q^1/2: always real, and exact
+    where a square root of the product would not be. Raises ValueError for shapes that do not
+    belong together and for numbers that are not finite.
+    """
+    arrays = [np.asarray(array, np.float64) for array in (mean_p, covariance_p, mean_q, covariance_q)]
+    size = arrays[0].size
+    if [array.shape for array in arrays] != [(size,), (size, size)] * 2:
+        raise ValueError(f"shapes {', '.join(str(array.shape) for array in arrays)}; expected (D,), (D, D), twice")
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise ValueError("a mean or covariance holds NaN or infinity; expected finite numbers")
+    mean_p, covariance_p, mean_q, covariance_q = arrays
+    cross = linalg.svdvals(_factor(covariance_p).T @ _factor(covariance_q)).sum()
+    traces = np.trace(covariance_p) + np.trace(covariance_q)
+    return max(0.0, float(np.sum((mean_p - mean_q) ** 2) + (traces - 2 * cross)))
+
+
+def _factor(covariance):
+    """F with F F^T = covariance; any such F gives the singular values that the symmetric root gives.
+
+    Eigenvalues within rounding of 0, negative ones too, count as 0: their roots would be 1e8 times the rounding.
+    """
+    values, vectors = linalg.eigh(covariance)
+    rounding = len(values) * np.finfo(np.float64).eps * values[-1]
+    return vectors * np.sqrt(np.where(values > rounding, values, 0))
+
+
+def calculate_fid_score(sample_features, test_features):
+    """The Frechet distance between two sets of features, each read once and never held as a whole.
+
+    sample_features, test_features: iterables of numbers, vectors (D,) or batches (M, D), from any
+    feature net, at least two vectors on each side. Raises `InputError` (a ValueError) for fewer, for
+    unequal D, and for numbers that are not finite.
+    """
+    return moments(sample_features, "sample features").distance(moments(test_features, "test features"))
+
+
+def moments(features, name="features"):
+    """`Moments` of an iterable of vectors (D,) or batches (M, D), read once; errors call them `name`."""
+    result, waiting = Moments(name), []
+    for item in features:
+        item = np.asarray(item)
+        if item.ndim == 1:
+            waiting.append(item)
+            if len(waiting) < BLOCK:
+                continue
+            item, waiting = waiting, []
+        result.update(item)
+    if waiting:
+        result.update(waiting)
+    return result

@@ -1,0 +1,44 @@
+"""The generator that the image models share: its file, and the images it makes.
+
+A model's file holds the tensors of its parts under their names (`generator.`, and `encoder.` for
+a VAE), and `about`: kind ("vae" or "gan"), model, seed, generator (latents and width), settings,
+data and versions.
+"""
+
+import torch
+
+from . import InputError, images, networks
+from .training import load_tensors, save_tensors
+
+
+def save_model(path, parts, about):
+    """Write the modules `parts` ({"generator": module, ...}) with `about` to safetensors."""
+    tensors = {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
+    save_tensors(path, tensors, about)
+
+
+def load_model(path, device="cpu"):
+    """({name: module in eval mode}, about) of `save_model`'s file; refuses any other file."""
+    tensors, about = load_tensors(path)
+    try:
+        size = about["generator"]
+        parts = {"generator": networks.Generator(**size)}
+        if about["kind"] == "vae":
+            parts["encoder"] = networks.Encoder(**size)
+        for name, part in parts.items():
+            prefix = f"{name}."
+            part.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{path}: not the weights of an image model ({reason}); train one with train_vae.py or train_gan.py"
+        ) from None
+    return {name: part.to(device).eval() for name, part in parts.items()}, about
+
+
+@torch.no_grad()
+def generate(generator, z, batch=250):
+    """Images uint8 (M, 3, 32, 32) on the CPU of latents z (M, L), by a generator in eval mode, `batch` at a time."""
+    if generator.training:
+        raise ValueError("the generator is in training mode; call eval() first")
+    return torch.cat([images.to_uint8(generator(part)).cpu() for part in z.split(batch)])

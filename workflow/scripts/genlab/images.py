@@ -1,0 +1,164 @@
+"""Colour images: the one place where pixel ranges are converted, and directories of image files.
+
+On disk and in memory images are uint8 0..255, (N, 3, 32, 32); models see floats in [-1, 1]. A sample
+directory has the shape that torchvision's `ImageFolder` reads: one folder inside it, the class, holds
+the image files. Importing this module imports no torch.
+"""
+
+import logging
+import os
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from . import InputError
+
+log = logging.getLogger(__name__)
+
+SIZE = (32, 32)
+CLASS = "samples"  # the class folder that `write_directory` makes
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+GREY, ALPHA = {"1", "L", "I", "I;16", "I;16B", "F"}, {"RGBA", "RGBa", "LA", "La", "PA"}
+CLUTTER = {"Thumbs.db", "desktop.ini"}  # what file managers leave in a folder, besides hidden files
+
+
+def to_model(images):
+    """torch uint8 0..255 of any shape -> float32 in [-1, 1]: x / 127.5 - 1."""
+    import torch
+
+    if images.dtype != torch.uint8:
+        raise TypeError(f"images are {images.dtype}; expected uint8 0..255")
+    return images.float() / 127.5 - 1
+
+
+def to_uint8(images):
+    """torch floats in [-1, 1] -> uint8 0..255, rounded: the inverse of `to_model`. Values outside are clipped."""
+    import torch
+
+    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+
+
+def write_directory(path, images):
+    """Write images, uint8 (N, 3, 32, 32), as lossless RGB files path/samples/0000.png, 0001.png, ...
+
+    The directory appears whole or not at all; an earlier sample directory at `path` is replaced as a
+    whole, anything else there is refused with an `InputError`. Same images, same bytes.
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8 or images.shape[1:] != (3, *SIZE) or not len(images):
+        raise ValueError(f"images must be uint8 (N, 3, 32, 32), N >= 1, not {images.dtype} {images.shape}")
+    path = Path(path).resolve()
+    if path.exists() and not (path.is_dir() and {entry.name for entry in path.iterdir()} <= {CLASS}):
+        raise InputError(f"{path}: exists and is no sample directory, so it is not replaced; give another name")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    earlier = path.with_name(f".{path.name}.{os.getpid()}.old")
+    try:
+        folder = temporary / CLASS
+        folder.mkdir(parents=True)
+        digits = max(4, len(str(len(images) - 1)))
+        for number, image in enumerate(images.transpose(0, 2, 3, 1)):
+            Image.fromarray(np.ascontiguousarray(image)).save(folder / f"{number:0{digits}}.png")
+        if path.exists():
+            path.rename(earlier)
+        temporary.rename(path)
+    except OSError as error:  # name what the user asked for, not the temporary
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        if earlier.exists() and not path.exists():
+            earlier.rename(path)
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(earlier, ignore_errors=True)
+
+
+def read_directory(path, batch=500):
+    """(N, iterator of images uint8 (M, 3, 32, 32), M <= batch) of a sample directory, in the order of names.
+
+    Formats are known by content: PNG, JPEG, BMP, WebP. Images of another size than 32 x 32 are
+    resized (bilinear, antialiased); this and lossy files are logged as one warning each.
+    Raises `InputError`, at once, for anything but RGB images in exactly one class folder;
+    damaged pixels are found only when the iterator comes to them.
+    """
+    files = _class_files(Path(path))
+    sizes, formats = Counter(), Counter()
+    for file in files:
+        with _open(file) as image:
+            sizes[image.size] += 1
+            formats[image.format] += 1
+    if others := {size: count for size, count in sorted(sizes.items()) if size != SIZE}:
+        listed = ", ".join(f"{width} x {height} ({count})" for (width, height), count in others.items())
+        log.warning(
+            "%s: %d of %d images are not 32 x 32 and are resized, which moves the FID: %s",
+            path, sum(others.values()), len(files), listed,
+        )  # fmt: skip
+    if lossy := sum(formats[name] for name in ("JPEG", "MPO", "WEBP")):
+        log.warning(
+            "%s: %d of %d images are JPEG or WebP; lossy compression moves the FID (JPEG by 1 to 5%%): save PNG",
+            path, lossy, len(files),
+        )  # fmt: skip
+    return len(files), (_read(files[start : start + batch]) for start in range(0, len(files), batch))
+
+
+def _class_files(path):
+    """The files of the one class folder of `path`, sorted by name."""
+    shape = "expected one folder that holds the images, as in DIRECTORY/samples/0000.png"
+    entries = _visible(path)
+    folders = [entry for entry in entries if entry.is_dir()]
+    if len(folders) != 1:
+        found = (
+            f"{len(folders)} folders ({', '.join(folder.name for folder in folders[:5])})" if folders else "no folder"
+        )
+        loose = len(entries) - len(folders)
+        raise InputError(f"{path}: holds {found} and {loose} files; {shape}")
+    files = _visible(folders[0])
+    if nested := [entry.name for entry in files if entry.is_dir()]:
+        raise InputError(f"{folders[0]}: holds the folder {nested[0]!r}; put all the images into one folder")
+    if not files:
+        raise InputError(f"{folders[0]}: the folder is empty; {shape}")
+    return files
+
+
+def _visible(folder):
+    """What lies in `folder`, sorted by name, but for hidden files and file managers' own."""
+    if not folder.is_dir():
+        found = "is a file" if folder.exists() else "no such directory"
+        raise InputError(f"{folder}: {found}; give a directory with one folder of images inside")
+    return sorted(entry for entry in folder.iterdir() if entry.name[0] != "." and entry.name not in CLUTTER)
+
+
+def _open(file):
+    """The opened image of `file`, its pixels not read yet; `InputError` unless it is in colour and opaque."""
+    try:
+        image = Image.open(file, formats=FORMATS)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        if getattr(error, "errno", None):  # the system's, not the format's
+            raise
+        raise InputError(f"{file}: not a PNG, JPEG, BMP or WebP image; remove it or save it anew") from None
+    wrong = None
+    if image.mode in GREY:
+        wrong = f"a greyscale image (mode {image.mode}); save it in colour, three channels"
+    elif image.mode in ALPHA or "transparency" in image.info:
+        wrong = f"an image with transparency (mode {image.mode}); save it opaque, as RGB"
+    elif image.mode not in ("RGB", "P"):
+        wrong = f"an image of colour mode {image.mode}; save it as RGB"
+    if wrong:
+        image.close()
+        raise InputError(f"{file}: {wrong}")
+    return image
+
+
+def _read(files):
+    """The pixels of `files`, uint8 (M, 3, 32, 32)."""
+    result = np.empty((len(files), 3, *SIZE), np.uint8)
+    for pixels, file in zip(result, files, strict=True):
+        with _open(file) as image:
+            try:
+                colours = image.convert("RGB")
+            except Exception as error:  # a damaged file raises whatever the damage makes the decoder stumble over
+                raise InputError(f"{file}: the image is damaged ({error}); save it anew") from None
+        if colours.size != SIZE:
+            colours = colours.resize(SIZE, Image.Resampling.BILINEAR)  # Pillow's is antialiased
+        pixels[:] = np.asarray(colours).transpose(2, 0, 1)
+    return result

@@ -1,0 +1,131 @@
+"""What the latents of a generator do: steps along single dimensions, and paths between two latents.
+
+A generator here is any callable that takes latents z (M, L) to images (M, 3, 32, 32), floats in
+[-1, 1]: a module in eval mode, or a function of a test. Effects are in grey levels of 8 bits.
+"""
+
+import numpy as np
+import torch
+
+from . import classifier, images, metrics
+
+GREY_LEVELS = 127.5  # of 8 bits, in one unit of the model's range [-1, 1]
+
+
+@torch.no_grad()
+def decode(generator, z, batch=250):
+    """Images (..., 3, 32, 32) in [-1, 1] of latents z (..., L), decoded `batch` at a time."""
+    parts = [generator(part) for part in z.flatten(0, -2).split(batch)]
+    return torch.cat(parts).unflatten(0, z.shape[:-1])
+
+
+def perturb(generator, z, epsilon):
+    """Images of z (L,), and of z + epsilon e_i and z - epsilon e_i for each dimension i of the L.
+
+    Every step starts from z itself, which is left as it is: steps never accumulate.
+    Returns base (3, 32, 32), plus and minus (L, 3, 32, 32), floats in [-1, 1].
+    """
+    steps = epsilon * torch.eye(len(z), dtype=z.dtype, device=z.device)
+    base, plus, minus = decode(generator, torch.cat([z[None], z + steps, z - steps])).split([1, len(z), len(z)])
+    return base[0], plus, minus
+
+
+def effect(base, plus, minus):
+    """The effect of each dimension from `perturb`'s images: (L,) float64, in grey levels.
+
+    The root mean square change of all pixels and channels against `base`, averaged over + and -.
+    """
+    changes = torch.stack([plus, minus]).double() - base
+    return GREY_LEVELS * changes.square().mean((-3, -2, -1)).sqrt().mean(0)
+
+
+def mean_effect(generator, latents, epsilon):
+    """The `effect` of each dimension, averaged over starting points `latents` (S, L): (L,) float64, in grey levels."""
+    return torch.stack([effect(*perturb(generator, z, epsilon)) for z in latents]).mean(0)
+
+
+def rank(effects):
+    """The dimensions by falling effect (L,), ties by index: int64 (L,)."""
+    return torch.argsort(effects, descending=True, stable=True)
+
+
+def interpolate(generator, start, end, alphas):
+    """Two paths of images from z1 = `end` (alpha 0) to z0 = `start` (alpha 1), latents (..., L) each.
+
+    The latent path is g(alpha z0 + (1 - alpha) z1), the image path alpha g(z0) + (1 - alpha) g(z1)
+    mixed in [-1, 1], for each of `alphas` (A,) with the same pair. Returns two tensors
+    (A, ..., 3, 32, 32), floats in [-1, 1].
+    """
+    weights = alphas.to(start).view(-1, *[1] * start.ndim)
+    mixed = weights * start + (1 - weights) * end
+    pictures = decode(generator, torch.cat([mixed, start[None], end[None]]))
+    weights = weights[..., None, None]
+    return pictures[:-2], weights * pictures[-2] + (1 - weights) * pictures[-1]
+
+
+def nearest_distance(features, reference, chunk=1000):
+    """Euclidean distance of each row of `features` (M, D) to the nearest row of `reference` (R, D): float64 (M,).
+
+    `chunk` rows at a time, so memory does not grow with M R.
+    """
+    centre = reference.mean(0, dtype=np.float64)  # smaller numbers, smaller rounding errors
+    reference = reference - centre
+    norms = np.square(reference).sum(1)
+    smallest = []
+    for start in range(0, len(features), chunk):
+        rows = features[start : start + chunk] - centre
+        smallest.append(np.square(rows).sum(1) + (norms - 2 * rows @ reference.T).min(1))
+    return np.sqrt(np.maximum(np.concatenate(smallest), 0))
+
+
+def classify(network, pictures, batch=500):
+    """Features (N, 512) and logits (N, 10) of uint8 images (N, 3, 32, 32), `batch` at a time: float32."""
+    batches = (pictures[start : start + batch] for start in range(0, len(pictures), batch))
+    return (np.concatenate(parts) for parts in zip(*classifier.feature_batches(network, batches), strict=True))
+
+
+def measure(network, reference, pictures):
+    """How sharp, how far from real images, and how recognisable each of uint8 images (M, 3, 32, 32) is.
+
+    reference: features (R, 512) of real images. Returns a dict of arrays (M,) - sharpness in grey
+    levels, distance from the nearest of `reference`, top_probability of the classifier - and the
+    features (M, 512).
+    """
+    features, logits = classify(network, pictures)
+    numbers = {
+        "sharpness": metrics.sharpness(pictures),
+        "distance": nearest_distance(features, reference),
+        "top_probability": metrics.top_probability(logits),
+    }
+    return numbers, features
+
+
+def measure_paths(generator, network, reference, start, end, alphas, pairs=25):
+    """What `measure` reads along both paths of `interpolate` between latents (P, L), `pairs` at a time.
+
+    Returns a dict of float64 arrays (A, P): latent_sharpness, latent_distance, latent_top_probability,
+    the same of the image path, and path_distance, the feature distance between both paths.
+    """
+    columns = {}
+    for two_ends in zip(start.split(pairs), end.split(pairs), strict=True):
+        numbers, features = {}, {}
+        for name, path in zip(("latent", "image"), interpolate(generator, *two_ends, alphas), strict=True):
+            pictures = images.to_uint8(path).flatten(0, 1).cpu().numpy()
+            found, features[name] = measure(network, reference, pictures)
+            numbers |= {f"{name}_{quantity}": values for quantity, values in found.items()}
+        difference = features["latent"].astype(np.float64) - features["image"]
+        numbers["path_distance"] = np.sqrt(np.square(difference).sum(1))
+        for column, values in numbers.items():
+            columns.setdefault(column, []).append(values.reshape(len(alphas), -1))
+    return {column: np.concatenate(parts, axis=1) for column, parts in columns.items()}
+
+
+def mean_and_error(values):
+    """Mean and its standard error over the last dimension, of 2 or more."""
+    return values.mean(-1), values.std(-1, ddof=1) / np.sqrt(values.shape[-1])
+
+
+def ratio_and_error(values, ends):
+    """The ratio of the means of paired `values` and `ends` (P,), and its standard error by the delta method."""
+    ratio = values.mean() / ends.mean()
+    return ratio, mean_and_error(values - ratio * ends)[1] / ends.mean()

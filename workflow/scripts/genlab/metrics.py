@@ -1,0 +1,114 @@
+"""What a set of images is like, beside its Frechet distance: sharpness, spectrum, diversity, classes.
+
+Each number is a property of one set and says nothing alone: compare it with that of as many real
+images. Images are uint8 (N, 3, 32, 32), features and logits are a classifier's. numpy only.
+"""
+
+import numpy as np
+
+REC_601 = np.array([0.299, 0.587, 0.114])  # luminance of red, green and blue (ITU-R BT.601)
+BLOCK = 500  # images or points at a time: bounds the memory
+
+
+def luminance(images):
+    """Rec. 601 luminance, float64 (N, H, W) in grey levels 0..255, of uint8 images (N, 3, H, W)."""
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise ValueError(f"images are {images.dtype} {images.shape}; expected uint8 (N, 3, H, W)")
+    return np.einsum("nchw,c->nhw", images, REC_601)
+
+
+def sharpness(images):
+    """(N,): mean absolute difference of neighbouring pixels' luminance, across and down, in grey levels.
+
+    images: uint8 (N, 3, 32, 32). 0 for a plain image; noise is as sharp as detail.
+    """
+
+    def each(block):
+        y = luminance(block)
+        across, down = np.abs(np.diff(y, axis=2)), np.abs(np.diff(y, axis=1))
+        return (across.sum((1, 2)) + down.sum((1, 2))) / (across[0].size + down[0].size)
+
+    return _by_blocks(each, images)
+
+
+def power_spectrum(images):
+    """Radially averaged power spectrum of the luminance: frequencies (R,) and power (N, R).
+
+    images: uint8 (N, 3, S, S). Frequencies run from 1/S to 0.5 cycles per pixel in rings 1/S wide;
+    power is in squared grey levels per (cycle per pixel)^2, so that white noise of variance v has
+    power v everywhere, and the integral over the plane of frequencies is the variance.
+
+    Each image, less its mean, is multiplied by a Hann window (Welch 1967). Without it the jump from
+    one edge of the image to the other leaks into all frequencies, where it would hide how far the
+    power of smooth images falls. Corners above 0.5 are left out, for no ring there is whole.
+    """
+    size = images.shape[-1]
+    hann = np.sin(np.pi * np.arange(size) / size) ** 2
+    window = np.outer(hann, hann)
+    k = np.fft.fftfreq(size, 1 / size)
+    radius = np.rint(np.hypot(k[:, None], k)).astype(int).ravel()
+    rings = (radius[:, None] == np.arange(1, size // 2 + 1)).astype(float)
+    rings /= rings.sum(0)
+
+    def each(block):
+        y = luminance(block)
+        y -= np.average(y, axis=(1, 2), weights=np.broadcast_to(window, y.shape))[:, None, None]
+        power = np.abs(np.fft.fft2(y * window)) ** 2 / (window**2).sum()
+        return power.reshape(len(y), -1) @ rings
+
+    return np.arange(1, size // 2 + 1) / size, _by_blocks(each, images)
+
+
+def high_frequency_power(frequencies, power, above=0.25):
+    """(N,): variance in squared grey levels at `above` < f <= 0.5 cycles per pixel, of `power_spectrum`'s result."""
+    ring = 2 * np.pi * frequencies * (frequencies[1] - frequencies[0])  # the area of each ring
+    return power @ np.where(frequencies > above, ring, 0)
+
+
+def pairwise_distances(points):
+    """Euclidean distances within a set of points (N, D): to all the others on average (N,), to the nearest one (N,).
+
+    The mean of the first is the mean over all pairs. Exact; memory of a block of rows at a time.
+    """
+    x = np.asarray(points, dtype=np.float64)
+    if x.ndim != 2 or len(x) < 2:
+        raise ValueError(f"points have shape {x.shape}; expected (N, D), N >= 2")
+    x = x - x.mean(0)  # smaller numbers, smaller rounding errors
+    squares = (x**2).sum(1)
+    average, nearest = np.empty(len(x)), np.empty(len(x))
+    for start in range(0, len(x), BLOCK):
+        rows = slice(start, start + BLOCK)
+        distances = np.sqrt(np.maximum(squares[rows, None] + squares - 2 * x[rows] @ x.T, 0))
+        itself = np.arange(len(distances)), np.arange(start, start + len(distances))
+        distances[itself] = 0
+        average[rows] = distances.sum(1) / (len(x) - 1)
+        distances[itself] = np.inf
+        nearest[rows] = distances.min(1)
+    return average, nearest
+
+
+def class_histogram(logits):
+    """Shares (C,) of the classes among the arg max of logits (N, C); they sum to 1."""
+    return np.bincount(logits.argmax(1), minlength=logits.shape[1]) / len(logits)
+
+
+def top_probability(logits):
+    """(N,): the probability that the classifier gives to its first choice, from logits (N, C)."""
+    logits = np.asarray(logits, dtype=np.float64)
+    return 1 / np.exp(logits - logits.max(1, keepdims=True)).sum(1)
+
+
+def entropy(p):
+    """Entropy of a histogram p (C,) that sums to 1, in nats; log C if all shares are equal."""
+    p = np.asarray(p)
+    return float(-(p[p > 0] * np.log(p[p > 0])).sum())
+
+
+def jensen_shannon(p, q):
+    """Jensen-Shannon divergence of two histograms (C,), in nats: 0 if equal, log 2 if disjoint."""
+    p, q = np.asarray(p), np.asarray(q)
+    return max(0.0, entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2)  # rounding can fall below 0
+
+
+def _by_blocks(function, images):
+    return np.concatenate([function(images[i : i + BLOCK]) for i in range(0, len(images), BLOCK)])

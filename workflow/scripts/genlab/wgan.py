@@ -1,0 +1,131 @@
+"""The Wasserstein GAN with gradient penalty (Gulrajani et al. 2017): its losses and its training task.
+
+The critic T maximises E T(real) - E T(generated) - penalty_weight E(||grad T||_2 - 1)^2, the last on
+random mixtures of a real and a generated image; the generator maximises E T(generated). The
+difference of means without the penalty is called the critic's estimate: on images it is not
+the Wasserstein distance.
+"""
+
+import torch
+from torch import nn
+
+from . import classifier, frechet, generator, images
+from .training import WeightAverage, autocast, learning_rate
+
+
+def mixtures(real, generated):
+    """Points alpha real + (1 - alpha) generated, one uniform alpha for each example: (M, ...), (M, ...) -> (M, ...)."""
+    alpha = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
+    return generated + alpha * (real - generated)
+
+
+def gradient_norms(critic, points):
+    """||grad T||_2 at each of the points (M, ...), over all dimensions of an example: (M,), differentiable in T.
+
+    Exact for a critic that scores each example of a batch on its own (no batch normalisation).
+    """
+    points = points.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
+    return torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+
+
+class Frames(nn.Module):
+    """What the same latents give as training goes on, after the epochs 1, 2, 4, 8, ... and the last.
+
+    A module, so that it is saved and resumed with the rest: `images` uint8 (F, count, 3, 32, 32)
+    and `epochs` (F,).
+    """
+
+    def __init__(self, count, epochs):
+        super().__init__()
+        kept = sorted({epochs, *(2**power for power in range(epochs.bit_length()))})
+        self.register_buffer("epochs", torch.tensor(kept))
+        self.register_buffer("images", torch.zeros(len(kept), count, 3, 32, 32, dtype=torch.uint8))
+
+    def keep(self, epoch, pictures):
+        """Store the images uint8 (count, 3, 32, 32) if `epoch` is one of those to keep."""
+        self.images[self.epochs == epoch] = pictures
+
+
+class WGANTraining:
+    """The task that `training.train` runs: one critic update a batch, one of the generator every critic_steps.
+
+    valid       validation images uint8 (V, 3, 32, 32); no update ever sees them
+    features    a `networks.FeatureClassifier` in eval mode, for the Frechet distance to them
+    settings    keys of the configuration schema's `image_gan`
+    """
+
+    select = None  # the last epoch is kept: a GAN has no validation objective that ranks epochs fairly
+
+    def __init__(self, model, critic, valid, features, settings):
+        self.generator, self.critic, self.valid, self.settings = model, critic, valid, settings
+        self.average = WeightAverage(model, settings["average_decay"])
+        self.frames = Frames(settings["frames"], settings["epochs"])
+        self.modules = {"generator": model, "critic": critic, "average": self.average, "frames": self.frames}
+        self.optimizers = {
+            name: torch.optim.Adam(module.parameters(), betas=(settings["beta1"], settings["beta2"]), fused=True)
+            for name, module in (("generator", model), ("critic", critic))
+        }
+        self.features = features
+        self.reference = frechet.Moments()
+        for batch, _ in classifier.feature_batches(features, valid.split(500)):
+            self.reference.update(batch)
+
+    def noise(self, count, seed=None):
+        """Latents (count, L) from the process's generator, or the same at every call from a seed of their own."""
+        device = self.valid.device
+        source = None if seed is None else torch.Generator(device).manual_seed(seed)
+        return torch.randn(count, self.generator.latents, device=device, generator=source)
+
+    def update(self, name, loss, progress):
+        """One step of an optimizer down the gradient of `loss`."""
+        optimizer = self.optimizers[name]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        for group in optimizer.param_groups:
+            group["lr"] = learning_rate(progress, self.settings)
+        optimizer.step()
+
+    def step(self, batch, progress):
+        """One update on real images uint8 (B, 3, 32, 32); returns sums over the batch, keyed by column."""
+        real, count = images.to_model(batch), len(batch)
+        with torch.no_grad(), autocast(self.settings, batch.device):
+            generated = self.generator(self.noise(count)).float()
+        with autocast(self.settings, batch.device):
+            real_scores, scores = self.critic(torch.cat([real, generated])).float().split(count)
+            norms = gradient_norms(self.critic, mixtures(real, generated)).float()
+        estimate, penalty = real_scores.sum() - scores.sum(), ((norms - 1) ** 2).sum()
+        loss = self.settings["penalty_weight"] * penalty - estimate
+        self.update("critic", loss / count, progress)
+        if (progress.step + 1) % self.settings["critic_steps"] == 0:
+            self.critic.requires_grad_(False)
+            with autocast(self.settings, batch.device):
+                scores = self.critic(self.generator(self.noise(count))).float()
+            self.update("generator", -scores.mean(), progress)
+            self.critic.requires_grad_(True)
+            self.average.update(self.generator)
+        sums = {"critic_loss": loss, "critic_estimate": estimate, "penalty": penalty, "gradient_norm": norms.sum()}
+        return {f"train_{name}": value.detach() for name, value in sums.items()}
+
+    @torch.no_grad()
+    def evaluate(self, progress):
+        """The critic's estimate on held-out images; at intervals the Frechet distance of few samples to them."""
+        count = len(self.valid)
+        generated = self.generator.eval()
+        scores = [
+            (self.critic(images.to_model(real)).sum() - self.critic(generated(z)).sum()).double()
+            for real, z in zip(self.valid.split(500), self.noise(count, seed=0).split(500), strict=True)
+        ]
+        self.generator.train()
+        row = {"valid_critic_estimate": float(sum(scores)) / count}
+        averaged, epoch = self.average.module.eval(), int(progress.epochs)
+        self.frames.keep(epoch, generator.generate(averaged, self.noise(self.settings["frames"], seed=1)))
+        if epoch % self.settings["monitor_epochs"] == 0 or progress.step == progress.total:
+            samples = generator.generate(averaged, self.noise(self.settings["monitor_samples"], seed=2))
+            moments = frechet.Moments()
+            for batch, _ in classifier.feature_batches(self.features, samples.split(500)):
+                moments.update(batch)
+            row["valid_fid"] = frechet.frechet_distance(
+                moments.mean, moments.covariance, self.reference.mean, self.reference.covariance
+            )
+        return row | {"learning_rate": learning_rate(progress, self.settings)}

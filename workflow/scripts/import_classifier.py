@@ -1,0 +1,35 @@
+"""Convert given weights of the feature classifier, once, to the format of this pipeline.
+
+Takes the course's svhn_classifier, as safetensors or as the .pt file that torch.save wrote. A .pt
+file is read without running anything in it: one that asks for more than layers and tensors is
+refused. Names, shapes and types of the weights are checked. The safetensors file that is written
+says from which file it came, with its SHA-256.
+
+example:
+  python workflow/scripts/import_classifier.py --weights svhn_classifier.pt --model classifier.safetensors
+"""
+
+from pathlib import Path
+
+from genlab import cli
+
+
+def parser():
+    result = cli.parser(__doc__)
+    result.add_argument(
+        "--weights", type=Path, required=True, metavar="FILE", help="given weights, .safetensors or .pt"
+    )
+    result.add_argument("--model", type=Path, required=True, metavar="SAFETENSORS", help="weights to write")
+    return result
+
+
+def main(options):
+    from genlab import classifier, training
+
+    network, about = classifier.load_classifier(options.weights)
+    original = {key: about[key] for key in ("file", "sha256")}
+    training.save_tensors(options.model, network.state_dict(), {"source": "given", "original": original})
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

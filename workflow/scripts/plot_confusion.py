@@ -1,0 +1,94 @@
+"""Draw the confusion matrix of the feature classifier on the test images.
+
+Reads the JSON that evaluate_classifier.py writes. Each row is a true digit: the numbers count its
+images by the digit that the classifier took them for, the shades give their share of the row.
+
+example:
+  python workflow/scripts/plot_confusion.py --evaluation accuracy.json --output confusion.png
+"""
+
+from pathlib import Path
+
+from genlab import InputError, cli
+
+
+def parser():
+    result = cli.parser(__doc__)
+    result.add_argument(
+        "--evaluation", type=Path, required=True, metavar="JSON", help="numbers of evaluate_classifier.py"
+    )
+    result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
+    return result
+
+
+def main(options):
+    from genlab import plotting
+
+    plotting.check_output(options.output)
+    plotting.save_figure(draw(*read_evaluation(options.evaluation)), options.output)
+
+
+def read_evaluation(path):
+    """(confusion matrix int64 (10, 10), interval (low, high), classifier's name, data set's title) of the file."""
+    import numpy as np
+    from genlab import plotting
+
+    content = cli.read_json(path)
+    title = plotting.read_field(content, "data.title", str, path)
+    source = plotting.read_field(content, "classifier.source", str, path)
+    try:
+        split = content["splits"]["test"]
+        confusion = np.array(split["confusion"])
+        low, high = (float(bound) for bound in split["interval"])
+        sound = (
+            confusion.shape == (10, 10)
+            and confusion.dtype == np.int64
+            and confusion.min() >= 0 < confusion.max()
+            and low - 1e-9 <= np.trace(confusion) / confusion.sum() <= high + 1e-9
+        )
+    except (KeyError, TypeError, ValueError):
+        sound = False
+    if not sound:
+        raise InputError(
+            f"{path}: 'splits.test' holds no 10 x 10 matrix of counts with the interval of their accuracy; "
+            f"{plotting.REMAKE}"
+        )
+    return confusion, (low, high), source, title
+
+
+def draw(confusion, interval, source, data):
+    """The figure of what `read_evaluation` returns."""
+    import numpy as np
+    from genlab import plotting
+
+    total, correct = int(confusion.sum()), int(np.trace(confusion))
+    shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
+    figure = plotting.new_figure(7.5, 6.5)
+    axes = figure.subplots()
+    # One hue from light to dark: the order of the shades survives in grey.
+    picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(confusion):
+        if count:
+            colour = "white" if shares[row, column] > 0.55 else "black"
+            axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, size=10)
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set_xticks(range(10))
+    axes.set_yticks(range(10))
+    axes.set_xlabel("digit that the classifier takes it for")
+    axes.set_ylabel("true digit")
+    figure.colorbar(picture, ax=axes, label="share of the images of the true digit", fraction=0.046)
+    low, high = interval
+    plotting.describe(
+        figure,
+        f"Feature classifier ({source}): accuracy {correct / total:.2%} on test images",
+        data,
+        f"{correct:,} of {total:,} test images right; 95% interval of the accuracy {low:.2%} to {high:.2%} (Wilson). "
+        "Numbers count images; an empty cell is none.",
+    )
+    return figure
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

@@ -1,0 +1,200 @@
+"""Compare the samples of several models with real images: sharpness, spectrum, diversity, classes.
+
+Reads what evaluate_samples.py writes, one JSON and one CSV for each model, in the same order.
+All were measured on sets of one size against the same test images.
+
+example:
+  python workflow/scripts/plot_image_statistics.py --statistics vae.json gan.json \\
+      --spectra vae.csv gan.csv --output image_statistics.png
+"""
+
+from pathlib import Path
+
+from genlab import InputError, cli
+
+MEASURES = {
+    "sharpness": "sharpness",
+    "high_frequency_power": "power above\n0.25 cycles/pixel",
+    "pixel_distance": "pixel distance,\nall pairs",
+    "feature_distance": "feature distance,\nall pairs",
+    "feature_nearest": "feature distance,\nnearest",
+}
+LOOKS = (("vermillion", "o"), ("blue", "s"), ("green", "^"), ("purple", "D"), ("orange", "v"), ("sky", "P"))
+SPECTRUM = ("frequency", "samples", "samples_error", "test", "train")
+
+
+def parser():
+    result = cli.parser(__doc__)
+    result.add_argument("--statistics", type=Path, nargs="+", required=True, metavar="JSON", help="one for each model")
+    result.add_argument("--spectra", type=Path, nargs="+", required=True, metavar="CSV", help="in the same order")
+    result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
+    return result
+
+
+def main(options):
+    if len(options.statistics) != len(options.spectra):
+        raise InputError(
+            f"{len(options.statistics)} files for --statistics but {len(options.spectra)} for --spectra; "
+            "give one of each for every model, in the same order"
+        )
+    if len(options.statistics) > len(LOOKS):
+        raise InputError(f"--statistics: {len(options.statistics)} models; the figure holds up to {len(LOOKS)}")
+    from genlab import plotting
+
+    models = [read_statistics(path) for path in options.statistics]
+    first = models[0]
+    for path, model in zip(options.statistics, models, strict=True):
+        for key in ("data", "images"):
+            if model[key] != first[key]:
+                raise InputError(
+                    f"{path}: its {key} is {model[key]}, but {first[key]} in {options.statistics[0]}; "
+                    "give models that were measured on one data set, as many images of each"
+                )
+    names = [model["model"] for model in models]
+    if len(set(names)) < len(names):
+        raise InputError(f"--statistics: the models are {', '.join(names)}; give each once")
+    spectra = [read_spectrum(path) for path in options.spectra]
+    plotting.save_figure(draw(models, spectra), options.output)
+
+
+def read_statistics(path):
+    """What the figure shows of a JSON file: model, data, images, draws, and of each set of images the measures.
+
+    A measure is its value and its error: standard error over images, or standard deviation over
+    sets of training images.
+    """
+    from genlab import plotting
+
+    content = cli.read_json(path)
+
+    def read(field, kind=float):
+        return plotting.read_field(content, field, kind, path)
+
+    result = {"model": read("model", str), "data": read("data.title", str)}
+    result |= {"images": read("images", int), "draws": read("draws", int)}
+    for part in ("samples", "train", "test"):
+        result[part] = {"class_divergence": read(f"{part}.class_divergence.value")}
+        for name in MEASURES:
+            error = "sd" if part == "train" else "standard_error"
+            median = name == "feature_nearest" and part != "train"  # has no standard error
+            result[part][name] = read(f"{part}.{name}.value"), 0.0 if median else read(f"{part}.{name}.{error}")
+            if part == "test" and not result[part][name][0] > 0:
+                raise InputError(f"{path}: 'test.{name}.value' is not above 0; {plotting.REMAKE}")
+        shares = content[part].get("class_shares")
+        if not isinstance(shares, list) or len(shares) != 10 or not all(isinstance(x, (int, float)) for x in shares):
+            raise InputError(f"{path}: '{part}.class_shares' is no list of 10 numbers; {plotting.REMAKE}")
+        result[part]["class_shares"] = shares
+    return result
+
+
+def read_spectrum(path):
+    """The table of a CSV file, its frequencies and powers above 0, as a logarithmic axis needs them."""
+    from genlab import plotting
+
+    table = plotting.read_table(path, SPECTRUM)
+    for name in ("frequency", "samples", "test", "train"):
+        if not (table[name] > 0).all():
+            raise InputError(f"{path}: column {name!r} holds {table[name].min():g}; expected more than 0")
+    return table
+
+
+def draw(models, spectra):
+    """The figure of `models` and `spectra`, as `read_statistics` and `read_spectrum` give them."""
+    from genlab import plotting
+
+    figure = plotting.new_figure(10.5, 8.6)
+    panels = figure.subplot_mosaic([["spectrum", "ratios"], ["classes", "classes"]], height_ratios=[1.25, 1])
+    looks = [{"color": plotting.COLOURS[colour], "marker": marker} for colour, marker in LOOKS[: len(models)]]
+    draw_spectra(panels["spectrum"], models, spectra, looks)
+    draw_ratios(panels["ratios"], models, looks)
+    draw_classes(panels["classes"], models, looks)
+    first = models[0]
+    plotting.describe(
+        figure,
+        "Samples beside real images: spectrum, sharpness, diversity, classes",
+        first["data"],
+        f"Every number is of {first['images']:,} images: samples of a model, random test images, or each of "
+        f"{first['draws']} disjoint random sets of training images, which show the noise floor (mean and, in grey, "
+        "one standard deviation each way). Error bars: standard errors over images. Spectra: of the luminance, less "
+        "its mean, through a Hann window. Distances: Euclidean, between pixels or a classifier's features; nearest: "
+        "the median. Classes: first choices of that classifier; divergence: Jensen\N{EN DASH}Shannon, from the test "
+        f"images', in nats; training images have {first['train']['class_divergence']:.4f}.",
+    )
+    return figure
+
+
+def draw_spectra(axes, models, spectra, looks):
+    """Mean power against the frequency, logarithmic both, with real images in black."""
+    real = spectra[0]
+    axes.plot(real["frequency"], real["test"], color="black", linestyle="-", linewidth=2.5, label="real, test")
+    axes.plot(real["frequency"], real["train"], color="0.6", linestyle="--", label="real, training")
+    for model, table, look in zip(models, spectra, looks, strict=True):
+        line = axes.errorbar(
+            table["frequency"], table["samples"], table["samples_error"], linestyle="-", linewidth=1.3, **look
+        )
+        line.set_label(model["model"])
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    ticks = [1 / 32, 1 / 16, 1 / 8, 1 / 4, 1 / 2]
+    axes.set_xticks(ticks, [f"1/{round(1 / tick)}" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("frequency, cycles per pixel")
+    axes.set_ylabel(r"power, grey levels$^2$ / (cycle/pixel)$^2$")
+    axes.set_title("power spectrum", loc="left")
+    axes.legend(loc="lower left")
+
+
+def draw_ratios(axes, models, looks):
+    """Every measure divided by that of the test images, a row each; real training images as a band."""
+    rows = list(MEASURES)
+    for row, name in enumerate(rows):
+        value, error = ratio(models[0]["train"], models[0]["test"], name, shared=True)
+        axes.fill_betweenx([row - 0.42, row + 0.42], value - error, value + error, color="0.8", linewidth=0)
+        axes.plot([value, value], [row - 0.42, row + 0.42], color="0.6", linestyle="--", linewidth=1.2)
+    for number, (model, look) in enumerate(zip(models, looks, strict=True)):
+        values, errors = zip(*(ratio(model["samples"], model["test"], name) for name in rows), strict=True)
+        offset = 0.6 * ((number + 0.5) / len(models) - 0.5)
+        axes.errorbar(values, [row + offset for row in range(len(rows))], xerr=errors, linestyle="", **look)
+    axes.axvline(1, color="black", linewidth=1.5, zorder=1)
+    axes.set_yticks(range(len(rows)), MEASURES.values())
+    axes.set_ylim(len(rows) - 0.5, -0.5)
+    axes.set_xlim(left=-0.03)  # no marker at 0 is cut
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("ratio to real test images")
+    axes.set_title("relative to real images (grey: training)", loc="left")
+
+
+def ratio(part, test, name, shared=False):
+    """Value and error of a measure relative to the test images; `shared`: their own error is no part of it."""
+    (value, error), (reference, reference_error) = part[name], test[name]
+    own = error / reference
+    return value / reference, own if shared else (own**2 + (value * reference_error / reference**2) ** 2) ** 0.5
+
+
+def draw_classes(axes, models, looks):
+    """Shares of the ten digits: real test images as bars, the models as markers."""
+    digits = range(10)
+    top = max(share for part in ("samples", "test") for model in models for share in model[part]["class_shares"])
+    axes.bar(digits, models[0]["test"]["class_shares"], width=0.9, color="0.85", edgecolor="black", label="real, test")
+    for number, (model, look) in enumerate(zip(models, looks, strict=True)):
+        offset = 0.7 * ((number + 0.5) / len(models) - 0.5)
+        shares = model["samples"]["class_shares"]
+        axes.errorbar(
+            [digit + offset for digit in digits],
+            shares,
+            [(share * (1 - share) / model["images"]) ** 0.5 for share in shares],
+            linestyle="",
+            label=f"{model['model']}: divergence {model['samples']['class_divergence']:.4f}",
+            **look,
+        )
+    axes.set_xticks(digits)
+    axes.grid(visible=False, axis="x")
+    axes.set_xlabel("digit that the classifier sees")
+    axes.set_ylabel("share of images")
+    axes.set_title("classes", loc="left")
+    axes.set_ylim(0, 1.4 * top)
+    axes.legend(loc="upper right", ncols=3)
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

@@ -1,0 +1,106 @@
+"""Draw what single dimensions of the latents do: the strongest and the weakest of them, and the effect of all.
+
+Reads the NPZ file that explore_latents.py writes: the images of one latent z and of z + epsilon e_i
+and z - epsilon e_i for every dimension i, and the effect of each dimension in grey levels, for this
+z and averaged over many.
+
+example:
+  python workflow/scripts/plot_latents.py --latents latents.npz --output latents.png
+"""
+
+from pathlib import Path
+
+from genlab import InputError, cli
+
+SHOWN = 5  # strongest, and as many weakest
+
+
+def parser():
+    result = cli.parser(__doc__)
+    result.add_argument("--latents", type=Path, required=True, metavar="NPZ", help="images and effects")
+    result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
+    return result
+
+
+def main(options):
+    import numpy as np
+    from genlab import pictures, plotting
+
+    plotting.check_output(options.output)
+    shapes = {"base": (3, 32, 32), "plus": ("L", 3, 32, 32), "minus": ("L", 3, 32, 32)}
+    shapes |= {"effect": ("L",), "mean_effect": ("L",), "order": ("L",), "epsilon": ()}
+    arrays, about = pictures.read_pictures(options.latents, shapes)
+    plotting.read_field(about, "starts", int, f"{options.latents} about")
+    total = len(arrays["order"])
+    if not np.array_equal(np.sort(arrays["order"]), np.arange(total)):
+        raise InputError(
+            f"{options.latents}: 'order' is no order of the dimensions 0 to {total - 1}; {plotting.REMAKE}"
+        )
+    plotting.save_figure(draw(arrays, about), options.output)
+
+
+def draw(arrays, about):
+    """The figure: steps along the strongest and the weakest dimensions, and effect against rank."""
+    import numpy as np
+    from genlab import metrics, plotting
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    order, epsilon, total = arrays["order"], float(arrays["epsilon"]), len(arrays["order"])
+    shown = min(SHOWN, total)
+    groups = {"strongest": np.arange(shown), "weakest": np.arange(total - shown, total)}
+    change = metrics.luminance(arrays["plus"]) - metrics.luminance(arrays["minus"])
+    limit = max(1.0, np.abs(change[order[:shown]]).max())
+    scale = ScalarMappable(Normalize(-limit, limit), "RdBu_r")
+
+    figure = plotting.new_figure(13.5, 5.2)
+    *sheets, curve = figure.subplots(1, 3, width_ratios=[1, 1, 1.1])
+    for axes, (name, ranks) in zip(sheets, groups.items(), strict=True):
+        rows = order[ranks]
+        columns = [arrays["minus"][rows], np.repeat(arrays["base"][None], shown, 0), arrays["plus"][rows]]
+        columns = [images.transpose(0, 2, 3, 1) / 255 for images in columns]
+        columns.append(scale.to_rgba(change[rows].reshape(-1, 32))[:, :, :3].reshape(-1, 32, 32, 3))
+        picture, centres = plotting.mosaic(np.stack(columns, 1).reshape(-1, 32, 32, 3), len(columns))
+        axes.imshow(picture)
+        axes.grid(False)
+        axes.spines[:].set_visible(False)
+        axes.tick_params(length=0, labeltop=True, labelbottom=False)
+        width = (picture.shape[1] - 1) / len(columns)
+        heads = [f"$z - {epsilon:g}\\,e_i$", "$z$", f"$z + {epsilon:g}\\,e_i$", "change"]
+        axes.set_xticks(width * (np.arange(len(columns)) + 0.5), heads)
+        axes.set_yticks(
+            centres, [f"{rank + 1}: i = {i}\n{arrays['effect'][i]:.3g}" for rank, i in zip(ranks, rows, strict=True)]
+        )
+        axes.set_title(f"{name} dimensions")
+    bar = figure.colorbar(scale, ax=sheets, location="bottom", shrink=0.6, aspect=40, pad=0.02)
+    bar.set_label("change of luminance from $-$ to $+$, grey levels (one scale for all)")
+
+    ranks = np.arange(1, total + 1)
+    curve.plot(ranks, arrays["effect"][order], color=plotting.COLOURS["blue"], label="this z")
+    curve.plot(
+        ranks,
+        arrays["mean_effect"][order],
+        color=plotting.COLOURS["vermillion"],
+        linestyle="",
+        marker="s",
+        markersize=3.5,
+        label=f"the same dimension, mean over {about['starts']} z",
+    )
+    curve.set_ylim(bottom=0)
+    curve.set_xlabel("rank of the dimension by its effect at this z")
+    curve.set_ylabel("effect, grey levels (RMS)")
+    curve.legend()
+    plotting.describe(
+        figure,
+        f"{about['model']}: what single dimensions of the latents do",
+        about["data"]["title"],
+        "Beside each row: rank of the dimension, its index i, and its effect: the root mean square change of the "
+        f"pixels at a step of {epsilon:g}, averaged over + and \N{MINUS SIGN}, in grey levels of 255. One z drawn from "
+        "N(0, I), not selected; every step starts from it. The scale of the change is that of the strongest "
+        f"dimensions. Seed {about['seed']}.",
+    )
+    return figure
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

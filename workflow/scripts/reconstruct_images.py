@@ -1,0 +1,65 @@
+"""Reconstruct test images with a trained image VAE: what its latents keep of a picture.
+
+A reconstruction is the decoder's mean g(z) for one draw of z from q(z|x), not the mean over draws.
+Writes an NPZ with `originals` and `reconstructions`, uint8 (N, 3, 32, 32), of a random subset of
+the test images, and `about`, JSON text that traces them, with the root mean square error (rmse)
+over all their pixels in grey levels of 8 bits. A GAN has no encoder and is refused.
+
+example:
+  python workflow/scripts/reconstruct_images.py --model vae.safetensors \\
+      --data resources/prepared/embedded/svhn.npz --output reconstructions.npz
+"""
+
+from pathlib import Path
+
+from genlab import InputError, cli
+
+
+def parser():
+    result = cli.parser(__doc__, seed=True, device=True)
+    result.add_argument("--model", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_vae.py")
+    result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared data")
+    result.add_argument("--output", type=Path, required=True, metavar="NPZ", help="images to write")
+    result.add_argument("--images", type=cli.positive, default=20, help="test images to reconstruct (default: 20)")
+    return result
+
+
+def main(options):
+    import numpy as np
+    import torch
+    from genlab import data, generator, images, training
+
+    device = training.set_up(options.device, options.threads, options.seed)
+    parts, trained = generator.load_model(options.model, device)
+    if "encoder" not in parts:
+        raise InputError(
+            f"{options.model}: a {trained['kind']} has no encoder to reconstruct with; give weights of train_vae.py"
+        )
+    prepared = data.load_svhn(options.data)
+    if trained["data"] != prepared.about:
+        raise InputError(
+            f"{options.model}: trained on {trained['data']['title']} with other files than those in {options.data}; "
+            "give the data that it was trained on"
+        )
+    chosen = np.random.default_rng(options.seed).permutation(len(prepared.test_images))[: options.images]
+    originals = torch.from_numpy(prepared.test_images[chosen])
+    normal = torch.Generator().manual_seed(options.seed)  # on the CPU: the same draws on every device
+    reconstructions = []
+    with torch.no_grad():
+        for x in originals.split(250):
+            mean, log_variance = parts["encoder"](images.to_model(x.to(device))).chunk(2, dim=1)
+            z = mean + torch.exp(0.5 * log_variance) * torch.randn(mean.shape, generator=normal).to(device)
+            reconstructions.append(generator.generate(parts["generator"], z))
+    reconstructions = torch.cat(reconstructions)
+    rmse = (originals.double() - reconstructions).square().mean().sqrt().item()
+    about = {name: trained[name] for name in ("data", "model", "kind", "seed")} | {
+        "rmse": rmse,
+        "provenance": cli.provenance(options, trained_with=trained, model_checksum=cli.checksum(options.model)),
+    }
+    with cli.atomic(options.output) as temporary:
+        data.write_prepared(temporary, about, originals=originals.numpy(), reconstructions=reconstructions.numpy())
+    print(f"root mean square error {rmse:.2f} grey levels over {len(originals)} test images")
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

@@ -1,0 +1,41 @@
+"""Draw images from a trained image model (VAE or GAN) and write them as PNG files.
+
+The latents are drawn from p(z) = N(0, I), none is selected. Writes the directory DIR/samples/0000.png,
+0001.png, ...: lossless 32 x 32 RGB, the shape that score_fid.py reads. It appears as a whole, in the
+place of an earlier one.
+
+example:
+  python workflow/scripts/sample.py --model gan.safetensors --output results/samples/gan --number 1000
+"""
+
+from pathlib import Path
+
+from genlab import cli
+
+
+def parser():
+    result = cli.parser(__doc__, seed=True, device=True)
+    result.add_argument(
+        "--model", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_vae.py or train_gan.py"
+    )
+    result.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory to write")
+    result.add_argument("--number", type=cli.positive, default=1000, help="images to draw (default: 1000)")
+    return result
+
+
+def main(options):
+    import torch
+    from genlab import generator, images, training
+
+    device = training.set_up(options.device, options.threads, options.seed)
+    parts, about = generator.load_model(options.model, device)
+    # On the CPU, so that one seed gives the same latents on every device.
+    source = torch.Generator().manual_seed(options.seed)
+    z = torch.randn(options.number, parts["generator"].latents, generator=source)
+    images.write_directory(options.output, generator.generate(parts["generator"], z.to(device)))
+    cli.log.info("%s (seed %d), latents of seed %d, device %s", about["model"], about["seed"], options.seed, device)
+    print(f"{options.number} images of {about['model']} in {options.output}")
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

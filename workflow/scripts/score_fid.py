@@ -1,0 +1,178 @@
+"""Score a directory of samples: Frechet distance (FID) to real images, with its floor.
+
+DIRECTORY holds one folder of image files (PNG, 32 x 32, RGB), as sample.py writes it. The features are
+the 512 of the SVHN classifier in WEIGHTS. Real images are given as FILE: an SVHN .mat file, a prepared
+.npz, or another directory of images.
+
+The first line printed is "FID <number>". A FID means little by itself, so its floor follows: the same
+distance for as many real training images, which a generator that copied reality would score. The
+training images are those of a prepared --reference, or --floor.
+
+example:
+  python workflow/scripts/score_fid.py results/samples/gan
+  python workflow/scripts/score_fid.py my_samples --model svhn_classifier.pt \\
+      --reference test_32x32.mat --floor train_32x32.mat --json fid.json
+"""
+
+import statistics
+from pathlib import Path
+
+from genlab import InputError, cli
+
+ROOT = Path(__file__).resolve().parents[2]
+CLASSIFIER = Path("results/classifier/trained.safetensors")
+REFERENCE = Path("resources/prepared/embedded/svhn.npz")
+BATCH = 500  # images whose features are computed at a time
+
+PROTOCOL = (
+    "Frechet distance (Heusel et al. 2017, eq. 6) between the classifier's 512 features, in eval mode, of 32 x 32 "
+    "images scaled to [-1, 1]; covariances unbiased, in float64. It is in units of these features, no Inception FID, "
+    "and its bias grows as N falls: compare only with one classifier, one reference and one N."
+)
+
+
+def parser():
+    result = cli.parser(__doc__, seed=True, device=True)
+    result.add_argument("directory", type=Path, metavar="DIRECTORY", help="samples: one folder of images inside")
+    result.add_argument(
+        "--model", type=Path, default=ROOT / CLASSIFIER, metavar="WEIGHTS",
+        help=f"classifier, safetensors or the course's svhn_classifier.pt (default: the project's {CLASSIFIER})",
+    )  # fmt: skip
+    result.add_argument(
+        "--reference", type=Path, default=ROOT / REFERENCE, metavar="FILE",
+        help=f"real images to compare with; of an .npz its test images (default: the project's {REFERENCE})",
+    )  # fmt: skip
+    result.add_argument(
+        "--floor", type=Path, metavar="FILE",
+        help="real images for the floor; of an .npz its training images (default: the reference, if an .npz)",
+    )  # fmt: skip
+    result.add_argument(
+        "--floor-draws", type=cli.positive, default=10, metavar="N", help="random draws for the floor (default: 10)"
+    )
+    result.add_argument("--json", type=Path, metavar="OUT", help="write the numbers and their provenance here")
+    result.add_argument("--name", help="the model's name in the JSON (default: the directory's)")
+    return result
+
+
+def main(options):
+    for path, default in ((options.model, CLASSIFIER), (options.reference, REFERENCE)):
+        if path == ROOT / default and not path.exists():
+            option = "--model" if default == CLASSIFIER else "--reference"
+            raise InputError(f"{path}: not made yet; run `snakemake {default}` in {ROOT}, or give {option}")
+    from genlab import classifier, frechet, images, training
+
+    device = training.set_up(options.device, options.threads, options.seed)
+    samples, batches = images.read_directory(options.directory, BATCH)
+    network, classifier_about = classifier.load_classifier(options.model, device)
+    real, data, reference = real_images(options.reference, "test")
+    floor_path = options.floor or (options.reference if options.reference.suffix == ".npz" else None)
+    pool = real_images(floor_path, "train") if floor_path else None
+    if pool and "split" not in pool[2] and floor_path.resolve() == options.reference.resolve():
+        raise InputError(f"{floor_path}: the reference cannot be its own floor; give --floor training images")
+
+    def features(batches):
+        return (found for found, _ in classifier.feature_batches(network, batches))
+
+    sample_moments = frechet.moments(features(batches), f"features of {options.directory}")
+    real_moments = frechet.moments(features(cut(real)), f"features of {options.reference}")
+    fid = sample_moments.distance(real_moments)
+    floor = pool and measure_floor(pool, samples, options, features, real_moments)
+    result = {
+        "model": options.name or options.directory.resolve().name,
+        "data": data,
+        "seed": options.seed,
+        "fid": fid,
+        "samples": samples,
+        "reference": reference,
+        "floor": floor,
+        "ratio": fid / floor["mean"] if floor and floor["mean"] > 0 else None,
+        "classifier": classifier_about,
+        "protocol": PROTOCOL,
+        "provenance": cli.provenance(options, device=device.type),
+    }
+    if options.json:
+        cli.write_json(options.json, result)
+    print(report(result, options.directory))
+
+
+def real_images(path, split):
+    """(images uint8 (N, 3, 32, 32), `about` of the data, what was taken of it) of a file or directory.
+
+    `split` is what is taken of a prepared file; of the others, which hold one, all images are.
+    """
+    import numpy as np
+    from genlab import data, images
+
+    taken = {"file": path.name, "sha256": None if path.is_dir() else cli.checksum(path)}
+    if path.is_dir():
+        found, about = np.concatenate(list(images.read_directory(path)[1])), {"title": f"images in {path.name}"}
+    elif path.suffix == ".mat":
+        found, about = data.read_svhn_mat(path)[0], {"title": path.name}
+        digests = cli.digests(path)
+        if any(known.items() <= digests.items() for known in data.OFFICIAL["SVHN"].values()):
+            about = {"title": "SVHN"}
+    elif path.suffix == ".npz":
+        prepared = data.load_svhn(path)
+        found, about, taken["split"] = getattr(prepared, f"{split}_images"), prepared.about, split
+    else:
+        raise InputError(f"{path}: cannot be read as real images; give a .mat, a prepared .npz, or a directory")
+    return found, about, taken | {"images": len(found), "title": about["title"]}
+
+
+def cut(images):
+    """Batches of an array of images."""
+    return (images[start : start + BATCH] for start in range(0, len(images), BATCH))
+
+
+def measure_floor(pool, samples, options, features, real_moments):
+    """The distances of random draws of `samples` real images from `pool` (see `real_images`) to the reference.
+
+    A draw is without replacement; where the pool has no more than `samples` images it is the whole pool.
+    """
+    import numpy as np
+    from genlab import frechet
+
+    real, _, taken = pool
+    size = min(samples, len(real))
+    draws = options.floor_draws if size < len(real) else 1
+    generator = np.random.default_rng(options.seed)
+    chosen = np.stack([generator.choice(len(real), size, replace=False) for _ in range(draws)])
+    used, rows = np.unique(chosen, return_inverse=True)  # each image's features are computed once
+    found = np.concatenate(list(features(real[part] for part in cut(used))))
+    values = [
+        frechet.moments([found[draw]], f"features of {taken['file']}").distance(real_moments)
+        for draw in rows.reshape(draws, size)
+    ]
+    mean, sd = statistics.fmean(values), statistics.stdev(values) if draws > 1 else None
+    return {"mean": mean, "sd": sd, "values": values, "images": size, "source": taken}
+
+
+def report(result, directory):
+    """The result as text for a person; its first line is "FID <number>"."""
+
+    def named(taken):
+        split = {"train": "training ", "test": "test "}.get(taken.get("split"), "")
+        return f"{split}images of {taken['title']}" + (f" ({taken['file']})" if split else "")
+
+    floor, reference, weights = result["floor"], result["reference"], result["classifier"]
+    lines = {
+        "samples": f"{result['samples']} images of {directory}",
+        "reference": f"{reference['images']} {named(reference)}",
+        "floor": "unknown: no training images; give them with --floor",
+    }
+    if floor:
+        draws = len(floor["values"])
+        spread = f" +- {floor['sd']:.4g}, mean and sd of {draws} draws" if draws > 1 else ", one draw"
+        lines["floor"] = f"{floor['mean']:.6g}{spread}: FID of {floor['images']} real {named(floor['source'])}"
+        if floor["images"] < result["samples"]:
+            lines["note"] = (
+                f"only {floor['images']} training images for {result['samples']} samples: the floor reads high"
+            )
+        lines["ratio"] = f"{result['ratio']:.4g} (FID / floor)" if result["ratio"] else "none, for the floor is 0"
+    lines["features"] = f"512 of {weights['file']}, SHA-256 {weights['sha256']}"
+    lines["protocol"] = result["protocol"]
+    return "\n".join([f"FID {result['fid']:.8g}", *(f"{name:10} {text}" for name, text in lines.items())])
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

@@ -1,0 +1,119 @@
+"""Gather the FID of one model over its seeds: a text to read and quote, and a JSON.
+
+Reads what score_fid.py --json wrote for each seed. The text's first line can be quoted as it stands:
+with several seeds mean and standard deviation over them, with one its value; always with the number
+of samples, the floor and the ratio to it. The floor is the mean over the draws of all seeds.
+
+example:
+  python workflow/scripts/summarise_fid.py --scores seed1.json seed2.json --text fid_gan.txt --json fid_gan.json
+"""
+
+import statistics
+import textwrap
+from pathlib import Path
+
+from genlab import InputError, cli
+
+# What must be equal in all scores that are gathered.
+COMMON = ("model", "data", "samples", "reference", "classifier", "protocol")
+
+
+def parser():
+    result = cli.parser(__doc__)
+    result.add_argument("--scores", type=Path, nargs="+", required=True, metavar="JSON", help="one for each seed")
+    result.add_argument("--text", type=Path, required=True, metavar="TXT", help="text to write")
+    result.add_argument("--json", type=Path, required=True, metavar="JSON", help="the same numbers to write")
+    return result
+
+
+def main(options):
+    scores = [cli.read_json(path) for path in options.scores]
+    try:
+        summary = gather(options.scores, scores)
+        written = text(summary)
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise InputError(f"--scores: not the JSON of score_fid.py ({error!r}); remake them with it") from None
+    cli.write_json(options.json, summary)
+    cli.write_text(options.text, written)
+    print(written, end="")
+
+
+def gather(paths, scores):
+    """The summary of scores; raises `InputError` if they do not belong together."""
+    first = scores[0]
+    for path, score in zip(paths, scores, strict=True):
+        differing = [key for key in COMMON if score[key] != first[key]]
+        if floor_source(score) != floor_source(first):
+            differing.append("floor's images")
+        if differing:
+            raise InputError(
+                f"{path}: its {differing[0]} differs from that of {paths[0]}; "
+                "seeds can be gathered for one model, classifier, reference and number of samples"
+            )
+    seeds = [score["seed"] for score in scores]
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"--scores: the seeds are {', '.join(map(str, seeds))}; give one score for each seed")
+    fid, floor = spread([score["fid"] for score in scores]), None
+    if first["floor"]:
+        floor = spread([value for score in scores for value in score["floor"]["values"]]) | floor_source(first)
+    return {
+        **{key: first[key] for key in COMMON},
+        "seeds": seeds,
+        "fid": fid,
+        "floor": floor,
+        "ratio": fid["mean"] / floor["mean"] if floor and floor["mean"] > 0 else None,
+        "provenance": [score["provenance"] for score in scores],
+    }
+
+
+def floor_source(score):
+    """Of what images, and of how many at a time, the floor is; {} without a floor."""
+    return {key: score["floor"][key] for key in ("images", "source")} if score["floor"] else {}
+
+
+def spread(values):
+    """Mean, standard deviation (None of one value) and the values."""
+    return {
+        "mean": statistics.fmean(values),
+        "sd": statistics.stdev(values) if len(values) > 1 else None,
+        "values": values,
+    }
+
+
+def text(summary):
+    """The summary for a person; its first line can be quoted."""
+    fid, floor, seeds, samples = summary["fid"], summary["floor"], summary["seeds"], summary["samples"]
+    reference, weights = summary["reference"], summary["classifier"]
+    facts = [summary["model"], f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}", f"N = {samples}"]
+    facts.append(f"floor {floor['mean']:.1f}" if floor else "floor unknown")
+    if summary["ratio"]:
+        facts.append(f"ratio {summary['ratio']:.2f}")
+    value = f"{fid['mean']:.1f}" + (f" +- {fid['sd']:.1f}" if fid["sd"] is not None else "")
+    lines = [f"FID {value} ({', '.join(facts)}) on {summary['data']['title']}", ""]
+
+    def number(of, kind):
+        count = len(of["values"])
+        return f"{of['mean']:.8g}" + (f" +- {of['sd']:.4g}, mean and sd of {count} {kind}" if count > 1 else "")
+
+    lines.append(f"FID        {number(fid, 'seeds')}")
+    lines += [f"  seed {seed}: {value:.8g}" for seed, value in zip(seeds, fid["values"], strict=True)]
+    lines.append(f"samples    {samples} of each seed")
+    lines.append(f"reference  {named(reference)}")
+    if floor:
+        lines.append(f"floor      {number(floor, 'draws')}: the FID of {named(floor['source'], floor['images'])}")
+    else:
+        lines.append("floor      unknown: scored without training images")
+    if summary["ratio"]:
+        lines.append(f"ratio      {summary['ratio']:.4g}, FID / floor")
+    lines.append(f"features   {weights['file']}, SHA-256 {weights['sha256']}")
+    return "\n".join([*lines, "", *textwrap.wrap(summary["protocol"], 100)]) + "\n"
+
+
+def named(taken, count=None):
+    """Real images in words: how many, which, and where they were read."""
+    split = {"train": "training ", "test": "test "}.get(taken.get("split"), "")
+    return f"{count or taken['images']} {split}images of {taken['title']} ({taken['file']})"
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

@@ -1,0 +1,47 @@
+"""Train the classifier of colour digits whose features the Frechet distance is taken on.
+
+Reads the file that prepare_svhn.py wrote. Trains on its training images and keeps the epoch with
+the highest accuracy on its validation images (the test images are never looked at). Writes the
+weights (safetensors), a CSV with one row an epoch and a JSON with what is needed to trace them.
+Killed or interrupted, the same command goes on where it stopped, and ends with the same weights
+as if nothing had happened.
+
+example:
+  python workflow/scripts/train_classifier.py --data resources/prepared/embedded/svhn.npz \\
+      --model classifier.safetensors --history classifier.csv --training classifier.json
+"""
+
+from genlab import cli, configuration, experiment
+
+
+def parser():
+    return experiment.parser(__doc__, "classifier", "classifier")
+
+
+def main(options):
+    settings = configuration.settings(options, "classifier")
+
+    import torch
+    from genlab import classifier, data, networks, training
+
+    prepared = data.load_svhn(options.data)
+    device = training.set_up(options.device, options.threads, options.seed)
+    train, valid = (
+        (torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device, torch.int64))
+        for images, labels in (
+            (prepared.train_images, prepared.train_labels),
+            (prepared.valid_images, prepared.valid_labels),
+        )
+    )
+    task = classifier.ClassifierTraining(networks.FeatureClassifier().to(device), train, valid, settings)
+
+    def publish(facts):
+        training.save_tensors(options.model, task.average.module.state_dict(), facts | {"source": "trained"})
+
+    indices = torch.arange(len(train[0]), device=device)
+    summary = experiment.run(options, settings, task, indices, prepared.about, publish)
+    print(f"best epoch {summary['best_epoch']}: validation accuracy {summary['best']['valid_accuracy']:.2%}")
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

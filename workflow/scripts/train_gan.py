@@ -1,0 +1,66 @@
+"""Train a Wasserstein GAN with gradient penalty on colour images and keep its averaged generator.
+
+Reads the file that prepare_svhn.py wrote. The generator is the one that train_vae.py trains as a
+decoder. The validation images and the feature classifier only watch: the critic's estimate on
+images it was not trained on, and the Frechet distance of few samples (the test images are never
+looked at). The last epoch is kept. Writes the weights of generator and critic (safetensors), a CSV
+with one row an epoch, an NPZ with images of the same latents as training went on, and a JSON with
+what is needed to trace them. Killed or interrupted, the same command goes on where it stopped.
+
+example:
+  python workflow/scripts/train_gan.py --data resources/prepared/embedded/svhn.npz \\
+      --classifier results/classifier/trained.safetensors --model gan.safetensors --history gan.csv \\
+      --training gan.json --frames-output gan.npz --epochs 5
+"""
+
+import json
+from pathlib import Path
+
+from genlab import cli, configuration, experiment
+
+
+def parser():
+    result = experiment.parser(__doc__, "gan", "generator", "image_gan")
+    result.add_argument("--classifier", type=Path, required=True, metavar="WEIGHTS", help="the feature classifier")
+    result.add_argument(
+        "--frames-output", type=Path, required=True, metavar="NPZ", help="samples as training went on, to write"
+    )
+    return result
+
+
+def main(options):
+    size, settings = (configuration.settings(options, name) for name in ("generator", "image_gan"))
+
+    import numpy as np
+    import torch
+    from genlab import classifier, data, generator, networks, training, wgan
+
+    prepared = data.load_svhn(options.data)
+    device = training.set_up(options.device, options.threads, options.seed)
+    features, _ = classifier.load_classifier(options.classifier, device)
+    train, valid = (torch.from_numpy(split).to(device) for split in (prepared.train_images, prepared.valid_images))
+    critic = networks.Critic(settings["critic_width"]).to(device)
+    task = wgan.WGANTraining(networks.Generator(**size).to(device), critic, valid, features, settings)
+
+    def publish(facts):
+        parts = {"generator": task.average.module, "critic": critic}
+        generator.save_model(options.model, parts, facts | {"kind": "gan", "generator": size})
+        with cli.atomic(options.frames_output) as temporary:
+            np.savez(
+                temporary,
+                frames=task.frames.images.cpu().numpy(),
+                epochs=task.frames.epochs.cpu().numpy(),
+                about=np.array(json.dumps(facts)),
+            )
+
+    summary = experiment.run(
+        options, size | settings, task, train, prepared.about, publish, {"classifier": options.classifier}
+    )
+    print(
+        f"epoch {summary['best_epoch']}: Frechet distance of {settings['monitor_samples']} samples "
+        f"to the validation images {summary['best']['valid_fid']:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

@@ -1,0 +1,50 @@
+"""Train a variational autoencoder on colour images, with p(x|z) = N(x; g(z), I), and keep its best weights.
+
+Reads the file that prepare_svhn.py wrote; x are its pixels in [-1, 1], g the generator that the
+GAN of train_gan.py has too. Trains on the training images, picks the epoch with the highest ELBO on
+the validation images (the test images are never looked at), and writes the weights
+(safetensors), a CSV with one row an epoch and a JSON with what is needed to trace them. The ELBO is
+in nats per image, and in bits per dimension of 8-bit pixels. Killed or interrupted, the same
+command goes on where it stopped.
+
+example:
+  python workflow/scripts/train_vae.py --data resources/prepared/embedded/svhn.npz \\
+      --model vae.safetensors --history vae.csv --training vae.json --epochs 5
+"""
+
+from genlab import cli, configuration, experiment
+
+
+def parser():
+    return experiment.parser(__doc__, "vae", "generator", "image_vae")
+
+
+def main(options):
+    size, settings = (configuration.settings(options, name) for name in ("generator", "image_vae"))
+
+    import torch
+    from genlab import data, generator, images, networks, training, vae
+
+    prepared = data.load_svhn(options.data)
+    device = training.set_up(options.device, options.threads, options.seed)
+    train, valid = (
+        torch.from_numpy(split).flatten(1).to(device) for split in (prepared.train_images, prepared.valid_images)
+    )
+    model = vae.image_vae(networks.Generator(**size)).to(device)
+    task = vae.VAETraining(model, valid, settings, images.to_model)
+
+    def publish(facts):
+        best = task.average.module
+        parts = {"generator": best.decoder, "encoder": best.encoder}
+        generator.save_model(options.model, parts, facts | {"kind": "vae", "generator": size})
+
+    summary = experiment.run(options, size | settings, task, train, prepared.about, publish)
+    best = summary["best"]
+    print(
+        f"best epoch {summary['best_epoch']}: validation ELBO {best['valid_elbo']:.1f} nats, "
+        f"{best['valid_bits_per_dimension']:.4f} bits per dimension"
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())
