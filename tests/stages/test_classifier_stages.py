@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import plot_confusion
@@ -16,8 +15,6 @@ from conftest import succeed
 from genlab import InputError, classifier, cli, data, networks, training
 from safetensors.torch import save_file
 from stage import SCRIPTS, run_stage
-
-SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 
 
 def options(data, folder, epochs=2):
@@ -29,9 +26,9 @@ def options(data, folder, epochs=2):
 
 @pytest.fixture(scope="module")
 def trained(prepared_numbers, tmp_path_factory):
-    """A folder with c.safetensors, c.csv and c.json of an undisturbed training of four epochs."""
+    """A folder with c.safetensors, c.csv and c.json of an undisturbed training of three epochs."""
     folder = tmp_path_factory.mktemp("classifier")
-    succeed("train_classifier", *options(prepared_numbers, folder, 4))
+    succeed("train_classifier", *options(prepared_numbers, folder, 3))
     return folder
 
 
@@ -47,7 +44,7 @@ def evaluated(trained, prepared_numbers):
 
 def test_training_writes_weights_history_and_summary(trained, prepared_numbers):
     rows = list(csv.DictReader((trained / "c.csv").open()))
-    assert [row["epoch"] for row in rows] == ["1", "2", "3", "4"]
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     for row in rows:
         for split, count in (("train", 270), ("valid", 30)):
             assert float(row[f"{split}_loss"]) > 0
@@ -67,7 +64,7 @@ def test_training_writes_weights_history_and_summary(trained, prepared_numbers):
 
 
 def test_killed_halfway_and_run_again_it_ends_with_the_same_bytes(trained, prepared_numbers, tmp_path):
-    command = [sys.executable, SCRIPTS / "train_classifier.py", *options(prepared_numbers, tmp_path, 4)]
+    command = [sys.executable, SCRIPTS / "train_classifier.py", *options(prepared_numbers, tmp_path, 3)]
     command = [*map(str, command)]
     state = tmp_path / "c.safetensors.state" / "checkpoint.safetensors"
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -206,19 +203,3 @@ def test_bad_input_is_one_line_and_writes_nothing(folder, prepared_numbers, trai
     assert process.returncode == 2, process.stderr
     assert message in process.stderr.splitlines()[-1] and "Traceback" not in process.stderr
     assert not (folder / "out").exists()
-
-
-@pytest.mark.skipif(not (SHARED / "course").exists(), reason="the course's weights and real crops are not here")
-def test_the_courses_weights_reach_their_known_accuracy_through_the_stages(tmp_path):
-    course = SHARED / "course" / "svhn_classifier.safetensors"
-    crops = [
-        word for split in ("train", "test") for word in (f"--{split}", SHARED / "svhn_small" / f"{split}_32x32.mat")
-    ]
-    succeed("prepare_svhn", *crops, "--output", tmp_path / "svhn.npz")
-    succeed("import_classifier", "--weights", course, "--model", tmp_path / "c.safetensors")
-    process = succeed(
-        "evaluate_classifier", "--data", tmp_path / "svhn.npz", "--classifier", tmp_path / "c.safetensors",
-        "--json", tmp_path / "accuracy.json", "--threads", 1,
-    )  # fmt: skip
-    assert "test: accuracy 89.65%" in process.stdout
-    assert json.loads((tmp_path / "accuracy.json").read_text())["splits"]["test"]["correct"] == 918

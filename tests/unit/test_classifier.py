@@ -1,6 +1,5 @@
 """The classifier's files, features, training task and the statistics of its accuracy."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from genlab import InputError, classifier, cli, data, images, networks, training
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from scipy.stats import binomtest
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
@@ -193,5 +192,3 @@ def test_the_courses_weights_reach_their_known_accuracy():
     crops, labels = data.read_svhn_mat(SHARED / "svhn_small" / "test_32x32.mat")
     logits = np.concatenate([logits for _, logits in classifier.feature_batches(network, np.array_split(crops, 4))])
     assert round(100 * (logits.argmax(1) == labels).mean(), 2) == 89.65
-    assert load_file(SHARED / "course" / "svhn_classifier.safetensors").keys() == network.state_dict().keys()
-    assert json.dumps(about)
