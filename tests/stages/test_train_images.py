@@ -77,7 +77,7 @@ def test_the_gan_reports_what_it_watches(trained):
 
 def test_both_write_one_generator_that_is_the_kept_one(trained):
     parts = {kind: generator.load_model(folder / "model.safetensors") for kind, folder in trained.items()}
-    for kind, (modules, about) in parts.items():
+    for kind, (_, about) in parts.items():
         assert about["kind"] == kind and about["generator"] == {"latents": 10, "width": 4} and about["seed"] == 1
         assert about["data"]["title"] == "embedded stand-in for SVHN"
         assert not (trained[kind] / "model.safetensors.state").exists()

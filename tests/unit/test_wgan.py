@@ -60,7 +60,7 @@ def test_mixtures_lie_between_with_one_alpha_for_each_example():
     torch.manual_seed(0)
     alphas = wgan.mixtures(torch.ones(5000, 3, 2, 2), torch.zeros(5000, 3, 2, 2)).flatten(1)
     assert (alphas == alphas[:, :1]).all() and len(alphas[:, 0].unique()) > 4900
-    assert 0 <= alphas.min() and alphas.max() <= 1
+    assert alphas.min() >= 0 and alphas.max() <= 1
     assert alphas.mean() == pytest.approx(0.5, abs=0.02) and alphas[:, 0].var() == pytest.approx(1 / 12, abs=0.005)
 
 

@@ -300,26 +300,35 @@ def test_a_touched_script_reruns_nothing_and_a_changed_one_its_descendants(proje
     os.utime(script)
     assert planned(**where) == {}
     style.write_text(style.read_text() + "\n# another style\n")
-    assert planned(**where) == {"plot_data": 1} | LIKELIHOOD_PLOTS
+    images = {"plot_confusion": 1, "plot_reconstructions": 1, "plot_gan_training": 1} | COMPARISONS
+    twice = {"plot_learning_curves": 2, "plot_latents": 2, "plot_interpolation": 2}
+    assert planned(**where) == {"plot_data": 1} | LIKELIHOOD_PLOTS | images | twice
+
+
+LIKELIHOOD_CHAIN = ("train_binary_vae", "estimate_likelihood", "summarise_likelihood")
+FID_CHAIN = ("train_gan", "sample", "score_fid", "summarise_fid")
 
 
 @pytest.mark.parametrize(
-    "name, target",
+    "name, target, chain",
     [
-        ("train_binary_vae", "all"),
-        ("train_binary_vae", "likelihood"),
-        ("train_binary_vae", "results/smoke/log_likelihood_vae.txt"),
-        ("render_digits", "results/smoke/log_likelihood_vae.txt"),
+        ("train_binary_vae", "all", LIKELIHOOD_CHAIN),
+        ("train_binary_vae", "likelihood", LIKELIHOOD_CHAIN),
+        ("train_binary_vae", "results/smoke/log_likelihood_vae.txt", LIKELIHOOD_CHAIN),
+        ("render_digits", "results/smoke/log_likelihood_vae.txt", LIKELIHOOD_CHAIN),
+        ("train_gan", "images", FID_CHAIN),
+        ("train_gan", "results/smoke/fid_gan.txt", FID_CHAIN),
+        ("train_classifier", "results/smoke/fid_gan.txt", FID_CHAIN),
     ],
 )
-def test_a_failed_rerun_leaves_no_number_that_looks_current(project, name, target):
+def test_a_failed_rerun_leaves_no_number_that_looks_current(project, name, target, chain):
     where = {"directory": project, "snakefile": project / "Snakefile"}
     (project / "workflow" / "scripts" / f"{name}.py").write_text("raise SystemExit(1)\n")
     process = snakemake(target, **where)
     assert process.returncode != 0 and name in process.stdout
     # The same broken script: Snakemake knows it by now, and still must not say that nothing is to be done.
     process = snakemake(target, "--dry-run", **where)
-    for rule in (name, "train_binary_vae", "estimate_likelihood", "summarise_likelihood"):
+    for rule in (name, *chain):
         assert f"rule {rule}:" in process.stdout
 
 

@@ -9,9 +9,12 @@ example:
       --output learning_curves.png
 """
 
+import contextlib
 from pathlib import Path
 
 from genlab import InputError, cli
+
+BITS = "valid_bits_per_dimension"
 
 TERMS = {
     "elbo": "ELBO",
@@ -54,6 +57,8 @@ def read_run(history_path, training_path):
 
     columns = [f"{split}_{term}" for split in ("train", "valid") for term in TERMS]
     history = plotting.read_table(history_path, ["epoch", *columns])
+    with contextlib.suppress(InputError):  # only a VAE of 8-bit pixels has it
+        history[BITS] = plotting.read_table(history_path, [BITS])[BITS]
     if not history["epoch"].is_monotonic_increasing or history["epoch"].duplicated().any():
         raise InputError(f"{history_path}: column 'epoch' does not rise from row to row; {plotting.REMAKE}")
     training = cli.read_json(training_path)
@@ -106,10 +111,7 @@ def draw(runs, model, data):
         panels[term].set_xlabel("epoch")
     panels["elbo"].legend()
 
-    best = ", ".join(
-        f"{plotting.signed(history.loc[history['epoch'] == best, 'valid_elbo'].item())} nats (epoch {best})"
-        for history, best in runs
-    )
+    best = ", ".join(best_elbo(history.loc[history["epoch"] == best].iloc[0]) for history, best in runs)
     which = f"{len(runs)} seeds. Best" if len(runs) > 1 else "Best"
     caption = (
         f"{which} validation ELBO: {best}. ELBO is reconstruction less KL. "
@@ -119,6 +121,14 @@ def draw(runs, model, data):
         caption += " The first epochs leave the vertical range: axes are cut to show the later ones."
     plotting.describe(figure, f"{model}: learning curves", data, caption)
     return figure
+
+
+def best_elbo(row):
+    """The best epoch's ELBO in words, from its row of the history."""
+    from genlab import plotting
+
+    bits = f"; {row[BITS]:.3f} bits per dimension of 8-bit pixels" if BITS in row else ""
+    return f"{plotting.signed(row['valid_elbo'])} nats (epoch {row['epoch']:.0f}{bits})"
 
 
 def limit(axes, term, runs):

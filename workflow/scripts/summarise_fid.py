@@ -85,10 +85,10 @@ def text(summary):
     fid, floor, seeds, samples = summary["fid"], summary["floor"], summary["seeds"], summary["samples"]
     reference, weights = summary["reference"], summary["classifier"]
     facts = [summary["model"], f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}", f"N = {samples}"]
-    facts.append(f"floor {floor['mean']:.1f}" if floor else "floor unknown")
+    facts.append(f"floor {rounded(floor['mean'])}" if floor else "floor unknown")
     if summary["ratio"]:
         facts.append(f"ratio {summary['ratio']:.2f}")
-    value = f"{fid['mean']:.1f}" + (f" +- {fid['sd']:.1f}" if fid["sd"] is not None else "")
+    value = rounded(fid["mean"]) + (f" +- {rounded(fid['sd'])}" if fid["sd"] is not None else "")
     lines = [f"FID {value} ({', '.join(facts)}) on {summary['data']['title']}", ""]
 
     def number(of, kind):
@@ -107,6 +107,11 @@ def text(summary):
         lines.append(f"ratio      {summary['ratio']:.4g}, FID / floor")
     lines.append(f"features   {weights['file']}, SHA-256 {weights['sha256']}")
     return "\n".join([*lines, "", *textwrap.wrap(summary["protocol"], 100)]) + "\n"
+
+
+def rounded(value):
+    """One decimal, or as many as three figures need: an FID is in squared units of its features, of any size."""
+    return f"{value:.1f}" if value >= 100 else f"{value:#.3g}"
 
 
 def named(taken, count=None):

@@ -121,12 +121,14 @@ def residual_binary_vae(latents):
     return encoder, decoder
 
 
-class Generator(nn.Sequential):
+class Generator(nn.Module):
     """Latents (M, latents) -> colour images (M, 3, 32, 32) in [-1, 1]: the one generator of VAE and WGAN-GP.
 
     DCGAN's shape (Radford et al. 2016): maps of 4, 8, 16 and 32 pixels, `width` channels at 32 and twice
     as many a step down; a last 3x3 convolution smooths the chequers that transposed ones leave.
-    Batch normalisation: evaluate in eval mode.
+    To it is added a coarse picture straight from the 4x4 map: through the deep path alone a VAE
+    takes long to learn what is global and faint, such as colour. Batch normalisation: evaluate
+    in eval mode.
     """
 
     def __init__(self, latents, width):
@@ -137,19 +139,23 @@ class Generator(nn.Sequential):
                 nn.ReLU(),
             ]
 
-        super().__init__(
+        super().__init__()
+        self.latents, self.width = latents, width
+        self.project = nn.Sequential(
             nn.Linear(latents, 16 * 8 * width, bias=False),
             nn.Unflatten(1, (8 * width, 4, 4)),
             nn.BatchNorm2d(8 * width),
             nn.ReLU(),
-            *up(4 * width),
-            *up(2 * width),
-            *up(width),
-            nn.Conv2d(width, 3, 3, padding=1),
-            nn.Tanh(),
         )
-        self.latents, self.width = latents, width
+        self.coarse = nn.Sequential(
+            nn.Conv2d(8 * width, 3, 1, bias=False), nn.Upsample(scale_factor=8, mode="bilinear")
+        )
+        self.fine = nn.Sequential(*up(4 * width), *up(2 * width), *up(width), nn.Conv2d(width, 3, 3, padding=1))
         self.to(memory_format=torch.channels_last)
+
+    def forward(self, z):
+        maps = self.project(z)
+        return torch.tanh(self.coarse(maps) + self.fine(maps))
 
 
 class Critic(nn.Sequential):
