@@ -15,9 +15,9 @@ SNAKEMAKE := $(RUN)/snakemake --cores $(CORES)
 
 all: $(STAMP)  ## set up, then run the main job on the embedded data (minutes, no download)
 	$(SNAKEMAKE) all $(ARGS)
-	@echo; tail -n +1 results/log_likelihood_*.txt
+	@echo; tail -n +1 results/log_likelihood_*.txt; echo; for file in results/fid_*.txt; do head -n 1 $$file; done
 
-full: $(STAMP)  ## the real thing: official data, config/full.yaml (an hour or more)
+full: $(STAMP)  ## the real thing: official data, config/full.yaml (hours)
 	$(SNAKEMAKE) all --configfile config/full.yaml $(ARGS)
 
 report: all  ## write Snakemake's report of the main job to results/snakemake-report.html

@@ -54,3 +54,42 @@ def test_shapes(name):
 def test_a_residual_block_starts_as_the_identity():
     x = torch.randn(2, 16, 5, 5)
     assert torch.equal(networks.Residual(16)(x), x)
+
+
+def test_the_shapes_of_the_image_networks():
+    torch.manual_seed(0)
+    z, x = torch.randn(3, 7), torch.randn(3, 3, 32, 32)
+    images = networks.Generator(7, 4)(z)
+    assert images.shape == (3, 3, 32, 32) and images.abs().max() <= 1
+    assert networks.Encoder(7, 4)(x).shape == (3, 14) and networks.Critic(4)(x).shape == (3,)
+    assert networks.FeatureClassifier()(x).shape == (3, 10)
+
+
+def test_in_eval_mode_an_image_does_not_depend_on_its_batch():
+    torch.manual_seed(0)
+    generator, z = networks.Generator(7, 4), torch.randn(6, 7)
+    generator(z)  # running statistics of its own
+    generator.eval()
+    with torch.no_grad():
+        torch.testing.assert_close(generator(z), torch.cat([generator(one[None]) for one in z]), rtol=1e-4, atol=1e-5)
+
+
+def test_the_coarse_picture_is_the_4x4_map_s_and_reaches_every_pixel():
+    generator = networks.Generator(7, 4).eval()
+    with torch.no_grad():
+        nn.init.zeros_(generator.fine[-1].weight)
+        nn.init.zeros_(generator.fine[-1].bias)
+        z = torch.randn(2, 7)
+        maps = generator.coarse[0](generator.project(z))
+        expected = torch.tanh(F.interpolate(maps, scale_factor=8, mode="bilinear"))
+        assert maps.shape == (2, 3, 4, 4) and torch.equal(generator(z), expected)
+
+
+def test_the_features_are_the_last_convolution_at_its_first_position():
+    torch.manual_seed(0)
+    classifier, x = networks.FeatureClassifier().eval(), torch.randn(4, 3, 32, 32)
+    with torch.no_grad():
+        everywhere = classifier.conv_stack(x)
+        assert everywhere.shape == (4, 512, 3, 3)
+        torch.testing.assert_close(classifier.features(x), everywhere[:, :, 0, 0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(classifier(x), classifier.mlp(everywhere[:, :, 0, 0]), rtol=1e-4, atol=1e-5)

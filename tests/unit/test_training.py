@@ -192,6 +192,18 @@ def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
         training.set_up("cuda", 1, 0)
 
 
+def test_auto_precision_is_bfloat16_only_where_the_processor_has_it(monkeypatch):
+    cpu = torch.device("cpu")
+    for capabilities, expected in (({"avx512_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found)
+        assert training.precision("auto", cpu) == expected
+        layer, x = nn.Linear(4, 4), torch.randn(2, 4)
+        with training.autocast({"precision": "auto"}, cpu):
+            assert layer(x).dtype == expected
+        with training.autocast({"precision": "float32"}, cpu):
+            assert layer(x).dtype == torch.float32
+
+
 def test_seeds_see_the_data_in_different_orders_and_every_example_once_an_epoch(tmp_path):
     class Order(Regression):
         def step(self, x, progress):

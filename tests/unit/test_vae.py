@@ -61,6 +61,15 @@ def test_bernoulli_log_prob_is_finite_at_extreme_logits():
     assert vae.bernoulli_log_prob(x, logits).item() == -2e4
 
 
+def test_bits_per_dimension_of_known_densities():
+    # Uniform over [-1, 1]^D: each of the 255 steps of a pixel equally likely.
+    assert vae.bits_per_dimension(-3072 * math.log(2), 3072) == pytest.approx(math.log2(255))
+    # N(x; x, I): the least that a normal density of unit variance can have.
+    x = torch.rand(1, 3072, dtype=torch.float64)
+    best = vae.gaussian_log_prob(x, x).item()
+    assert vae.bits_per_dimension(best, 3072) == pytest.approx(0.5 * math.log2(2 * math.pi) + math.log2(127.5))
+
+
 def test_with_the_exact_posterior_one_sample_gives_the_exact_log_likelihood():
     # A diagonal posterior is exact when the columns of W are orthogonal.
     W = torch.linalg.qr(torch.randn(5, 2, dtype=torch.float64))[0] * torch.tensor([2.0, 0.5], dtype=torch.float64)
@@ -188,7 +197,7 @@ def test_evaluate_likelihood_agrees_with_the_closed_form(linear_gaussian):
 
 SETTINGS = {
     "learning_rate": 0.1, "optimizer": "sgd", "weight_decay": 0.0, "schedule": "constant", "warmup_steps": 0,
-    "kl_warmup_epochs": 0.0, "average_decay": 0.0, "objective": "elbo", "samples_per_image": 1,
+    "kl_warmup_epochs": 0.0, "average_decay": 0.0, "objective": "elbo", "samples_per_image": 1, "precision": "float32",
 }  # fmt: skip
 
 

@@ -119,7 +119,7 @@ def draw(models):
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, frameon=False)
 
     caption = (
-        f"Frechet distance of {first['samples']:,} samples to {first['reference']}, on the 512 features of "
+        f"Fréchet distance of {first['samples']:,} samples to {first['reference']}, on the 512 features of "
         f"a classifier (SHA-256 {first['classifier'][:8]}): no Inception FID."
     )
     if any(len(model["fid"]["values"]) > 1 for model in models):

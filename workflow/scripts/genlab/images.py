@@ -18,6 +18,7 @@ from . import InputError
 
 log = logging.getLogger(__name__)
 
+GREY_LEVELS = 127.5  # of 8 bits, in one unit of the models' range [-1, 1]
 SIZE = (32, 32)
 CLASS = "samples"  # the class folder that `write_directory` makes
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
@@ -31,14 +32,14 @@ def to_model(images):
 
     if images.dtype != torch.uint8:
         raise TypeError(f"images are {images.dtype}; expected uint8 0..255")
-    return images.float() / 127.5 - 1
+    return images.float() / GREY_LEVELS - 1
 
 
 def to_uint8(images):
     """torch floats in [-1, 1] -> uint8 0..255, rounded: the inverse of `to_model`. Values outside are clipped."""
     import torch
 
-    return ((images + 1) * 127.5).round().clamp(0, 255).to(torch.uint8)
+    return ((images + 1) * GREY_LEVELS).round().clamp(0, 255).to(torch.uint8)
 
 
 def write_directory(path, images):

@@ -9,8 +9,6 @@ import torch
 
 from . import classifier, images, metrics
 
-GREY_LEVELS = 127.5  # of 8 bits, in one unit of the model's range [-1, 1]
-
 
 @torch.no_grad()
 def decode(generator, z, batch=250):
@@ -36,7 +34,7 @@ def effect(base, plus, minus):
     The root mean square change of all pixels and channels against `base`, averaged over + and -.
     """
     changes = torch.stack([plus, minus]).double() - base
-    return GREY_LEVELS * changes.square().mean((-3, -2, -1)).sqrt().mean(0)
+    return images.GREY_LEVELS * changes.square().mean((-3, -2, -1)).sqrt().mean(0)
 
 
 def mean_effect(generator, latents, epsilon):

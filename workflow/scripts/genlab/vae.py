@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from . import InputError, networks
+from . import InputError, images, networks
 from .training import WeightAverage, autocast, learning_rate, load_tensors, optimizer, save_tensors
 
 LOG_2PI = math.log(2 * math.pi)
@@ -33,7 +33,7 @@ def bits_per_dimension(log_density, dimensions):
 
     A pixel in [-1, 1] is 127.5 times as dense as one in grey levels: log2 127.5 bits are added.
     """
-    return -log_density / (dimensions * math.log(2)) + math.log2(127.5)
+    return -log_density / (dimensions * math.log(2)) + math.log2(images.GREY_LEVELS)
 
 
 LIKELIHOODS = {"bernoulli": bernoulli_log_prob, "gaussian": gaussian_log_prob}
