@@ -34,7 +34,7 @@ def made(tmp_path_factory):
     torch.manual_seed(1)
     parts = {"generator": networks.Generator(L, 4), "encoder": networks.Encoder(L, 4)}
     with torch.no_grad():
-        parts["generator"][0].weight[:, 2] = 0  # a dimension without any effect
+        parts["generator"].project[0].weight[:, 2] = 0  # a dimension without any effect
     for kind in ("vae", "gan"):
         about = {
             "kind": kind, "model": f"my_{kind}", "seed": 3, "generator": {"latents": L, "width": 4},

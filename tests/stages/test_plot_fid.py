@@ -77,7 +77,7 @@ def test_one_seed_has_no_spread(tmp_path):
 
 def test_no_floor_is_said(tmp_path):
     summary, text = summarise(tmp_path, [score(1, floor=None), score(2, floor=None)])
-    assert text.startswith("FID 1234.5 +- 0.0 (gan, 2 seeds, N = 1000, floor unknown) on ")
+    assert text.startswith("FID 1234.5 +- 0.00 (gan, 2 seeds, N = 1000, floor unknown) on ")
     assert summary["floor"] is None and summary["ratio"] is None
     assert "unknown: scored without training images" in text
 

@@ -62,6 +62,13 @@ def test_defaults_reach_the_entries_of_a_table_and_null_takes_one_away():
     assert models["likelihood"]["models"]["deep"]["latents"] == 100
 
 
+@pytest.mark.parametrize("nothing", [None, "null", "None"])  # as text from --config
+def test_nothing_takes_an_image_model_away(nothing):
+    assert list(
+        configuration.complete({"images": {"models": {"vae": {"kind": "vae"}, "gan": nothing}}})["images"]["models"]
+    ) == ["vae"]
+
+
 def test_numbers_that_come_as_text_are_read():
     # Nested values of --config, and 1e-3 in YAML 1.1.
     given = {

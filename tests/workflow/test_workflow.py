@@ -144,7 +144,7 @@ def test_no_results_land_beside_the_snakefile(run):
         ("images={'models': {'vae': {'epochs': 3}}}", SAMPLES | LATENTS | COMPARISONS | VAE),
         ("images={'models': {'gan': {'critic_steps': 3}}}", SAMPLES | LATENTS | COMPARISONS | GAN),
         ("images={'models': {'gan5': {'kind': 'gan', 'epochs': 1}}}", SAMPLES | LATENTS | COMPARISONS | GAN),
-        ("images={'models': {'gan': None}}", COMPARISONS),
+        ("images={'models': {'gan': null}}", COMPARISONS),
         ("images={'generator': {'width': 5}}", ALL_IMAGES),
         ("images={'evaluation': {'samples': 50}}", times(SAMPLES, 2) | COMPARISONS),
         ("images={'evaluation': {'pairs': 11}}", times(LATENTS, 2)),

@@ -184,6 +184,7 @@ rule sample:
         " --device {params.device} --threads {threads} > {log:q} 2>&1"
 
 
+# The first seed's, where a person and score_fid.py look for them.
 rule publish_samples:
     input:
         expand(rules.sample.output, seed=config["seeds"][0], allow_missing=True),
@@ -191,6 +192,10 @@ rule publish_samples:
         directory("<results>/samples/{model}"),
     log:
         "<results>/logs/publish_samples/{model}.log",
+    benchmark:
+        "<results>/benchmarks/publish_samples/{model}.tsv"
+    conda:
+        "../envs/data.yaml"
     threads: 1
     resources:
         mem_mb=100,

@@ -94,7 +94,7 @@ def _fill(value, schema, definitions):
         if key not in value and "default" in child:
             value[key] = copy.deepcopy(child["default"])
     if isinstance(schema.get("additionalProperties"), dict):
-        value = {key: entry for key, entry in value.items() if entry not in (None, "null")}
+        value = {key: entry for key, entry in value.items() if entry not in (None, "null", "None")}
     return {
         key: _fill(value[key], child, definitions) if child else value[key]
         for key, child in _children(value, schema, definitions)
