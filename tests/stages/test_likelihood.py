@@ -73,7 +73,7 @@ def test_weights_of_no_use_are_refused(prepared_digits, tmp_path, content):
         "estimate_likelihood", "--model", tmp_path / "bad.safetensors", "--data", prepared_digits,
         "--output", tmp_path / "x.json", "--curve", tmp_path / "x.csv",
     )  # fmt: skip
-    assert process.returncode == 2 and "bad.safetensors: not a safetensors file" in process.stderr.splitlines()[-1]
+    assert process.returncode == 2 and "bad.safetensors: not a sound safetensors" in process.stderr.splitlines()[-1]
 
 
 def summarise(folder, *seeds):

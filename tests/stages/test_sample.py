@@ -75,7 +75,7 @@ def test_refuses_with_one_line_and_writes_nothing(model, tmp_path, capsys):
         assert said.err.count("\n") == 1 and ": error: " in said.err and message in said.err
 
     (tmp_path / "pickle.pt").write_bytes(b"\x80\x04K\x01.")
-    refused("pickle.pt: not a safetensors file", tmp_path / "pickle.pt", tmp_path / "out")
+    refused("pickle.pt: not a sound safetensors file", tmp_path / "pickle.pt", tmp_path / "out")
     refused("absent: no such file", tmp_path / "absent", tmp_path / "out")
     refused("exists and is no sample directory", model, tmp_path)  # it holds other things
     assert [entry.name for entry in tmp_path.iterdir()] == ["pickle.pt"]

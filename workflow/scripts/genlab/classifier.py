@@ -4,7 +4,6 @@ Images are uint8 (M, 3, 32, 32), 0..255; labels are the digits 0..9. The 512 fea
 Frechet distance is taken on (`networks.FeatureClassifier`).
 """
 
-import json
 import math
 from pathlib import Path
 from statistics import NormalDist
@@ -12,10 +11,9 @@ from statistics import NormalDist
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError, safe_open
 
 from . import InputError, cli, images, legacy, networks
-from .training import METADATA, WeightAverage, learning_rate, optimizer
+from .training import WeightAverage, learning_rate, load_tensors, optimizer
 
 REMEDY = "give weights that train_classifier.py or import_classifier.py wrote, or the course's svhn_classifier"
 
@@ -33,7 +31,7 @@ def load_classifier(path, device="cpu"):
     with path.open("rb") as file:
         head = file.read(9)
     if head[8:] == b"{":  # safetensors: the length of a JSON header, then the header
-        tensors, about = _read_safetensors(path)
+        tensors, about = load_tensors(path, about={"source": "given"})
     elif head.startswith(legacy.BEGINNINGS):
         tensors, about = legacy.load_state_dict(path), {"source": "given"}
     else:
@@ -43,16 +41,6 @@ def load_classifier(path, device="cpu"):
     _check(path, tensors, classifier.state_dict())
     classifier.to_empty(device=device).load_state_dict(tensors)
     return classifier.eval().requires_grad_(False), about | {"file": path.name, "sha256": cli.checksum(path)}
-
-
-def _read_safetensors(path):
-    """(tensors, about) of a safetensors file, with or without our metadata."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {}).get(METADATA, '{"source": "given"}'))
-            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 - not a dict
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a sound safetensors file ({error}); {REMEDY}") from None
 
 
 def _check(path, tensors, expected):

@@ -125,16 +125,21 @@ def save_tensors(path, tensors, about):
             raise cli.ComputationError(f"{path}: cannot be written ({error})") from None
 
 
-def load_tensors(path):
-    """Read (tensors, about) that `save_tensors` wrote; anything else is an `InputError`."""
+def load_tensors(path, about=None):
+    """Read (tensors, about) that `save_tensors` wrote; anything else is an `InputError`.
+
+    With a default `about`, safetensors files of others are read too, which say nothing about themselves.
+    """
     try:
         with safe_open(path, framework="pt") as file:
-            about = json.loads((file.metadata() or {})[METADATA])
-            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 - not a dict
+            metadata, names = file.metadata() or {}, file.keys()
+            if about is None or METADATA in metadata:
+                about = json.loads(metadata[METADATA])
+            return {name: file.get_tensor(name) for name in names}, about
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except (SafetensorError, KeyError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a safetensors file of this project ({error!r}); train it anew") from None
+        raise InputError(f"{path}: not a sound safetensors file of this project ({error!r}); make it anew") from None
 
 
 def code_checksum(*paths):
