@@ -147,9 +147,9 @@ def test_files_of_another_kind_are_refused(made, tmp_path, changes, message):
     ("changes", "message"),
     [
         ({"data": "other.npz"}, "give the data that it was trained on"),
-        ({"epsilon": "0"}, "--epsilon: 0 is no step size; give a finite number above 0"),
-        ({"epsilon": "nan"}, "--epsilon: nan is no step size"),
-        ({"pairs": "1"}, "--pairs: 1 is too small; give 2 or more"),
+        ({"epsilon": "0"}, "--epsilon: 0 is out of range; give more than 0"),
+        ({"epsilon": "nan"}, "--epsilon: nan is not a finite number"),
+        ({"pairs": "1"}, "--pairs: 1 is out of range; give 2 or more"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(made, tmp_path, changes, message):

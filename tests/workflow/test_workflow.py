@@ -147,7 +147,7 @@ def test_no_results_land_beside_the_snakefile(run):
         ("images={'models': {'gan': null}}", COMPARISONS),
         ("images={'generator': {'width': 5}}", ALL_IMAGES),
         ("images={'evaluation': {'samples': 50}}", times(SAMPLES, 2) | COMPARISONS),
-        ("images={'evaluation': {'pairs': 11}}", times(LATENTS, 2)),
+        ("images={'exploration': {'pairs': 11}}", times(LATENTS, 2)),
         (
             "likelihood={'models': {'deep': {'architecture': 'residual'}}}",
             {"train_binary_vae": 1, "sample_binary_vae": 1, "estimate_likelihood": 1, "summarise_likelihood": 1}

@@ -115,10 +115,8 @@ def image_options(model):
 
 def image_settings(model):
     """All settings that the score of an image model rests on."""
-    images = config["images"]
-    general = {key: images[key] for key in ("feature_weights", "classifier", "classifier_seed", "generator")}
-    protocol = {key: images["evaluation"][key] for key in ("samples", "sample_seed", "floor_draws")}
-    return general | protocol | IMAGE_MODELS[model]
+    general = ("feature_weights", "classifier", "classifier_seed", "generator", "evaluation")
+    return {key: config["images"][key] for key in general} | IMAGE_MODELS[model]
 
 
 def trainers(model):

@@ -306,7 +306,7 @@ rule explore_latents:
         mem_mb=2000,
         runtime=30,
     params:
-        settings=options({key: config["images"]["evaluation"][key] for key in ("epsilon", "pairs")}),
+        settings=options(config["images"]["exploration"]),
         device=config["device"],
     shell:
         "python {input.script:q} --model {input.model:q} --data {input.data:q} --classifier {input.classifier:q}"

@@ -22,31 +22,14 @@ example:
       --data resources/prepared/embedded/svhn.npz --output latents.npz --table paths.csv --json latents.json
 """
 
-import argparse
 import math
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, configuration
 
 STARTS = 64  # latents over which the mean effect is taken
 STEPS = 10  # of alpha, from 0 to 1
 VISIBLE = 1.0  # grey levels of mean effect, above which a dimension counts as one that moves the picture
-
-
-def step_size(text):
-    """argparse type: a finite number above 0."""
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is no step size; give a finite number above 0")
-    return value
-
-
-def pair_count(text):
-    """argparse type: an integer >= 2, for a standard error wants two."""
-    value = int(text)
-    if value < 2:
-        raise argparse.ArgumentTypeError(f"{value} is too small; give 2 or more")
-    return value
 
 
 def parser():
@@ -61,8 +44,7 @@ def parser():
     result.add_argument("--output", type=Path, required=True, metavar="NPZ", help="images and effects to write")
     result.add_argument("--table", type=Path, required=True, metavar="CSV", help="numbers at each alpha to write")
     result.add_argument("--json", type=Path, required=True, metavar="JSON", help="summary to write")
-    result.add_argument("--epsilon", type=step_size, default=3.0, help="step along a dimension (default: 3)")
-    result.add_argument("--pairs", type=pair_count, default=200, help="pairs of latents for the table (default: 200)")
+    configuration.add_options(result, "exploration")
     return result
 
 
