@@ -130,6 +130,11 @@ def seeds_of(file):
     return expand(f"<results>/runs/{{model}}/seed{{seed}}/{file}", seed=config["seeds"], allow_missing=True)
 
 
+def given_weights():
+    """The file of weights for the feature classifier that the configuration names; none if it names none."""
+    return config["images"]["feature_weights"] or []
+
+
 def feature_weights():
     """Where the weights of the feature classifier lie, trained or imported, as the configuration says."""
     kind = "imported" if config["images"]["feature_weights"] else "trained"
@@ -139,6 +144,11 @@ def feature_weights():
 def runs(pattern, models):
     """`pattern` for every seed of every model of a table."""
     return expand(pattern, model=models, seed=config["seeds"])
+
+
+def comparisons(*plots):
+    """Outputs of rules that draw all image models side by side; none without a model."""
+    return [plot.output for plot in plots] if IMAGE_MODELS else []
 
 
 def fetch_options(file):

@@ -31,7 +31,7 @@ rule train_classifier:
 rule import_classifier:
     input:
         **stage("import_classifier"),
-        weights=config["images"]["feature_weights"] or [],
+        weights=given_weights(),
     output:
         "<results>/classifier/imported.safetensors",
     log:
@@ -524,6 +524,4 @@ rule images:
         expand(rules.reconstruct_images.output, model=names("vae"), seed=config["seeds"][0]),
         expand(rules.plot_reconstructions.output, model=names("vae")),
         expand(rules.plot_gan_training.output, model=names("gan")),
-        rules.plot_samples.output if IMAGE_MODELS else [],
-        rules.plot_image_statistics.output if IMAGE_MODELS else [],
-        rules.plot_fid.output if IMAGE_MODELS else [],
+        comparisons(rules.plot_samples, rules.plot_image_statistics, rules.plot_fid),
