@@ -2,10 +2,6 @@
 
 import csv
 import json
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import plot_confusion
@@ -14,7 +10,7 @@ import torch
 from conftest import succeed
 from genlab import InputError, classifier, cli, data, networks, training
 from safetensors.torch import save_file
-from stage import SCRIPTS, run_stage
+from stage import kill_and_resume, run_stage, run_without_torch
 
 
 def options(data, folder, epochs=2):
@@ -64,18 +60,7 @@ def test_training_writes_weights_history_and_summary(trained, prepared_numbers):
 
 
 def test_killed_halfway_and_run_again_it_ends_with_the_same_bytes(trained, prepared_numbers, tmp_path):
-    command = [sys.executable, SCRIPTS / "train_classifier.py", *options(prepared_numbers, tmp_path, 3)]
-    command = [*map(str, command)]
-    state = tmp_path / "c.safetensors.state" / "checkpoint.safetensors"
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL and state.exists() and not (tmp_path / "c.safetensors").exists()
-    again = subprocess.run(command, capture_output=True, text=True)
-    assert again.returncode == 0 and "going on at epoch" in again.stderr
+    kill_and_resume("train_classifier", *options(prepared_numbers, tmp_path, 3))
     assert (tmp_path / "c.safetensors").read_bytes() == (trained / "c.safetensors").read_bytes()
 
 
@@ -113,13 +98,7 @@ def test_evaluation_counts_what_the_classifier_says(evaluated, trained, prepared
 
 def test_figure_is_drawn_without_torch_and_with_the_same_bytes(evaluated, tmp_path):
     succeed("plot_confusion", "--evaluation", evaluated, "--output", tmp_path / "a.png")
-    code = (
-        "import sys, plot_confusion\n"
-        "plot_confusion.main(plot_confusion.parser().parse_args(sys.argv[1:]))\n"
-        "assert 'torch' not in sys.modules"
-    )
-    arguments = [sys.executable, "-c", code, "--evaluation", evaluated, "--output", tmp_path / "b.png"]
-    subprocess.run(arguments, cwd=SCRIPTS, check=True)
+    run_without_torch({"plot_confusion": ["--evaluation", evaluated, "--output", tmp_path / "b.png"]})
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.pdf", "a.png", "b.pdf", "b.png"]
     for suffix in ("png", "pdf"):
         assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()

@@ -9,7 +9,7 @@ from conftest import succeed
 from genlab import InputError, cli, data, images, metrics, networks
 from safetensors.torch import save_file
 from scipy.spatial import distance
-from stage import run_stage
+from stage import run_here, run_stage
 
 ABOUT = {"dataset": "SVHN", "source": "embedded", "title": "embedded stand-in for SVHN"}
 MEASURES = {
@@ -59,11 +59,6 @@ def arguments(folder, out, samples="copies", **changes):
         "device": "cpu",
     }
     return [word for key, value in (options | changes).items() for word in (f"--{key}", value)]
-
-
-def run_here(words):
-    """The stage's main in this process, which need not import torch again."""
-    evaluate_samples.main(evaluate_samples.parser().parse_args([str(word) for word in words]))
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +143,7 @@ def test_the_spectra_are_those_of_the_images(evaluated):
 def test_same_seed_same_bytes_and_sets_no_larger_than_the_test_images(folder, tmp_path):
     results = []
     for run in ("one", "two"):
-        run_here(arguments(folder, tmp_path, "many", json=tmp_path / run, draws=10))
+        run_here(evaluate_samples, *arguments(folder, tmp_path, "many", json=tmp_path / run, draws=10))
         results.append(json.loads((tmp_path / run).read_text()) | {"provenance": None})
     assert results[0] == results[1]
     assert (results[0]["images"], results[0]["available"], results[0]["draws"]) == (30, 50, 2)
@@ -175,5 +170,5 @@ def test_refuses(folder, tmp_path, changes, message):
     images.write_directory(folder / "single", smooth_and_grainy(1, 1))
     changes = {name: folder / value if isinstance(value, str) else value for name, value in changes.items()}
     with pytest.raises(InputError, match=message):
-        run_here(arguments(folder, tmp_path / "out", **changes))
+        run_here(evaluate_samples, *arguments(folder, tmp_path / "out", **changes))
     assert not (tmp_path / "out").exists()

@@ -10,7 +10,7 @@ import reconstruct_images
 import torch
 from conftest import succeed
 from genlab import InputError, data, generator, images, networks, training
-from stage import run_stage
+from stage import run_here, run_stage
 
 L, PAIRS = 6, 4
 ABOUT = {"dataset": "SVHN", "source": "embedded", "title": "embedded stand-in for SVHN", "files": {}}
@@ -48,18 +48,13 @@ def made(tmp_path_factory):
     return folder
 
 
-def run_here(module, arguments):
-    """The stage's main in this process, where torch is imported already."""
-    module.main(module.parser().parse_args(arguments))
-
-
 def explore(made, out, **changes):
     options = {
         "model": made / "gan.safetensors", "classifier": made / "classifier.safetensors", "data": made / "svhn.npz",
         "output": out / "latents.npz", "table": out / "paths.csv", "json": out / "latents.json", "pairs": PAIRS,
         "epsilon": 2, "threads": 1, "device": "cpu",
     } | changes  # fmt: skip
-    return [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+    return [word for name, value in options.items() for word in (f"--{name}", value)]
 
 
 @pytest.fixture(scope="module")
@@ -119,13 +114,13 @@ def test_table_and_summary(explored):
 
 
 def test_the_seed_decides_everything(made, explored, tmp_path):
-    run_here(explore_latents, explore(made, tmp_path))
+    run_here(explore_latents, *explore(made, tmp_path))
     assert (tmp_path / "paths.csv").read_bytes() == (explored / "paths.csv").read_bytes()
     with np.load(tmp_path / "latents.npz") as one, np.load(explored / "latents.npz") as other:
         for name in one:
             if name != "about":  # it holds the paths of the outputs
                 np.testing.assert_array_equal(one[name], other[name])
-    run_here(explore_latents, explore(made, tmp_path, seed=2))
+    run_here(explore_latents, *explore(made, tmp_path, seed=2))
     assert (tmp_path / "paths.csv").read_bytes() != (explored / "paths.csv").read_bytes()
 
 
@@ -139,7 +134,7 @@ def test_the_seed_decides_everything(made, explored, tmp_path):
 def test_files_of_another_kind_are_refused(made, tmp_path, changes, message):
     changes = {name: made / value for name, value in changes.items()}
     with pytest.raises(InputError, match=message):
-        run_here(explore_latents, explore(made, tmp_path / "out", **changes))
+        run_here(explore_latents, *explore(made, tmp_path / "out", **changes))
     assert not (tmp_path / "out").exists()
 
 
@@ -162,7 +157,7 @@ def test_bad_input_is_one_line_and_exit_code_2(made, tmp_path, changes, message)
 
 def reconstruct(made, output, model="vae", **changes):
     options = {"model": made / f"{model}.safetensors", "data": made / "svhn.npz", "output": output} | changes
-    return [str(word) for name, value in options.items() for word in (f"--{name}", value)]
+    return [word for name, value in options.items() for word in (f"--{name}", value)]
 
 
 def test_reconstructions(made, tmp_path):
@@ -185,7 +180,7 @@ def test_reconstructions(made, tmp_path):
     expected = generator.generate(parts["generator"], mean + torch.exp(log_variance / 2) * noise)
     assert np.abs(expected.numpy().astype(int) - reconstructions).max() <= 1
 
-    run_here(reconstruct_images, reconstruct(made, tmp_path / "all.npz", images=100))
+    run_here(reconstruct_images, *reconstruct(made, tmp_path / "all.npz", images=100))
     with np.load(tmp_path / "all.npz") as archive:
         assert sorted(archive["originals"].tolist()) == sorted(test.tolist())
 
@@ -199,5 +194,5 @@ def test_a_gan_is_refused_in_one_line(made, tmp_path):
 
 def test_data_other_than_the_model_s_is_refused(made, tmp_path):
     with pytest.raises(InputError, match="give the data that it was trained on"):
-        run_here(reconstruct_images, reconstruct(made, tmp_path / "out" / "x.npz", data=made / "other.npz"))
+        run_here(reconstruct_images, *reconstruct(made, tmp_path / "out" / "x.npz", data=made / "other.npz"))
     assert not (tmp_path / "out").exists()

@@ -2,8 +2,6 @@
 
 import json
 import statistics
-import subprocess
-import sys
 
 import numpy as np
 import plot_fid
@@ -11,7 +9,7 @@ import pytest
 import summarise_fid
 from genlab import InputError
 from PIL import Image
-from stage import SCRIPTS, run_stage
+from stage import run_here, run_stage, run_without_torch
 
 TITLE = "embedded stand-in for SVHN"
 
@@ -42,9 +40,9 @@ def write(path, content):
 def summarise(folder, scores):
     """The summary's JSON and text of scores, run in this process."""
     files = [write(folder / f"score{n}.json", each) for n, each in enumerate(scores)]
-    options = [*("--scores", *files), *("--text", folder / "out" / "fid.txt"), *("--json", folder / "out" / "fid.json")]
-    summarise_fid.main(summarise_fid.parser().parse_args(list(map(str, options))))
-    return json.loads((folder / "out" / "fid.json").read_text()), (folder / "out" / "fid.txt").read_text()
+    out = folder / "out"
+    run_here(summarise_fid, "--scores", *files, "--text", out / "fid.txt", "--json", out / "fid.json")
+    return json.loads((out / "fid.json").read_text()), (out / "fid.txt").read_text()
 
 
 # The summary
@@ -111,15 +109,9 @@ def test_scores_that_do_not_belong_together_are_refused(tmp_path, second, messag
 def summaries(tmp_path):
     """Summaries of a VAE and a GAN of two seeds."""
     for model, fids in (("vae", (5000.0, 5200.0)), ("gan", (1230.0, 1250.0))):
-        scores = [score(seed, fid, model) for seed, fid in enumerate(fids, 1)]
-        summarise_fid.main(
-            summarise_fid.parser().parse_args(
-                [
-                    *("--scores", *(str(write(tmp_path / f"{n}.json", each)) for n, each in enumerate(scores))),
-                    *("--text", str(tmp_path / "fid.txt"), "--json", str(tmp_path / f"{model}.json")),
-                ]
-            )
-        )
+        files = [write(tmp_path / f"{seed}.json", score(seed, fid, model)) for seed, fid in enumerate(fids, 1)]
+        outputs = ("--text", tmp_path / "fid.txt", "--json", tmp_path / f"{model}.json")
+        run_here(summarise_fid, "--scores", *files, *outputs)
     return [tmp_path / "vae.json", tmp_path / "gan.json"]
 
 
@@ -130,13 +122,7 @@ def test_stages_run_by_hand_and_import_no_torch(summaries, tmp_path):
     before = output.read_bytes(), output.with_suffix(".pdf").read_bytes()
     with Image.open(output) as image:
         assert image.width > 1000
-    code = (
-        "import runpy, sys\n"
-        f"sys.argv = ['plot_fid.py', *sys.argv[1:]]; sys.path.insert(0, {str(SCRIPTS)!r})\n"
-        f"runpy.run_path({str(SCRIPTS / 'plot_fid.py')!r}, run_name='__main__')\n"
-        "assert 'torch' not in sys.modules\n"
-    )
-    subprocess.run([sys.executable, "-c", code, "--scores", *summaries, "--output", output], check=True)
+    run_without_torch({"plot_fid": ["--scores", *summaries, "--output", output]})
     assert (output.read_bytes(), output.with_suffix(".pdf").read_bytes()) == before
 
 
@@ -200,9 +186,8 @@ def change(path, **changes):
 )
 def test_figure_refuses(summaries, tmp_path, changes, message):
     change(summaries[1], **changes)
-    options = ["--scores", *map(str, summaries), "--output", str(tmp_path / "out" / "fid.png")]
     with pytest.raises(InputError, match=message):
-        plot_fid.main(plot_fid.parser().parse_args(options))
+        run_here(plot_fid, "--scores", *summaries, "--output", tmp_path / "out" / "fid.png")
     assert not (tmp_path / "out").exists()
 
 

@@ -1,8 +1,6 @@
 """plot_latents, plot_interpolation and plot_reconstructions: what they draw, and what they refuse."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -12,7 +10,7 @@ import plot_reconstructions
 import pytest
 from genlab import InputError, metrics, plotting
 from PIL import Image
-from stage import SCRIPTS, run_stage
+from stage import run_here, run_stage, run_without_torch
 
 TITLE = "embedded stand-in for SVHN"
 L = 12
@@ -71,18 +69,9 @@ def inputs(tmp_path):
 
 def test_stages_write_png_and_pdf_without_torch_and_the_same_bytes_again(inputs):
     folder, arguments = inputs
-    code = (
-        "import json, runpy, sys\n"
-        "for script, *arguments in json.loads(sys.argv[1]):\n"
-        "    sys.argv, sys.path[0] = [script, *arguments], script.rpartition('/')[0]\n"
-        "    runpy.run_path(script, run_name='__main__')\n"
-        "    assert 'genlab.plotting' in sys.modules and 'torch' not in sys.modules, script\n"
-    )
-    calls = [[str(part) for part in (SCRIPTS / f"{stage}.py", *words)] for stage, words in arguments.items()]
     made = []
     for _ in range(2):
-        process = subprocess.run([sys.executable, "-c", code, json.dumps(calls)], capture_output=True, text=True)
-        assert (process.returncode, process.stderr) == (0, "")
+        run_without_torch(arguments)
         made.append({file.name: file.read_bytes() for file in (folder / "out").iterdir()})
     names = ("latents", "paths", "pairs")
     assert sorted(made[0]) == sorted(f"{name}.{suffix}" for name in names for suffix in ("png", "pdf"))
@@ -109,11 +98,6 @@ def test_bad_input_is_one_line_and_exit_code_2(inputs, stage, file, message):
     assert not (folder / "out").exists()
 
 
-def run_here(inputs, stage):
-    module = MODULES[stage]
-    module.main(module.parser().parse_args([str(argument) for argument in inputs[1][stage]]))
-
-
 @pytest.mark.parametrize(
     ("stage", "changes", "message"),
     [
@@ -134,7 +118,7 @@ def run_here(inputs, stage):
 def test_exploration_refused(inputs, stage, changes, message):
     np.savez(inputs[0] / "latents.npz", **latents(**changes))
     with pytest.raises(InputError, match=message):
-        run_here(inputs, stage)
+        run_here(MODULES[stage], *inputs[1][stage])
     assert not (inputs[0] / "out").exists()
 
 
@@ -149,7 +133,7 @@ def test_exploration_refused(inputs, stage, changes, message):
 def test_pairs_refused(inputs, changes, message):
     np.savez(inputs[0] / "pairs.npz", **pairs(**changes))
     with pytest.raises(InputError, match=message):
-        run_here(inputs, "plot_reconstructions")
+        run_here(plot_reconstructions, *inputs[1]["plot_reconstructions"])
     assert not (inputs[0] / "out").exists()
 
 
@@ -159,7 +143,7 @@ def figures(inputs, monkeypatch):
     found = {}
     monkeypatch.setattr(plotting, "save_figure", lambda figure, path: found.update({path.stem: figure}))
     for stage in inputs[1]:
-        run_here(inputs, stage)
+        run_here(MODULES[stage], *inputs[1][stage])
     return found
 
 

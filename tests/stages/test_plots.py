@@ -1,6 +1,4 @@
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -10,7 +8,7 @@ import plot_log_likelihood
 import pytest
 from genlab import InputError, plotting
 from PIL import Image
-from stage import SCRIPTS, run_stage
+from stage import run_here, run_stage, run_without_torch
 
 TITLE = "embedded stand-in for Binarized MNIST"
 ABOUT = {"title": TITLE, "source": "embedded"}
@@ -92,18 +90,10 @@ def inputs(tmp_path):
     return tmp_path, arguments
 
 
-def run_here(module, arguments):
-    """The stage's main in this process: many bad inputs in little time."""
-    module.main(module.parser().parse_args([str(argument) for argument in arguments]))
-
-
-STAGES = ("plot_learning_curves", "plot_digits", "plot_log_likelihood")
-
-
 def test_stages_write_png_and_pdf_without_torch_and_the_same_bytes_anywhere(inputs, monkeypatch):
     folder, arguments = inputs
-    for stage in STAGES:
-        result = run_stage(stage, *arguments[stage])
+    for stage, words in arguments.items():
+        result = run_stage(stage, *words)
         assert (result.returncode, result.stderr) == (0, "")
     files = {}
     for file in (folder / "out").iterdir():
@@ -116,15 +106,7 @@ def test_stages_write_png_and_pdf_without_torch_and_the_same_bytes_anywhere(inpu
     (folder / "matplotlibrc").write_text("font.size: 30\naxes.facecolor: red\nsavefig.dpi: 50\nbackend: svg\n")
     for variable, value in (("MATPLOTLIBRC", folder), ("PYTHONHASHSEED", 7), ("TZ", "Asia/Tokyo")):
         monkeypatch.setenv(variable, str(value))
-    code = (
-        "import json, runpy, sys\n"
-        "for script, *arguments in json.loads(sys.argv[1]):\n"
-        "    sys.argv, sys.path[0] = [script, *arguments], script.rpartition('/')[0]\n"
-        "    runpy.run_path(script, run_name='__main__')\n"
-        "    assert 'genlab.plotting' in sys.modules and 'torch' not in sys.modules, script\n"
-    )
-    calls = [[str(part) for part in (SCRIPTS / f"{stage}.py", *arguments[stage])] for stage in STAGES]
-    subprocess.run([sys.executable, "-c", code, json.dumps(calls)], check=True)
+    run_without_torch(arguments)
     assert {file.name: file.read_bytes() for file in (folder / "out").iterdir()} == files
 
     for name in names:
@@ -153,7 +135,7 @@ def test_bad_input_is_one_line_and_exit_code_2(inputs, stage, file, content, mes
 def refused(inputs, module, message):
     folder, arguments = inputs
     with pytest.raises(InputError, match=message):
-        run_here(module, arguments[module.__name__])
+        run_here(module, *arguments[module.__name__])
     assert not (folder / "out").exists()
 
 
@@ -274,7 +256,7 @@ def test_digits_refuse_a_name_before_writing_anything(inputs):
 def test_digits_are_drawn_in_ink_with_labels_and_title(inputs, monkeypatch):
     figures = {}
     monkeypatch.setattr(plotting, "save_figure", lambda figure, path: figures.update({path.stem: figure}))
-    run_here(plot_digits, inputs[1]["plot_digits"])
+    run_here(plot_digits, *inputs[1]["plot_digits"])
     arrays = digits()
     for name, stacks in (("pairs", ["originals", "reconstructions"]), ("samples", ["samples"])):
         (axes,) = figures[name].axes

@@ -2,15 +2,12 @@
 
 import csv
 import json
-import signal
 import subprocess
-import sys
-import time
 
 import pytest
 from conftest import succeed, training_options
 from genlab import training
-from stage import SCRIPTS, run_stage
+from stage import command, kill_and_resume, run_stage
 
 
 def test_it_writes_weights_history_and_summary(trained_vae):
@@ -33,26 +30,14 @@ def test_it_writes_weights_history_and_summary(trained_vae):
 
 def test_killed_halfway_and_run_again_it_ends_with_the_same_bytes(prepared_digits, tmp_path):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    epochs = 4
-    succeed("train_binary_vae", *training_options(prepared_digits, undisturbed, epochs))
-    command = [sys.executable, SCRIPTS / "train_binary_vae.py", *training_options(prepared_digits, killed, epochs)]
-    command = [*map(str, command)]
-    state = killed / "vae.safetensors.state" / "checkpoint.safetensors"
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL and state.exists() and not (killed / "vae.safetensors").exists()
-    again = subprocess.run(command, capture_output=True, text=True)
-    assert again.returncode == 0 and "going on at epoch" in again.stderr
+    succeed("train_binary_vae", *training_options(prepared_digits, undisturbed, epochs=4))
+    kill_and_resume("train_binary_vae", *training_options(prepared_digits, killed, epochs=4))
     assert (killed / "vae.safetensors").read_bytes() == (undisturbed / "vae.safetensors").read_bytes()
 
 
 def test_sigterm_saves_and_exits_with_its_own_code(prepared_digits, tmp_path):
-    command = [sys.executable, SCRIPTS / "train_binary_vae.py", *training_options(prepared_digits, tmp_path, 500)]
-    process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, text=True)
+    words = command("train_binary_vae", *training_options(prepared_digits, tmp_path, 500))
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
         if "step" in line:  # training has begun
             break

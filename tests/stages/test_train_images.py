@@ -2,17 +2,13 @@
 
 import csv
 import json
-import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import torch
 from conftest import succeed
 from genlab import generator, networks, training, vae
-from stage import SCRIPTS, run_stage
+from stage import kill_and_resume, run_stage
 
 
 @pytest.fixture(scope="module")
@@ -105,17 +101,7 @@ def test_the_weights_reach_the_elbo_that_the_history_says(trained, prepared_numb
 def test_killed_halfway_and_run_again_it_ends_with_the_same_bytes(options, tmp_path, kind):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     succeed(f"train_{kind}", *options(kind, undisturbed, epochs=6))
-    command = [*map(str, [sys.executable, SCRIPTS / f"train_{kind}.py", *options(kind, killed, epochs=6)])]
-    state = killed / "model.safetensors.state" / "checkpoint.safetensors"
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL and state.exists() and not (killed / "model.safetensors").exists()
-    again = subprocess.run(command, capture_output=True, text=True)
-    assert again.returncode == 0 and "going on at epoch" in again.stderr
+    kill_and_resume(f"train_{kind}", *options(kind, killed, epochs=6))
     for name in ("model.safetensors", "frames.npz") if kind == "gan" else ("model.safetensors",):
         assert (killed / name).read_bytes() == (undisturbed / name).read_bytes()
 
