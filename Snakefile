@@ -8,6 +8,7 @@ configfile: str(workflow.current_basedir.join("config.yaml"))
 
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
+include: "workflow/rules/divergences.smk"
 include: "workflow/rules/likelihood.smk"
 include: "workflow/rules/images.smk"
 
@@ -18,5 +19,6 @@ rule all:
     default_target: True
     input:
         rules.data.input,
+        rules.divergences.input,
         rules.likelihood.input,
         rules.images.input,

@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+import pandas
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +74,8 @@ def test_it_makes_what_the_readme_promises(run):
         assert numbers["images"] == 40 and numbers["elbo"]["mean"] < numbers["log_likelihood"]["mean"] < 0
     for name in (
         "data",
+        "divergences",
+        "density",
         "learning_curves_binary_vae",
         "reconstructions_binary_vae",
         "samples_binary_vae",
@@ -104,6 +107,14 @@ def test_it_makes_what_the_readme_promises(run):
         assert [path.name for path in sorted(samples.iterdir())] == [f"{i:04d}.png" for i in range(60)]
 
 
+def test_problem_1_is_estimated_at_each_theta_and_seed(run):
+    table = pandas.read_csv(run / "results" / "smoke" / "divergences.csv")
+    assert list(table.columns[:7]) == ["theta", "seed", "jsd", "jsd_exact", "w1", "w1_corrected", "w1_exact"]
+    assert list(table["theta"]) == [-1, -0.5, 0, 0.5, 1] * 2 and list(table["seed"].unique()) == [1, 2]
+    table = pandas.read_csv(run / "results" / "smoke" / "density.csv")
+    assert {"x", "d", "d_optimal", "density", "density_exact"} < set(table.columns) and len(table) == 2 * 101
+
+
 def test_afterwards_nothing_is_to_be_done(run):
     assert planned(directory=run) == {}
 
@@ -119,6 +130,10 @@ def test_no_results_land_beside_the_snakefile(run):
 @pytest.mark.parametrize(
     "change, expected",
     [
+        (
+            "divergences={'estimation': {'steps': 40}}",
+            {"estimate_divergences": 1, "plot_divergences": 1},
+        ),
         (
             "likelihood={'evaluation': {'samples': 10}}",
             {"estimate_likelihood": 1, "summarise_likelihood": 1, "plot_log_likelihood": 1},

@@ -1,0 +1,110 @@
+"""Problem 1: 42 separate trainings (21 discriminators, 21 critics) against one batched model, one seed.
+
+Same networks, batches, steps, losses and optimizer; the reference is the plain loop over theta, with
+torch.nn.Linear layers and one optimizer for each. Both must reach the exact values.
+
+    python benchmarks/divergences.py
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+import side_by_side
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
+
+from genlab import cli, configuration
+
+SETTINGS = configuration.complete({})["divergences"]["estimation"]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=cli.positive, default=cli.cores(), help="CPU threads (default: all cores)")
+    parser.add_argument("--repeats", type=cli.positive, default=2, help="turns of each (default: 2)")
+    options = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+
+    import torch
+    import torch.nn.functional as F
+    from genlab import divergences
+
+    torch.set_num_threads(options.threads)
+    thetas = (torch.arange(21) - 10) / 10
+    batch, steps, weight = SETTINGS["batch_size"], SETTINGS["steps"], SETTINGS["penalty_weight"]
+
+    def network():
+        width = SETTINGS["width"]
+        return torch.nn.Sequential(
+            torch.nn.Linear(2, width), torch.nn.Softplus(5),
+            torch.nn.Linear(width, width), torch.nn.Softplus(5),
+            torch.nn.Linear(width, 1),
+        )  # fmt: skip
+
+    def segment(theta, count):
+        return torch.stack([torch.full((count,), float(theta)), torch.rand(count)], 1)
+
+    def bound(discriminator, p, q):
+        return (
+            divergences.LOG_2
+            + 0.5 * F.logsigmoid(discriminator(p)).mean()
+            + 0.5 * F.logsigmoid(-discriminator(q)).mean()
+        )
+
+    def slopes(critic, p, q):
+        alpha = torch.rand(len(p), 1)
+        points = (alpha * p + (1 - alpha) * q).requires_grad_()
+        (gradient,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
+        return gradient.norm(dim=1)
+
+    def lagrangian(critic, p, q, done):
+        penalty = ((slopes(critic, p, q) - 1) ** 2).mean()
+        return critic(p).mean() - critic(q).mean() - weight * min(1, done / SETTINGS["penalty_warmup"]) * penalty
+
+    def train(objective, theta):
+        model = network()
+        optimizer = torch.optim.Adam(model.parameters(), SETTINGS["learning_rate"])
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+        for step in range(steps):
+            loss = -objective(model, segment(0, batch), segment(theta, batch), step / steps)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        return model
+
+    def reference():
+        torch.manual_seed(1)
+        rows = []
+        for theta in thetas:
+            discriminator = train(lambda model, p, q, done: bound(model, p, q), theta)
+            critic = train(lagrangian, theta)
+            p, q = segment(0, 20000), segment(theta, 20000)
+            steepest = slopes(critic, p, q).max().item()
+            with torch.no_grad():
+                w1 = critic(p).mean() - critic(q).mean()
+                rows.append([bound(discriminator, p, q), w1, w1 / steepest])
+        return torch.tensor(rows).T
+
+    def ours():
+        generators = [torch.Generator().manual_seed(1)]
+        pair = divergences.segments(torch.zeros(21)), divergences.segments(thetas)
+        discriminators = divergences.train_discriminators(*pair, generators, SETTINGS)
+        critics = divergences.train_critics(*pair, generators, SETTINGS)
+        jsd, _ = divergences.read_jensen_shannon(discriminators, *pair, 20000, generators)
+        w1, _, lipschitz = divergences.read_wasserstein(critics, *pair, 20000, generators)
+        return torch.stack([jsd, w1, w1 / lipschitz])
+
+    def check(*results):
+        w1 = divergences.segments_wasserstein(thetas)
+        exact = torch.stack([divergences.segments_jensen_shannon(thetas), w1, w1])
+        for result in results:
+            torch.testing.assert_close(result, exact, atol=0.02, rtol=0)
+
+    side_by_side.compare(f"42 trainings of {steps} steps", reference, ours, check, options.repeats)
+
+
+if __name__ == "__main__":
+    main()

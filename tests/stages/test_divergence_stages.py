@@ -1,0 +1,264 @@
+"""Problem 1's stages: the accuracy of the default configuration, their tables, their figures, what they refuse."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import plot_density
+import plot_divergences
+import pytest
+from genlab import InputError, plotting
+from stage import run_here, run_stage, run_without_torch
+
+LOG_2 = 0.6931471805599453
+BRIEFLY = ("--steps", 20, "--batch-size", 16, "--threads", 1)
+
+
+def estimate(folder, *more, name="divergences"):
+    """Run an estimator's stage; returns its process, its table and its summary."""
+    files = {"--output": folder / f"{name}.csv", "--summary": folder / f"{name}.json"}
+    if name == "density":
+        files["--histogram"] = folder / "histogram.csv"
+    process = run_stage(f"estimate_{name}", *(word for item in files.items() for word in item), *more)
+    if process.returncode:
+        return process, None, None
+    return process, pd.read_csv(files["--output"]), json.loads(files["--summary"].read_text())
+
+
+@pytest.fixture(scope="module")
+def by_default(tmp_path_factory):
+    """A folder with divergences.csv and divergences.json of the default settings and three seeds; and both read."""
+    folder = tmp_path_factory.mktemp("divergences")
+    process, table, summary = estimate(folder, "--seeds", 1, 2, 3, "--threads", 1)
+    assert process.returncode == 0, process.stderr
+    return folder, table, summary
+
+
+@pytest.fixture(scope="module")
+def density_by_default(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("density")
+    process, table, summary = estimate(folder, "--seeds", 1, 2, 3, "--threads", 1, name="density")
+    assert process.returncode == 0, process.stderr
+    return folder, table, summary
+
+
+# Divergences
+
+
+def test_the_default_settings_reach_the_exact_values_at_every_theta_and_seed(by_default):
+    _, table, summary = by_default
+    assert list(table[["theta", "seed"]].itertuples(index=False, name=None)) == [
+        (pytest.approx(tenth / 10), seed) for seed in (1, 2, 3) for tenth in range(-10, 11)
+    ]
+    zero = table["theta"] == 0
+    assert table["jsd"][zero].abs().max() <= 0.005
+    assert (table["jsd"][~zero] - LOG_2).abs().max() <= 0.005
+    assert (table["w1_corrected"] - table["theta"].abs()).abs().max() <= 0.02
+    assert (table["w1"] - table["theta"].abs()).abs().max() <= 0.01
+    assert summary["wrong_signs"] == 0
+
+
+def test_the_table_holds_exact_values_and_errors_and_the_summary_the_largest(by_default):
+    _, table, summary = by_default
+    np.testing.assert_allclose(table["jsd_exact"], np.where(table["theta"] == 0, 0, LOG_2))
+    np.testing.assert_allclose(table["w1_exact"], table["theta"].abs())
+    np.testing.assert_allclose(table["w1_corrected"], table["w1"] / table["lipschitz"], rtol=1e-6)
+    for name, exact in (("jsd", "jsd_exact"), ("w1", "w1_exact"), ("w1_corrected", "w1_exact")):
+        np.testing.assert_allclose(table[f"{name}_error"], table[name] - table[exact], atol=1e-7)
+    zero = table["theta"] == 0
+    for name, values in {
+        "jsd_at_zero": table["jsd_error"][zero],
+        "jsd_elsewhere": table["jsd_error"][~zero],
+        "w1": table["w1_error"],
+        "w1_corrected": table["w1_corrected_error"],
+    }.items():
+        assert summary["largest_error"][name] == pytest.approx(values.abs().max(), rel=1e-5)
+    assert summary["seeds"] == [1, 2, 3] and summary["provenance"]["settings"]["thetas"] == 21
+
+
+def test_the_same_seeds_give_the_same_bytes(tmp_path):
+    for folder in ("first", "second"):
+        estimate(tmp_path / folder, "--seeds", 4, 7, "--points", 500, *BRIEFLY)
+    first, second = ((tmp_path / folder / "divergences.csv").read_bytes() for folder in ("first", "second"))
+    assert first == second
+
+
+def test_a_critic_of_the_wrong_sign_is_named(tmp_path):
+    process, table, summary = estimate(
+        tmp_path,
+        "--steps",
+        2,
+        "--thetas",
+        3,
+        "--seeds",
+        1,
+        2,
+        3,
+        "--threads",
+        1,
+        "--penalty-warmup",
+        0,
+        "--points",
+        500,
+    )
+    wrong = table[table["w1"] < -3 * table["w1_standard_error"]]
+    assert len(wrong) > 0 and summary["wrong_signs"] == len(wrong)
+    assert process.stderr.count("the critic has the wrong sign") == len(wrong)
+    row = wrong.iloc[0]
+    assert f"theta {row['theta']:g}, seed {row['seed']:g}: the critic has the wrong sign" in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("stage", "options", "code", "message"),
+    [
+        ("divergences", ("--thetas", 20), 2, "--thetas: 20 is even; give an odd number, so that 0 is one of them"),
+        ("divergences", ("--seeds", 1, 2, 1), 2, "--seeds: 1 2 1; give each once"),
+        ("divergences", ("--penalty-weight", 0), 2, "argument --penalty-weight: 0 is out of range; give more than 0"),
+        (
+            "divergences",
+            ("--optimizer", "sgd", "--learning-rate", 1e9),
+            1,
+            "an estimate is not a number; lower --learn",
+        ),
+        ("density", ("--seeds", 3, 3), 2, "--seeds: 3 3; give each once"),
+        ("density", ("--limit", 50), 2, "argument --limit: 50 is out of range; give 10 or less"),
+        (
+            "density",
+            ("--optimizer", "sgd", "--learning-rate", 1e9),
+            1,
+            "the estimate is not a number; lower --learning",
+        ),
+    ],
+)
+def test_bad_settings_are_refused_and_nothing_is_written(tmp_path, stage, options, code, message):
+    process, *_ = estimate(tmp_path, *BRIEFLY, *options, name=stage)
+    assert process.returncode == code and message in process.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+# Density
+
+
+def test_the_default_settings_find_the_density(density_by_default):
+    _, table, summary = density_by_default
+    for number, (_, rows) in enumerate(table.groupby("seed")):
+        x, exact, found = (rows[name].to_numpy() for name in ("x", "density_exact", "density"))
+        integral, l1 = np.trapezoid(found, x), np.trapezoid(np.abs(found - exact), x)
+        kl = np.trapezoid(exact * np.log(exact / (found / integral)), x)
+        assert abs(integral - 1) <= 0.01 and l1 <= 0.03 and 0 <= kl < 0.001
+        for name, value in (("integral", integral), ("l1_error", l1), ("kl", kl)):
+            assert summary[name]["by_seed"][number] == pytest.approx(value, rel=1e-4, abs=1e-7)
+    for name in ("integral", "l1_error", "kl"):
+        assert summary[name]["lowest"] == min(summary[name]["by_seed"])
+        assert summary[name]["highest"] == max(summary[name]["by_seed"])
+
+
+def test_discriminator_and_density_are_one_another_s_transform(density_by_default):
+    folder, table, _ = density_by_default
+    base = np.exp(-0.5 * table["x"] ** 2) / np.sqrt(2 * np.pi)
+    np.testing.assert_allclose(table["density"], base * table["d"] / (1 - table["d"]), rtol=1e-5)
+    np.testing.assert_allclose(table["d_optimal"], table["density_exact"] / (base + table["density_exact"]), rtol=1e-6)
+    assert sorted(table["x"].unique())[::1000] == [-5, 5] and len(table) == 3 * 1001
+
+    histogram = pd.read_csv(folder / "histogram.csv")
+    widths = histogram["right"] - histogram["left"]
+    assert (histogram["density"] * widths).sum() == pytest.approx(1, rel=1e-5)
+    middle = (histogram["left"] + histogram["right"]) / 2
+    one = table[table["seed"] == 1]
+    assert np.abs(histogram["density"] - np.interp(middle, one["x"], one["density_exact"])).max() < 0.04
+
+
+# Figures
+
+
+@pytest.fixture
+def drawings(by_default, density_by_default, tmp_path):
+    """{stage: arguments} of both figures, which go to the folder tmp_path / "out"."""
+    first, second = by_default[0], density_by_default[0]
+    return {
+        "plot_divergences": [
+            *("--table", first / "divergences.csv", "--summary", first / "divergences.json"),
+            *("--output", tmp_path / "out" / "divergences.png"),
+        ],
+        "plot_density": [
+            *("--table", second / "density.csv", "--summary", second / "density.json"),
+            *("--histogram", second / "histogram.csv", "--output", tmp_path / "out" / "density.png"),
+        ],
+    }
+
+
+def test_figures_are_written_as_png_and_pdf_without_torch(drawings, tmp_path):
+    run_without_torch(drawings)
+    files = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert files == ["density.pdf", "density.png", "divergences.pdf", "divergences.png"]
+
+
+def captured(module, arguments, monkeypatch):
+    """The figure that a plot stage would write."""
+    figures = []
+    monkeypatch.setattr(plotting, "save_figure", lambda figure, path: figures.append(figure))
+    run_here(module, *arguments)
+    return figures[0]
+
+
+def test_divergences_are_drawn_with_exact_values_errors_and_bands(drawings, by_default, monkeypatch):
+    _, table, _ = by_default
+    jsd, w1, jsd_error, w1_error = captured(plot_divergences, drawings["plot_divergences"], monkeypatch).axes
+    mean = table.groupby("theta").mean()
+
+    def drawn(axes, values):
+        return any(
+            len(line.get_ydata()) == 21 and np.allclose(line.get_ydata(), values, atol=1e-9) for line in axes.lines
+        )
+
+    assert drawn(jsd, mean["jsd"]) and drawn(w1, mean["w1"]) and drawn(w1, mean["w1_corrected"])
+    assert drawn(w1, mean.index.to_series().abs())
+    assert drawn(jsd_error, mean["jsd"] - mean["jsd_exact"]) and drawn(
+        w1_error, mean["w1_corrected"] - mean["w1_exact"]
+    )
+    corners = w1_error.collections[0].get_paths()[0].vertices
+    errors = table[table["theta"] == 0.5]["w1_error"]
+    at = corners[np.isclose(corners[:, 0], 0.5), 1]
+    np.testing.assert_allclose([at.min(), at.max()], [errors.min(), errors.max()], atol=1e-9)
+    assert "nats" in jsd.get_ylabel() and "exact" in w1.get_legend().get_texts()[-1].get_text()
+
+
+def test_the_caption_of_the_divergences_states_what_was_measured(drawings, by_default, tmp_path, monkeypatch):
+    _, table, _ = by_default
+    table = table.assign(jsd=table["jsd"] - 0.1, w1_corrected=0.5 * table["theta"].abs())
+    table.to_csv(tmp_path / "other.csv", index=False)
+    drawings["plot_divergences"][1] = tmp_path / "other.csv"
+    caption = captured(plot_divergences, drawings["plot_divergences"], monkeypatch).texts[1].get_text()
+    caption = caption.replace("\n", " ").replace("\N{NO-BREAK SPACE}", " ")
+    assert "divergence \N{MINUS SIGN}0.1000 at 0 and 0.5931 at all other shifts" in caption
+    assert "slope of the corrected distance 0.500" in caption and "mean and range of 3 seeds" in caption
+
+
+def test_density_is_drawn_with_the_best_discriminator_and_the_errors(drawings, density_by_default, monkeypatch):
+    _, table, summary = density_by_default
+    figure = captured(plot_density, drawings["plot_density"], monkeypatch)
+    left, right = figure.axes
+    mean = table.groupby("x").mean()
+    for axes, names in ((left, ("d", "d_optimal")), (right, ("density", "density_exact"))):
+        for line, name in zip(axes.lines, names, strict=True):
+            np.testing.assert_allclose(line.get_xydata(), mean[name].reset_index())
+    assert len(right.patches) == 100
+    caption = figure.texts[1].get_text().replace("\n", " ").replace("\N{NO-BREAK SPACE}", " ")
+    assert f"L1 error {summary['l1_error']['lowest']:.4f} to {summary['l1_error']['highest']:.4f}" in caption
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda table: table[table["theta"] != 0], "column 'theta' needs 0 and other values"),
+        (lambda table: pd.concat([table, table[:1]]), "a theta stands twice for one seed"),
+        (lambda table: table.drop(columns="w1"), "no column 'w1'"),
+        (lambda table: table.assign(jsd=np.nan), "column 'jsd' holds ''"),
+    ],
+)
+def test_a_table_that_cannot_be_drawn_is_refused(drawings, by_default, tmp_path, change, message):
+    change(by_default[1]).to_csv(tmp_path / "other.csv", index=False)
+    drawings["plot_divergences"][1] = tmp_path / "other.csv"
+    with pytest.raises(InputError, match=message):
+        run_here(plot_divergences, *drawings["plot_divergences"])
+    assert not (tmp_path / "out").exists()
