@@ -15,8 +15,8 @@ BLOCK = 512  # single vectors gathered at a time, so that the arithmetic is a ma
 class Moments:
     """Mean and covariance of feature vectors that come in batches, in one pass.
 
-    Batches are merged as in Chan, Golub and LeVeque (1983), in coordinates relative to the first
-    vector: neither the order, nor the batching, nor a large common offset costs accuracy.
+    Batches are merged as in Chan, Golub and LeVeque (1983), in coordinates relative to their first
+    vectors: neither the order, nor the batching, nor a large common offset costs accuracy.
     Memory: two D x D matrices, whatever the number of vectors.
     """
 
@@ -41,17 +41,30 @@ class Moments:
             )
         if not len(batch):
             return
-        if not self.count:
-            self._origin = batch[0].astype(np.float64)
-            self._mean = np.zeros_like(self._origin)  # relative to the origin
-            self._scatter = np.zeros((len(self._origin), len(self._origin)))  # about the mean
-        batch = batch - self._origin
+        origin = batch[0].astype(np.float64)
+        batch = batch - origin
         mean = batch.mean(axis=0)
         batch -= mean
-        shift, total = mean - self._mean, self.count + len(batch)
-        self._scatter += batch.T @ batch
-        self._scatter += np.outer(shift, shift * (self.count * len(batch) / total))
-        self._mean += shift * (len(batch) / total)
+        self._add(len(batch), origin, mean, batch.T @ batch)
+
+    def merge(self, other):
+        """Take in the vectors of other moments, as if they had come here; `InputError` for another D."""
+        if self.count and other.count and len(other._origin) != len(self._origin):
+            raise InputError(
+                f"{self.name} have {len(self._origin)} numbers and {other.name} {len(other._origin)}; expected one D"
+            )
+        if other.count:
+            self._add(other.count, other._origin, other._mean, other._scatter)
+
+    def _add(self, count, origin, mean, scatter):
+        if not self.count:
+            self._origin = origin
+            self._mean = np.zeros_like(mean)  # relative to the origin
+            self._scatter = np.zeros_like(scatter)  # about the mean
+        shift, total = origin - self._origin + mean - self._mean, self.count + count
+        self._scatter += scatter
+        self._scatter += np.outer(shift, shift * (self.count * count / total))
+        self._mean += shift * (count / total)
         self.count = total
 
     @property

@@ -1,0 +1,229 @@
+"""How far a set of feature vectors lies from that of real images, and how sure the number is.
+
+Features are rows (N, D) of any real type; all is computed in float64, with the memory of a block of
+rows at a time beside them. Shapes that do not fit and numbers that are not finite are ValueErrors.
+numpy and scipy only. The Frechet distance itself is in `frechet`.
+"""
+
+import numpy as np
+from scipy import special
+
+from . import frechet
+
+BLOCK = 2**23  # entries of a matrix of pairs at a time: 64 MB
+CURVE_SETS = 10  # measurements of one size are enough for their mean and spread
+
+
+def kernel_distance(x, y):
+    """KID: unbiased estimate of the squared MMD between features x (N, D) and y (M, D), a float; N, M >= 2.
+
+    The kernel is (a.b / D + 1)^3 (Binkowski et al. 2018, "Demystifying MMD GANs", section 4). Pairs of
+    a vector with itself are left out: for sets of one distribution the expectation is 0 at any N and M,
+    so that half of the estimates are negative. All pairs are used, no subsets are drawn.
+    """
+    x, y = _vectors(x, "x"), _vectors(y, "y")
+    if x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
+        raise ValueError(f"x has shape {x.shape} and y {y.shape}; expected (N, D) and (M, D), N and M >= 2")
+    across = sum(_kernel_sum(x[rows], y) for rows in _blocks(len(x), len(y)))
+    return float(_kernel_within(x) + _kernel_within(y) - 2 * across / (len(x) * len(y)))
+
+
+def neighbourhoods(real, fake, k=5):
+    """Precision, recall, density and coverage, floats in a dict, of two sets (N, D) of equal N > k.
+
+    The ball of a vector reaches to its k-th nearest neighbour in its own set, itself not counted.
+    precision: share of the fakes that lie in the ball of a real one: are they realistic?
+    recall: share of the reals that lie in the ball of a fake one: is all of reality made?
+    (Both Kynkaanniemi et al. 2019, "Improved precision and recall metric".)
+    density: number of real balls that a fake lies in, on average, over k; about 1 for equal distributions,
+    and it may exceed 1.
+    coverage: share of the reals whose ball holds a fake; one outlier among the fakes cannot raise it.
+    (Both Naeem et al. 2020, "Reliable fidelity and diversity metrics"; the balls are open as in their code.)
+
+    All four change with N and with k, coverage and recall most: unequal N is a ValueError, and numbers
+    compare only at one N. For equal distributions coverage is about 1 - 2^-k, the others have no fixed value.
+    """
+    real, fake = _vectors(real, "real"), _vectors(fake, "fake")
+    if real.shape != fake.shape or not 1 <= k < len(real):
+        raise ValueError(f"real has shape {real.shape}, fake {fake.shape}, k is {k}; expected one (N, D), 1 <= k < N")
+    real_radii, fake_radii = _squared_radii(real, k), _squared_radii(fake, k)
+    balls = np.zeros(len(fake), int)  # how many real ones each fake lies in
+    covered, recalled = np.empty((2, len(real)), bool)
+    for rows, squared in _squared_distances(real, fake):
+        inside = squared < real_radii[rows, None]
+        balls += inside.sum(0)
+        covered[rows] = inside.any(1)
+        recalled[rows] = (squared < fake_radii).any(1)
+    return {
+        "precision": float((balls > 0).mean()),
+        "recall": float(recalled.mean()),
+        "density": float(balls.mean() / k),
+        "coverage": float(covered.mean()),
+    }
+
+
+def nearest_distances(points, pool):
+    """Euclidean distance of points (N, D) to the nearest of a pool (M, D): float64 (N,), and its index, int (N,).
+
+    A point that is in the pool has distance exactly 0. Of equally near ones the first counts.
+    """
+    points, pool = _vectors(points, "points"), _vectors(pool, "pool")
+    if points.shape[1] != pool.shape[1] or not len(pool):
+        raise ValueError(f"points have shape {points.shape} and the pool {pool.shape}; expected (N, D) and (M, D)")
+    distances, indices = np.empty(len(points)), np.empty(len(points), int)
+    centre = pool.mean(0)
+    size = ((points - centre) ** 2).sum(1) + ((pool - centre) ** 2).sum(1).max()
+    # Twice the most that the expanded squares can err by: whatever is as near but for this is measured itself.
+    slack = 2 * (pool.shape[1] + 8) * np.finfo(np.float64).eps * size
+    for rows, squared in _squared_distances(points, pool):
+        near = squared <= (squared.min(1) + slack[rows])[:, None]
+        for i, row in zip(range(rows.start, rows.stop), near, strict=True):
+            candidates = np.flatnonzero(row)
+            exact = np.sqrt(((pool[candidates] - points[i]) ** 2).sum(1))
+            distances[i], indices[i] = exact.min(), candidates[exact.argmin()]
+    return distances, indices
+
+
+def frechet_curve(features, reference, sizes):
+    """The Frechet distance at several sample sizes: a list of {"n", "sets", "mean", "sd"}, one for each n in `sizes`.
+
+    features: (N, D); reference: `frechet.Moments`. Each distance is that of n consecutive vectors, of
+    disjoint sets, at most 10 of them; `sd` is the standard deviation between the sets, None for one set.
+    The distance is biased by about a/n: only values at one n compare. ValueError for n < 2 and n > N.
+    """
+    features = _vectors(features, "features")
+    curve = []
+    for n in sizes:
+        if not 2 <= n <= len(features):
+            raise ValueError(
+                f"a set of {n} of {len(features)} features; expected 2 or more, and no more than there are"
+            )
+        starts = range(0, len(features) - n + 1, n)[:CURVE_SETS]
+        values = [frechet.moments([features[i : i + n]]).distance(reference) for i in starts]
+        sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+        curve.append({"n": n, "sets": len(values), "mean": float(np.mean(values)), "sd": sd})
+    return curve
+
+
+def frechet_infinity(features, reference, blocks=10):
+    """The Frechet distance extrapolated to infinitely many samples: {"value", "standard_error", "n", "blocks"}.
+
+    features: (N, D), in random order; reference: `frechet.Moments`; blocks: B >= 3. With FID(n) = FID_inf + a/n
+    (Chong and Forsyth 2020, "Effectively unbiased FID"), F_n the mean distance of B disjoint blocks of
+    n = N // B >= 2 vectors and F_Bn that of all B n:
+        FID_inf = (B F_Bn - F_n) / (B - 1)
+    The standard error is the delete-one-block jackknife's. Both take n well above D for granted, where terms
+    beyond a/n are small. The value may be below 0, and the bias by the reference's finite size stays in it.
+    """
+    features = _vectors(features, "features")
+    n = len(features) // blocks if blocks >= 3 else 0
+    if n < 2:
+        raise ValueError(f"{len(features)} features in {blocks} blocks; expected 3 blocks or more of 2 or more each")
+    parts = [frechet.moments([features[b * n : (b + 1) * n]]) for b in range(blocks)]
+    distances = [part.distance(reference) for part in parts]
+    value = _extrapolated(parts, distances, reference)
+    without = [
+        _extrapolated(parts[:b] + parts[b + 1 :], distances[:b] + distances[b + 1 :], reference) for b in range(blocks)
+    ]
+    return {
+        "value": value,
+        "standard_error": float(np.sqrt((blocks - 1) * np.var(without))),
+        "n": n,
+        "blocks": blocks,
+    }
+
+
+def interval(values, confidence=0.95):
+    """Mean of independent measurements (S,) with its Student t interval.
+
+    {"value", "standard_error", "low", "high", "sets"}; of one measurement the three in the middle are None.
+    Exact for measurements of a normal distribution. The interval tells of chance alone: a bias that all
+    measurements share does not show in it.
+    """
+    values = np.asarray(values, np.float64)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all() or not 0 < confidence < 1:
+        raise ValueError(f"values {values} at confidence {confidence}; expected one or more finite numbers and 0 to 1")
+    sets, mean = len(values), float(values.mean())
+    if sets == 1:
+        return {"value": mean, "standard_error": None, "low": None, "high": None, "sets": 1}
+    error = float(values.std(ddof=1) / np.sqrt(sets))
+    half = error * float(special.stdtrit(sets - 1, (1 + confidence) / 2))
+    return {"value": mean, "standard_error": error, "low": mean - half, "high": mean + half, "sets": sets}
+
+
+def difference(first, second, confidence=0.95):
+    """Do two models differ? `interval` of first - second, values (S,) that belong together in pairs, say by seed.
+
+    {"value", "standard_error", "low", "high", "pairs", "distinguishable"}; distinguishable is True where the
+    interval leaves out 0, None for a single pair. Pairing takes away what the two of a pair have in common.
+    """
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if first.shape != second.shape:
+        raise ValueError(f"values have shapes {first.shape} and {second.shape}; expected pairs")
+    result = interval(first - second, confidence)
+    result["pairs"] = result.pop("sets")
+    single = result["pairs"] == 1
+    result["distinguishable"] = None if single else not result["low"] <= 0 <= result["high"]
+    return result
+
+
+def _vectors(array, name):
+    array = np.asarray(array, np.float64)
+    if array.ndim != 2 or not array.shape[1]:
+        raise ValueError(f"{name} has shape {array.shape}; expected (N, D)")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} holds NaN or infinity; expected finite numbers")
+    return array
+
+
+def _blocks(rows, columns):
+    """Slices of `rows` such that a block of (rows, columns) has no more than BLOCK entries."""
+    step = max(1, BLOCK // columns)
+    return [slice(start, min(start + step, rows)) for start in range(0, rows, step)]
+
+
+def _kernel_sum(x, y):
+    values = x @ y.T
+    values /= x.shape[1]
+    values += 1
+    return np.vdot(values * values, values)
+
+
+def _kernel_within(x):
+    """Mean of the kernel over the pairs of different vectors of a set, each pair computed once."""
+    total = 0
+    for rows in _blocks(len(x), len(x)):
+        total += _kernel_sum(x[rows], x[rows]) + 2 * _kernel_sum(x[rows], x[rows.stop :])
+    itself = (((x**2).sum(1) / x.shape[1] + 1) ** 3).sum()
+    return (total - itself) / (len(x) * (len(x) - 1))
+
+
+def _squared_distances(x, y):
+    """Squared Euclidean distances of x (N, D) to y (M, D) in blocks: pairs (slice of rows, (rows, M))."""
+    centre = y.mean(0)  # smaller numbers, smaller rounding errors
+    x, y = x - centre, y - centre
+    squares = (y**2).sum(1)
+    for rows in _blocks(len(x), len(y)):
+        squared = x[rows] @ y.T
+        squared *= -2
+        squared += (x[rows] ** 2).sum(1)[:, None]
+        squared += squares
+        yield rows, np.maximum(squared, 0, out=squared)
+
+
+def _squared_radii(x, k):
+    """(N,): squared distance to the k-th nearest other vector of the set."""
+    radii = np.empty(len(x))
+    for rows, squared in _squared_distances(x, x):
+        squared[np.arange(len(squared)), np.arange(rows.start, rows.stop)] = np.inf  # not itself
+        squared.partition(k - 1, axis=1)
+        radii[rows] = squared[:, k - 1]
+    return radii
+
+
+def _extrapolated(parts, distances, reference):
+    """FID_inf from the moments of blocks of one size and their distances to the reference."""
+    pooled = frechet.Moments()
+    for part in parts:
+        pooled.merge(part)
+    return (len(parts) * pooled.distance(reference) - float(np.mean(distances))) / (len(parts) - 1)
