@@ -317,7 +317,8 @@ def test_a_touched_script_reruns_nothing_and_a_changed_one_its_descendants(proje
     style.write_text(style.read_text() + "\n# another style\n")
     images = {"plot_confusion": 1, "plot_reconstructions": 1, "plot_gan_training": 1} | COMPARISONS
     twice = {"plot_learning_curves": 2, "plot_latents": 2, "plot_interpolation": 2}
-    assert planned(**where) == {"plot_data": 1} | LIKELIHOOD_PLOTS | images | twice
+    once = {"plot_data": 1, "plot_divergences": 1, "plot_density": 1}
+    assert planned(**where) == once | LIKELIHOOD_PLOTS | images | twice
 
 
 LIKELIHOOD_CHAIN = ("train_binary_vae", "estimate_likelihood", "summarise_likelihood")

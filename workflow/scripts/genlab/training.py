@@ -304,9 +304,9 @@ def train(task, data, *, epochs, batch_size, seed, state, fingerprint, events=No
         save_tensors(state.path, tensors, about | {"epoch": next_epoch, "step": next_step})
 
     writer = event_writer(events, purge=start + 1)
-    bar = cli.progress(total=epochs * steps, initial=start * steps + first, label="training", unit="step")
+    bar = {"total": epochs * steps, "initial": start * steps + first, "label": "training", "unit": "step"}
     last_save = started = time.perf_counter()
-    with stop_signals() as stop, writer, bar:
+    with stop_signals() as stop, writer, cli.progress(**bar) as bar:  # whoever sees progress may send a signal
         for epoch in range(start, epochs):
             order = np.random.default_rng([seed, epoch]).permutation(len(data))
             order = torch.from_numpy(order).to(data.device)
