@@ -180,7 +180,8 @@ def test_evaluate_likelihood_agrees_with_the_closed_form(linear_gaussian):
     single.decoder.weight.data, single.decoder.bias.data = W.float(), b.float()
     numbers = vae.evaluate_likelihood(single, x, 5_000, [1, 5_000], torch.Generator().manual_seed(1), chunk=5_000)
     assert {name: tuple(value.shape) for name, value in numbers.items()} == {
-        "elbo": (30,), "kl": (30,), "log_likelihood": (30,), "effective_sample_size": (30,), "curve": (30, 2),
+        "elbo": (30,), "kl": (30,), "log_likelihood": (30,), "elbo_gap": (30,), "curve": (30, 2),
+        "effective_sample_size": (30,), "pareto_k": (30,),
     }  # fmt: skip
     torch.testing.assert_close(numbers["log_likelihood"], exact, rtol=0, atol=0.05)
     torch.testing.assert_close(numbers["curve"][:, 1], numbers["log_likelihood"])
@@ -190,9 +191,11 @@ def test_evaluate_likelihood_agrees_with_the_closed_form(linear_gaussian):
         D.MultivariateNormal((x - b) @ W @ covariance, covariance),
     )
     torch.testing.assert_close(numbers["elbo"], exact - gap, rtol=0, atol=0.15)
+    torch.testing.assert_close(numbers["elbo_gap"], gap.expand(30), rtol=0, atol=0.15)
     torch.testing.assert_close(numbers["elbo"].mean(), (exact - gap).mean(), rtol=0, atol=0.03)
     torch.testing.assert_close(numbers["kl"], vae.gaussian_kl(*model.posterior(x)), rtol=1e-5, atol=1e-5)
     assert (numbers["effective_sample_size"] > 1000).all() and (numbers["effective_sample_size"] <= 5000).all()
+    assert (numbers["pareto_k"] < 0.7).all()  # q is wider than the posterior
 
 
 SETTINGS = {

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from . import InputError, images, networks
+from .pareto import pareto_k
 from .training import WeightAverage, autocast, learning_rate, load_tensors, optimizer, save_tensors
 
 LOG_2PI = math.log(2 * math.pi)
@@ -167,10 +168,11 @@ def evaluate_likelihood(model, images, samples, ks, generator, chunk=400, progre
     """ELBO, log-likelihood and their diagnostics for every image (N, D), each with `samples` draws from q(z|x).
 
     Returns float64 CPU tensors: `elbo` (N,) with the KL in closed form, `kl` (N,),
-    `log_likelihood` (N,), `effective_sample_size` (N,), and `curve` (N, len(ks)), the
-    log-likelihood estimate at each K' of `ks`. All in nats, but for the sample size. A few
-    images go through at a time, at least one, so memory depends on N only by these numbers
-    and on K only from K = 5000 on; `progress(n)` is told how many are done. The generator lives on the model's device.
+    `log_likelihood` (N,), `elbo_gap` (N,), by which it exceeds the ELBO, `curve` (N, len(ks)),
+    the log-likelihood estimate at each K' of `ks`, all in nats; and `effective_sample_size` (N,)
+    and `pareto_k` (N,) of the importance weights. A few images go through at a time, at least
+    one, so memory depends on N only by these numbers and on K only from K = 5000 on;
+    `progress(n)` is told how many are done. The generator lives on the model's device.
     """
     columns = {}
     for batch in images.split(max(1, min(250, 5000 // samples))):
@@ -179,13 +181,16 @@ def evaluate_likelihood(model, images, samples, ks, generator, chunk=400, progre
         noise = torch.randn(len(x), samples, model.latents, generator=generator, device=x.device)
         z = mean[:, None] + torch.exp(0.5 * log_variance)[:, None] * noise
         log_p_x, log_ratio = (term.double() for term in importance_terms(model, x, z, chunk))
-        kl = gaussian_kl(mean, log_variance)
+        log_weights, kl = log_p_x + log_ratio, gaussian_kl(mean, log_variance)
+        elbo, log_likelihood = log_p_x.mean(1) - kl, log_mean_exp(log_weights)
         numbers = {
-            "elbo": log_p_x.mean(1) - kl,
+            "elbo": elbo,
             "kl": kl,
-            "log_likelihood": log_mean_exp(log_p_x + log_ratio),
-            "effective_sample_size": effective_sample_size(log_p_x + log_ratio),
-            "curve": log_likelihood_curve(log_p_x + log_ratio, ks),
+            "log_likelihood": log_likelihood,
+            "elbo_gap": log_likelihood - elbo,
+            "curve": log_likelihood_curve(log_weights, ks),
+            "effective_sample_size": effective_sample_size(log_weights),
+            "pareto_k": pareto_k(log_weights),
         }
         for name, value in numbers.items():
             columns.setdefault(name, []).append(value.double().cpu())
