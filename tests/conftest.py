@@ -65,6 +65,7 @@ def estimates(trained_vae, prepared_digits, tmp_path):
     succeed(
         "estimate_likelihood", "--model", trained_vae / "vae.safetensors", "--data", prepared_digits,
         "--output", tmp_path / "seed1.json", "--curve", tmp_path / "seed1.csv", "--samples", 20, "--threads", 1,
+        "--train-images", 30, "--curve-samples", 60, "--curve-images", 5,
     )  # fmt: skip
     second = json.loads((tmp_path / "seed1.json").read_text())
     second["seed"] = 2

@@ -4,9 +4,12 @@ import csv
 import json
 import statistics
 
+import estimate_likelihood
 import numpy as np
 import pytest
+import torch
 from conftest import succeed
+from genlab import data, vae
 from stage import run_stage
 
 
@@ -14,22 +17,106 @@ def test_estimates(estimates):
     content = json.loads((estimates / "seed1.json").read_text())
     assert content["k"] == 20 and content["seed"] == 1 and "stand-in" in content["data"]["title"]
     curve = list(csv.DictReader((estimates / "seed1.csv").open()))
-    for split in ("valid", "test"):
-        numbers = content["splits"][split]
-        assert numbers["images"] == 40
+    assert list(content["splits"]) == ["train", "valid", "test"]
+    for split, numbers in content["splits"].items():
+        assert numbers["images"] == (30 if split == "train" else 40)
         assert -700 < numbers["elbo"]["mean"] < numbers["log_likelihood"]["mean"] < -50
         assert 1 <= numbers["effective_sample_size"]["min"] <= numbers["effective_sample_size"]["mean"] <= 20
-        points = {int(row["k"]): float(row["log_likelihood"]) for row in curve if row["split"] == split}
+        assert numbers["elbo_gap"]["mean"] == pytest.approx(numbers["log_likelihood"]["mean"] - numbers["elbo"]["mean"])
+        # The gap is paired: images differ far more in likelihood than in the gap.
+        assert 0 < numbers["elbo_gap"]["standard_error"] < 0.5 * numbers["elbo"]["standard_error"]
+        assert numbers["pareto_k"] == {"median": None, "share_above_0.7": None}  # 20 weights are too few
+        rows = [row for row in curve if row["split"] == split and row["samples"] == "20"]
+        points = {int(row["k"]): float(row["log_likelihood"]) for row in rows}
+        assert {row["images"] for row in rows} == {str(numbers["images"])}
         assert list(points) == [1, 2, 5, 10, 20] and list(points.values()) == sorted(points.values())
         assert points[20] == pytest.approx(numbers["log_likelihood"]["mean"], rel=1e-12)
         # One sample gives the ELBO, but with a sampled KL.
         assert points[1] == pytest.approx(numbers["elbo"]["mean"], abs=3)
 
 
+def test_overfitting_is_training_less_test(estimates):
+    content = json.loads((estimates / "seed1.json").read_text())
+    train, test = content["splits"]["train"], content["splits"]["test"]
+    assert list(content["overfitting"]) == ["elbo", "log_likelihood"]
+    for name, gap in content["overfitting"].items():
+        assert gap["mean"] == train[name]["mean"] - test[name]["mean"]
+        variance = train[name]["standard_error"] ** 2 + test[name]["standard_error"] ** 2
+        assert gap["standard_error"] == pytest.approx(variance**0.5)
+
+
+def test_the_curve_goes_on_beyond_k_on_a_few_images(estimates):
+    content = json.loads((estimates / "seed1.json").read_text())
+    curve = list(csv.DictReader((estimates / "seed1.csv").open()))
+    assert list(content["gain_beyond_k"]) == ["valid", "test"]
+    for split, gain in content["gain_beyond_k"].items():
+        rows = [row for row in curve if row["split"] == split and row["samples"] == "60"]
+        assert [int(row["k"]) for row in rows] == [1, 2, 5, 10, 20, 50, 60] and {row["images"] for row in rows} == {"5"}
+        at = {int(row["k"]): {key: float(row[key]) for key in row if key != "split"} for row in rows}
+        assert at[20]["gain"] == at[20]["gain_standard_error"] == 0 < at[60]["gain"]
+        assert gain == {
+            "k": 60, "images": 5, "mean": at[60]["gain"], "standard_error": at[60]["gain_standard_error"],
+        }  # fmt: skip
+        for row in at.values():
+            assert row["gain"] == pytest.approx(row["log_likelihood"] - at[20]["log_likelihood"], abs=1e-9)
+            assert row["gain_standard_error"] < row["standard_error"]
+
+
+def test_the_numbers_of_a_curve_are_paired():
+    # Gains over the second column: -1 and -3 of images that lie 100 apart.
+    curve = np.array([[-101.0, -100.0], [-3.0, 0.0]])
+    first, last = estimate_likelihood.curve_rows(curve, [1, 4], 4)
+    assert first == {
+        "k": 1, "log_likelihood": -52.0, "standard_error": pytest.approx(49.0), "gain": -2.0,
+        "gain_standard_error": pytest.approx(1.0),
+    }  # fmt: skip
+    assert (last["k"], last["gain"], last["gain_standard_error"]) == (4, 0.0, 0.0)
+
+
+def test_the_summary_of_images_counts_shapes_that_could_be_fitted():
+    shapes = np.array([0.2, 0.8, 1.0, np.nan, 0.6, 0.9])
+    summary = estimate_likelihood.summarise(
+        dict.fromkeys(("elbo", "log_likelihood", "elbo_gap", "kl", "effective_sample_size"), np.zeros(6))
+        | {"pareto_k": shapes}
+    )
+    assert summary["pareto_k"] == {"median": 0.8, "share_above_0.7": 0.6}
+
+
+def test_every_split_is_estimated_on_its_own_images(trained_vae, prepared_digits, tmp_path):
+    succeed(
+        "estimate_likelihood", "--model", trained_vae / "vae.safetensors", "--data", prepared_digits, "--output",
+        tmp_path / "x.json", "--curve", tmp_path / "x.csv", "--samples", 1, "--curve-images", 0,
+    )  # fmt: skip
+    splits = json.loads((tmp_path / "x.json").read_text())["splits"]
+    model, _ = vae.load_binary_vae(trained_vae / "vae.safetensors")
+    prepared = data.load_binarized_mnist(prepared_digits)
+    for split, count in (("train", 200), ("valid", 40), ("test", 40)):  # 1000 training images are all of them
+        with torch.no_grad():
+            posterior = model.posterior(torch.from_numpy(data.unpack_bits(getattr(prepared, split))).float())
+        assert splits[split]["images"] == count
+        assert splits[split]["kl"]["mean"] == pytest.approx(vae.gaussian_kl(*posterior).mean().item(), rel=1e-5)
+
+
+def test_what_is_not_asked_for_is_left_out(trained_vae, prepared_digits, tmp_path):
+    succeed(
+        "estimate_likelihood", "--model", trained_vae / "vae.safetensors", "--data", prepared_digits, "--output",
+        tmp_path / "seed1.json", "--curve", tmp_path / "seed1.csv", "--samples", 30, "--train-images", 0,
+        "--curve-samples", 30,
+    )  # fmt: skip
+    content = json.loads((tmp_path / "seed1.json").read_text())
+    assert list(content["splits"]) == ["valid", "test"] and content["overfitting"] == content["gain_beyond_k"] == {}
+    shapes = content["splits"]["test"]["pareto_k"]
+    assert -1 < shapes["median"] < 5 and 0 <= shapes["share_above_0.7"] <= 1
+    assert summarise(tmp_path, 1).returncode == 0
+    text = (tmp_path / "vae.txt").read_text()
+    assert "Overfitting" not in text and "in place of" not in text and f"{shapes['median']:.2f}" in text
+
+
 def test_the_chunk_does_not_change_the_estimate(estimates, trained_vae, prepared_digits, tmp_path):
     succeed(
         "estimate_likelihood", "--model", trained_vae / "vae.safetensors", "--data", prepared_digits, "--output",
         tmp_path / "chunk.json", "--curve", tmp_path / "chunk.csv", "--samples", 20, "--threads", 1, "--chunk", 37,
+        "--train-images", 30, "--curve-images", 0,
     )  # fmt: skip
     one, other = (json.loads((tmp_path / name).read_text())["splits"] for name in ("seed1.json", "chunk.json"))
     for split in one:
@@ -42,7 +129,7 @@ def test_a_subset_is_random_and_not_a_prefix(trained_vae, prepared_digits, tmp_p
         succeed(
             "estimate_likelihood", "--model", trained_vae / "vae.safetensors", "--data", prepared_digits, "--output",
             tmp_path / "x.json", "--curve", tmp_path / "x.csv", "--samples", 2, "--images", 5,
-            "--evaluation-seed", seed,
+            "--evaluation-seed", seed, "--curve-images", 0,
         )  # fmt: skip
         content = json.loads((tmp_path / "x.json").read_text())
         assert content["splits"]["test"]["images"] == 5
@@ -87,17 +174,26 @@ def summarise(folder, *seeds):
 def test_the_summary_of_one_seed_is_that_seed(estimates):
     assert summarise(estimates, 1).returncode == 0
     single, summary = (json.loads((estimates / name).read_text()) for name in ("seed1.json", "vae.json"))
-    for split in ("valid", "test"):
-        for name in ("elbo", "log_likelihood"):
-            expected = single["splits"][split][name]
-            assert summary["splits"][split][name] == {
-                "mean": expected["mean"], "sd": None, "values": [expected["mean"]],
-                "standard_error": expected["standard_error"],
-            }  # fmt: skip
+
+    def alone(expected):
+        return {
+            "mean": expected["mean"], "sd": None, "values": [expected["mean"]],
+            "standard_error": expected["standard_error"],
+        }  # fmt: skip
+
+    for split in ("train", "valid", "test"):
+        for name in ("elbo", "log_likelihood", "elbo_gap"):
+            assert summary["splits"][split][name] == alone(single["splits"][split][name])
+    assert summary["overfitting"] == {name: alone(gap) for name, gap in single["overfitting"].items()}
+    for split, gain in single["gain_beyond_k"].items():
+        assert summary["gain_beyond_k"][split] == {"k": 60, "images": 5} | alone(gain)
     text = (estimates / "vae.txt").read_text()
     numbers = single["splits"]["test"]["log_likelihood"]
     assert f"{numbers['mean']:.3f} +- {numbers['standard_error']:.3f}" in text
     assert "embedded stand-in" in text.splitlines()[0]
+    gap, gain = single["overfitting"]["elbo"], single["gain_beyond_k"]["valid"]
+    assert f"training less test: ELBO {gap['mean']:.3f} +- {gap['standard_error']:.3f}" in text
+    assert f"K = 60 in place of 20: {gain['mean']:.3f} +- {gain['standard_error']:.3f} more on 5 valid images" in text
 
 
 def test_the_summary_of_two_seeds_has_mean_and_deviation(estimates):
@@ -108,7 +204,7 @@ def test_the_summary_of_two_seeds_has_mean_and_deviation(estimates):
     assert numbers["values"] == values and summary["seeds"] == [1, 2]
     assert numbers["mean"] == pytest.approx(statistics.fmean(values)) and numbers["sd"] == pytest.approx(2**0.5)
     rows = list(csv.DictReader((estimates / "vae.csv").open()))
-    assert {row["seed"] for row in rows} == {"1", "2"} and len(rows) == 20
+    assert {row["seed"] for row in rows} == {"1", "2"} and len(rows) == 2 * (3 * 5 + 2 * 7)
     assert "standard deviation over 2 seeds" in (estimates / "vae.txt").read_text()
 
 

@@ -7,6 +7,7 @@ import plot_learning_curves
 import plot_log_likelihood
 import pytest
 from genlab import InputError, plotting
+from matplotlib.collections import PolyCollection
 from PIL import Image
 from stage import run_here, run_stage, run_without_torch
 
@@ -34,19 +35,30 @@ def estimate(mean, values):
 
 
 def likelihoods(seeds=(1,)):
-    """(table, summary) over seeds; a seed's curve is 0.2 * seed higher, its standard error 0.1 * seed."""
+    """(table, summary) over seeds; a seed's curve is 0.2 * seed higher, its standard error 0.1 * seed.
+
+    Beyond K = 200, 20 images of another level gain 0.1 * seed at 1000 and 0.2 * seed at 5000.
+    """
     rows, splits = [], {}
     for split, level in (("valid", -88.0), ("test", -87.5)):
         for seed in seeds:
-            rows += [(seed, split, k, level + 0.2 * seed + np.log10(k), 0.1 * seed) for k in (1, 10, 100, 200)]
-        values = [row[3] for row in rows if row[1:3] == (split, 200)]
+            base = level + 0.2 * seed
+            rows += [
+                (seed, split, 1234, 200, k, base + np.log10(k), 0.1 * seed, np.log10(k / 200), 0.01)
+                for k in (1, 10, 100, 200)
+            ]
+            rows += [
+                (seed, split, 20, 5000, k, -50.0, 9.0, gain * seed, 0.3 * abs(gain) * seed)
+                for k, gain in ((10, -0.5), (200, 0.0), (1000, 0.1), (5000, 0.2))
+            ]
+        values = [level + 0.2 * seed + np.log10(200) for seed in seeds]
         splits[split] = {
             "images": 1234,
             "elbo": estimate(level - 1, [level - 1]),
             "log_likelihood": estimate(float(np.mean(values)), values),
             "effective_sample_size": {"mean": 9.0, "median": 6.1, "min": 1.0},
         }
-    table = pd.DataFrame(rows, columns=["seed", "split", "k", "log_likelihood", "standard_error"])
+    table = pd.DataFrame(rows, columns=["seed", "split", *plot_log_likelihood.NUMBERS[1:]])
     return table, {"data": ABOUT, "model": "vae", "seeds": list(seeds), "k": 200, "splits": splits}
 
 
@@ -278,7 +290,7 @@ def test_log_likelihood_shows_curve_band_elbo_and_k(inputs):
     (axes,) = figure.axes
     assert axes.get_xscale() == "log" and "K" in axes.get_xlabel() and "nats" in axes.get_ylabel()
     lines = {line.get_label(): line for line in axes.lines}
-    bands = axes.collections
+    bands = [band for band in axes.collections if isinstance(band, PolyCollection)]
     for number, (split, name, level) in enumerate((("valid", "validation", -88.0), ("test", "test", -87.5))):
         k = np.array([1, 10, 100, 200])
         curve = level + 0.3 + np.log10(k)  # mean of seeds 1 and 2
@@ -293,12 +305,26 @@ def test_log_likelihood_shows_curve_band_elbo_and_k(inputs):
         elbo = lines[f"{name} ELBO: {plotting.signed(level - 1)}"]
         np.testing.assert_allclose(elbo.get_ydata(), [level - 1] * 2)
         assert elbo.is_dashed()
+        beyond = lines[f"{name}: +0.30 at K = 5000, 20 images"]
+        at_k = level + 0.3 + np.log10(200)
+        np.testing.assert_allclose(beyond.get_xydata(), [[200, at_k], [1000, at_k + 0.15], [5000, at_k + 0.3]])
+        assert beyond.get_markerfacecolor() == "white" and beyond.get_color() == plotting.SPLITS[split]["color"]
+        errors = axes.containers[number].lines[2][0].get_segments()
+        np.testing.assert_allclose(np.ptp(errors[2], 0), [0, 2 * 0.3 * 0.3])
     assert any(list(line.get_xdata()) == [200, 200] for line in axes.lines)
     assert [text.get_text() for text in axes.texts] == ["K = 200"]
     title, caption = (text.get_text().replace("\n", " ") for text in figure.texts)
     assert TITLE in title
     assert "lower bound on log p(x) that tightens as K grows" in caption
     assert "1,234 validation" in caption and "6.1 test" in caption and "2 seeds" in caption
+    assert "on a few images, added to the value of all" in caption
+
+
+def test_log_likelihood_without_samples_beyond_k_says_nothing_of_them(inputs):
+    table, _ = likelihoods((1, 2))
+    summary = plot_log_likelihood.read_summary(inputs[0] / "summary.json")
+    figure = plot_log_likelihood.draw(table[table["samples"] == 200], summary)
+    assert len(legend(figure.axes[0])) == 4 and "gain" not in figure.texts[1].get_text()
 
 
 def without(summary, split, *fields):
@@ -316,7 +342,7 @@ def without(summary, split, *fields):
     [
         (
             "table.csv",
-            "seed,split,k,log_likelihood,standard_error\n",
+            ",".join(["split", *plot_log_likelihood.NUMBERS]),
             r"table\.csv: the table has a header and no rows",
         ),
         ("table.csv", likelihoods()[0].drop(columns="k").to_csv(), r"table\.csv: no column 'k' among"),

@@ -1,10 +1,11 @@
-"""Estimate ELBO and log-likelihood of a trained binary VAE on validation and test images.
+"""Estimate ELBO and log-likelihood of a trained binary VAE on training, validation and test images.
 
 For every image, K latents are drawn from q(z|x). Their importance weights give the
 log-likelihood estimate log 1/K sum_k p(x, z_k) / q(z_k|x), its value at smaller K, the
-effective sample size, and the ELBO (reconstruction averaged over the K samples, KL in closed
-form). All numbers are nats per image; standard errors are over images. In expectation the
-estimate is a lower bound that rises with K.
+effective sample size, Pareto k-hat, and the ELBO (reconstruction averaged over the K samples,
+KL in closed form). All numbers are nats per image; standard errors are over images. In
+expectation the estimate is a lower bound that rises with K. A few validation and test images
+are estimated with more samples, to show how far it rises beyond K.
 
 example:
   python workflow/scripts/estimate_likelihood.py --model vae.safetensors \\
@@ -12,11 +13,12 @@ example:
       --curve log_likelihood.csv --images 500
 """
 
+import math
 from pathlib import Path
 
 from genlab import InputError, cli, configuration
 
-SPLITS = ("valid", "test")
+SPLITS = ("train", "valid", "test")
 
 
 def parser():
@@ -34,9 +36,7 @@ def parser():
 def main(options):
     settings = configuration.settings(options, "likelihood_evaluation")
 
-    import numpy as np
     import pandas
-    import torch
     from genlab import data, training, vae
 
     device = training.set_up(options.device, options.threads, settings["evaluation_seed"])
@@ -48,23 +48,22 @@ def main(options):
             "give the data that it was trained on"
         )
     K = settings["samples"]
-    ks = sorted({k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if k < K} | {K})
-    splits, curve = {}, []
-    for number, split in enumerate(SPLITS):
-        packed = getattr(prepared, split)
-        if 0 < settings["images"] < len(packed):
-            # A prefix would be no sample: the official test file is sorted by digit.
-            chooser = np.random.default_rng([settings["evaluation_seed"], number])
-            packed = packed[np.sort(chooser.choice(len(packed), settings["images"], replace=False))]
-        images = torch.from_numpy(data.unpack_bits(packed))
-        generator = torch.Generator(device).manual_seed(2 * settings["evaluation_seed"] + number)
-        with cli.progress(total=len(images), label=split, unit="image") as bar:
-            numbers = vae.evaluate_likelihood(model, images, K, ks, generator, settings["chunk"], progress=bar.update)
-        numbers = {name: values.numpy() for name, values in numbers.items()}
-        splits[split] = summarise(numbers)
-        for k, column in zip(ks, numbers["curve"].T, strict=True):
-            estimate = mean_and_error(column)
-            curve.append({"split": split, "k": k, "log_likelihood": estimate[0], "standard_error": estimate[1]})
+    evaluations = [("train", settings["train_images"], K)] if settings["train_images"] else []
+    evaluations += [(split, settings["images"], K) for split in ("valid", "test")]
+    if settings["curve_images"] and settings["curve_samples"] > K:
+        evaluations += [(split, settings["curve_images"], settings["curve_samples"]) for split in ("valid", "test")]
+    splits, gains, curve = {}, {}, []
+    for split, count, samples in evaluations:
+        ks = sorted({k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if k < samples} | {K, samples})
+        numbers = evaluate(model, getattr(prepared, split), split, count, samples, ks, settings, device)
+        rows = curve_rows(numbers["curve"], ks, K)
+        evaluated = {"split": split, "images": len(numbers["curve"]), "samples": samples}
+        curve += [evaluated | row for row in rows]
+        if samples == K:
+            splits[split] = summarise(numbers)
+        else:
+            gain = {"mean": rows[-1]["gain"], "standard_error": rows[-1]["gain_standard_error"]}
+            gains[split] = {"k": samples, "images": evaluated["images"], **gain}
     with cli.atomic(options.curve) as temporary:
         pandas.DataFrame(curve).to_csv(temporary, index=False)
     cli.write_json(
@@ -75,6 +74,8 @@ def main(options):
             "seed": about["seed"],
             "k": K,
             "splits": splits,
+            "overfitting": overfitting(splits),
+            "gain_beyond_k": gains,
             "provenance": cli.provenance(
                 options, trained_with=about, model_checksum=cli.checksum(options.model), device=device.type
             ),
@@ -88,9 +89,56 @@ def main(options):
         )
 
 
+def evaluate(model, packed, split, count, samples, ks, settings, device):
+    """The numbers of `vae.evaluate_likelihood`, as arrays, of `count` random images of a split (0: all)."""
+    import numpy as np
+    import torch
+    from genlab import data, vae
+
+    # A prefix would be no sample: the official test file is sorted by digit. Fewer images are some of the more.
+    seed = [settings["evaluation_seed"], SPLITS.index(split)]
+    chosen = np.random.default_rng(seed).permutation(len(packed))[: count or None]
+    images = torch.from_numpy(data.unpack_bits(packed[np.sort(chosen)]))
+    noise = np.random.default_rng([*seed, samples]).integers(2**63)
+    generator = torch.Generator(device).manual_seed(int(noise))
+    with cli.progress(total=len(images), label=f"{split}, K = {samples}", unit="image") as bar:
+        numbers = vae.evaluate_likelihood(model, images, samples, ks, generator, settings["chunk"], bar.update)
+    return {name: values.numpy() for name, values in numbers.items()}
+
+
 def mean_and_error(values):
     """Mean and its standard error over images (0 for a single image)."""
     return float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
+
+
+def curve_rows(curve, ks, K):
+    """A row for each k in `ks` of `curve` (N, len(ks)): the mean, and by how much it exceeds that at K.
+
+    The error of the gain is of the images' own gains, far below that of the mean: images differ more than their gains.
+    """
+    rows = []
+    for k, estimates in zip(ks, curve.T, strict=True):
+        values = (*mean_and_error(estimates), *mean_and_error(estimates - curve[:, ks.index(K)]))
+        names = ("log_likelihood", "standard_error", "gain", "gain_standard_error")
+        rows.append({"k": k} | dict(zip(names, values, strict=True)))
+    return rows
+
+
+def overfitting(splits):
+    """Training less test, of ELBO and log-likelihood: {} if there are no training images.
+
+    The images differ, so the two standard errors add as squares.
+    """
+    if "train" not in splits:
+        return {}
+    train, test = splits["train"], splits["test"]
+    return {
+        name: {
+            "mean": train[name]["mean"] - test[name]["mean"],
+            "standard_error": math.hypot(train[name]["standard_error"], test[name]["standard_error"]),
+        }
+        for name in ("elbo", "log_likelihood")
+    }
 
 
 def summarise(numbers):
@@ -98,13 +146,18 @@ def summarise(numbers):
     import numpy as np
 
     summary = {"images": len(numbers["elbo"])}
-    for name in ("elbo", "log_likelihood", "kl"):
+    for name in ("elbo", "log_likelihood", "elbo_gap", "kl"):
         summary[name] = dict(zip(("mean", "standard_error"), mean_and_error(numbers[name]), strict=True))
     sizes = numbers["effective_sample_size"]
     summary["effective_sample_size"] = {
         "mean": float(sizes.mean()),
         "median": float(np.median(sizes)),
         "min": float(sizes.min()),
+    }
+    shapes = numbers["pareto_k"][np.isfinite(numbers["pareto_k"])]
+    summary["pareto_k"] = {
+        "median": float(np.median(shapes)) if len(shapes) else None,  # None: K is too small for any
+        "share_above_0.7": float((shapes > 0.7).mean()) if len(shapes) else None,
     }
     return summary
 

@@ -2,7 +2,8 @@
 
 Reads what summarise_likelihood.py writes: the estimates at each K, seed and split, and the summary
 over seeds. In expectation every estimate is a lower bound on log p(x) that tightens as K grows:
-how steep the curve still is at the K that is reported shows how loose the bound is.
+how steep the curve still is at the K that is reported shows how loose the bound is. Beyond that K
+the curve goes on by its gain on a few images, for their own mean is another than that of all.
 
 example:
   python workflow/scripts/plot_log_likelihood.py --table log_likelihood.csv \\
@@ -13,14 +14,15 @@ from pathlib import Path
 
 from genlab import InputError, cli
 
+NUMBERS = [
+    "seed", "images", "samples", "k", "log_likelihood", "standard_error", "gain", "gain_standard_error",
+]  # fmt: skip
 ELBO_DASHES = {"valid": (8, 3), "test": (3, 2)}  # in line widths; told apart in grey
 
 
 def parser():
     result = cli.parser(__doc__)
-    result.add_argument(
-        "--table", type=Path, required=True, metavar="CSV", help="seed, split, k, log_likelihood, standard_error"
-    )
+    result.add_argument("--table", type=Path, required=True, metavar="CSV", help="estimates at each K of all seeds")
     result.add_argument("--summary", type=Path, required=True, metavar="JSON", help="estimates over all seeds")
     result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
     return result
@@ -29,15 +31,16 @@ def parser():
 def main(options):
     from genlab import plotting
 
-    table = plotting.read_table(options.table, ["seed", "k", "log_likelihood", "standard_error"], ["split"])
-    for column, least in (("k", 1), ("standard_error", 0)):
+    table = plotting.read_table(options.table, NUMBERS, ["split"])
+    for column, least in (("images", 1), ("samples", 1), ("k", 1), ("standard_error", 0), ("gain_standard_error", 0)):
         if (smallest := table[column].min()) < least:
             raise InputError(
                 f"{options.table}: column {column!r} holds {smallest:g}; expected {least} or more; {plotting.REMAKE}"
             )
     summary = read_summary(options.summary)
     for split, numbers in summary["splits"].items():
-        at_k = table[(table["split"] == split) & (table["k"] == summary["k"])]["log_likelihood"].mean()
+        rows = table[(table["split"] == split) & (table["samples"] == summary["k"]) & (table["k"] == summary["k"])]
+        at_k = rows["log_likelihood"].mean()
         if not abs(at_k - numbers["log_likelihood.mean"]) < 0.01:
             raise InputError(
                 f"{options.table}: the mean 'log_likelihood' of {split} at k = {summary['k']} is {at_k:.3f}, but "
@@ -80,7 +83,7 @@ def draw(table, summary):
     seeds = table["seed"].nunique()
     for split, numbers in summary["splits"].items():
         look = plotting.SPLITS[split]
-        rows = table[table["split"] == split]
+        rows = table[(table["split"] == split) & (table["samples"] == summary["k"])]
         mean = rows.groupby("k")[["log_likelihood", "standard_error"]].mean()
         line, error = mean["log_likelihood"], mean["standard_error"]
         axes.fill_between(mean.index, line - error, line + error, color=look["color"], alpha=0.15, linewidth=0)
@@ -96,6 +99,16 @@ def draw(table, summary):
             linewidth=1.3,
             label=f"{look['label']} ELBO: {plotting.signed(numbers['elbo.mean'])}",
         )
+        beyond = table[(table["split"] == split) & (table["samples"] > summary["k"]) & (table["k"] >= summary["k"])]
+        if len(beyond):
+            mean = beyond.groupby("k")[["images", "gain", "gain_standard_error"]].mean()
+            line, last = numbers["log_likelihood.mean"] + mean["gain"], mean.iloc[-1]
+            label = f"{look['label']}: {last['gain']:+.2f} at K = {last.name}, {last['images']:.0f} images"
+            beyond_look = look | {"label": label, "linestyle": ":", "markerfacecolor": "white"}
+            axes.plot(line, **beyond_look, markevery=slice(1, None))
+            axes.errorbar(
+                line.index, line, mean["gain_standard_error"], fmt="none", ecolor=look["color"], capsize=3, zorder=1
+            )
     axes.axvline(summary["k"], color="0.3", linestyle=":", linewidth=1.3, zorder=1)
     axes.text(summary["k"], 1.01, f"K = {summary['k']}", transform=axes.get_xaxis_transform(), ha="center", color="0.3")
     axes.set_xscale("log")
@@ -114,6 +127,11 @@ def draw(table, summary):
         f"Band: one standard error over images each way ({each_split('images', ',')}). "
         f"Median effective sample size at K = {summary['k']}: {each_split('effective_sample_size.median', '.1f')}."
     )
+    if (table["samples"] > summary["k"]).any():
+        caption += (
+            f" Dotted, hollow: the gain over K = {summary['k']} on a few images, added to the value of all; "
+            "bars: its standard error over those images."
+        )
     if seeds > 1:
         caption += f" Markers: mean of {seeds} seeds; thin lines: each seed."
     plotting.describe(figure, f"{summary['model']}: log-likelihood by importance sampling", summary["data"], caption)

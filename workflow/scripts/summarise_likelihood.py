@@ -1,8 +1,9 @@
 """Gather the likelihood estimates of one model over its seeds: a table to read, a JSON and a CSV.
 
-Reads what estimate_likelihood.py wrote for each seed. The table gives, for validation and test,
-ELBO and log-likelihood in nats per image: with one seed the value and its standard error over
-images; with several the mean, the standard deviation over seeds, and the single values.
+Reads what estimate_likelihood.py wrote for each seed. The table gives, for training, validation
+and test, ELBO, log-likelihood and the gap between them in nats per image, how sound the importance
+weights are, overfitting, and the gain by more samples: with one seed the value and its standard
+error over images; with several the mean, the standard deviation over seeds, and the single values.
 
 example:
   python workflow/scripts/summarise_likelihood.py --estimates seed1.json seed2.json \\
@@ -15,7 +16,14 @@ from pathlib import Path
 
 from genlab import InputError, cli
 
-NAMES = {"elbo": "ELBO", "log_likelihood": "log-likelihood"}
+NAMES = {"elbo": "ELBO", "log_likelihood": "log-likelihood", "elbo_gap": "ELBO gap"}
+
+EXPLANATION = """
+The log-likelihood is an importance-sampling estimate: in expectation a lower bound, tighter as K
+grows. ELBO gap: log-likelihood less ELBO. Effective samples and Pareto k-hat of an image's weights:
+medians over images. Few effective samples mean that the bound is still loose. Where k-hat exceeds
+0.7, the variance of the weights may be infinite: a lower bound still, but no K in reach is enough.
+"""
 
 
 def parser():
@@ -61,6 +69,14 @@ def write(options, estimates):
         "k": first["k"],
         "seeds": [estimate["seed"] for estimate in estimates],
         "splits": {split: gather([estimate["splits"][split] for estimate in estimates]) for split in first["splits"]},
+        "overfitting": {
+            name: over_seeds([estimate["overfitting"][name] for estimate in estimates]) for name in first["overfitting"]
+        },
+        "gain_beyond_k": {
+            split: {"k": gain["k"], "images": gain["images"]}
+            | over_seeds([estimate["gain_beyond_k"][split] for estimate in estimates])
+            for split, gain in first["gain_beyond_k"].items()
+        },
         "provenance": [estimate["provenance"] for estimate in estimates],
     }
     rows = []
@@ -76,50 +92,71 @@ def write(options, estimates):
     print(table(summary), end="")
 
 
+def over_seeds(estimates):
+    """One number over seeds; `sd` is over seeds, `standard_error` over images (its mean)."""
+    values = [estimate["mean"] for estimate in estimates]
+    return {
+        "mean": statistics.fmean(values),
+        "sd": statistics.stdev(values) if len(values) > 1 else None,
+        "values": values,
+        "standard_error": statistics.fmean(estimate["standard_error"] for estimate in estimates),
+    }
+
+
 def gather(splits):
-    """The numbers of one split over seeds; `sd` is over seeds, `standard_error` over images (its mean)."""
+    """The numbers of one split over seeds."""
     result = {"images": splits[0]["images"]}
     for name in NAMES:
-        values = [split[name]["mean"] for split in splits]
-        result[name] = {
-            "mean": statistics.fmean(values),
-            "sd": statistics.stdev(values) if len(values) > 1 else None,
-            "values": values,
-            "standard_error": statistics.fmean(split[name]["standard_error"] for split in splits),
-        }
-    sizes = [split["effective_sample_size"] for split in splits]
-    result["effective_sample_size"] = {key: statistics.fmean(size[key] for size in sizes) for key in sizes[0]}
+        result[name] = over_seeds([split[name] for split in splits])
+    for name in ("effective_sample_size", "pareto_k"):
+        result[name] = {key: mean_or_none([split[name][key] for split in splits]) for key in splits[0][name]}
     return result
+
+
+def mean_or_none(values):
+    """The mean; None if any value is, as Pareto k-hat is at a small K."""
+    return None if None in values else statistics.fmean(values)
 
 
 def table(summary):
     """The summary as a table for a person."""
     seeds, k = summary["seeds"], summary["k"]
     spread = "standard error over images" if len(seeds) == 1 else f"standard deviation over {len(seeds)} seeds"
+
+    def plus_minus(numbers):
+        return f"{numbers['mean']:.3f} +- {numbers['standard_error'] if len(seeds) == 1 else numbers['sd']:.3f}"
+
     estimate = f"log-likelihood, K = {k}"
     lines = [
         f"{summary['model']} on {summary['data']['title']}",
         f"nats per image, mean +- {spread}",
         "",
-        f"{'split':6} {'images':>7} {'ELBO':>18} {estimate:>24} {'effective samples':>18}",
+        f"{'split':6} {'images':>7} {'ELBO':>18} {estimate:>24} {'ELBO gap':>16}",
     ]
     for split, numbers in summary["splits"].items():
-        cells = []
-        for name in NAMES:
-            error = numbers[name]["standard_error"] if len(seeds) == 1 else numbers[name]["sd"]
-            cells.append(f"{numbers[name]['mean']:.3f} +- {error:.3f}")
+        elbo, estimate, gap = (plus_minus(numbers[name]) for name in NAMES)
+        lines.append(f"{split:6} {numbers['images']:>7} {elbo:>18} {estimate:>24} {gap:>16}")
+    lines += ["", f"{'split':6} {'effective samples':>18} {'Pareto k-hat':>14} {'k-hat above 0.7':>17}"]
+    for split, numbers in summary["splits"].items():
         size = f"{numbers['effective_sample_size']['median']:.1f} of {k}"
-        lines.append(f"{split:6} {numbers['images']:>7} {cells[0]:>18} {cells[1]:>24} {size:>18}")
+        shape, share = numbers["pareto_k"]["median"], numbers["pareto_k"]["share_above_0.7"]
+        shapes = ("K too small", "-") if shape is None else (f"{shape:.2f}", f"{share:.1%}")
+        lines.append(f"{split:6} {size:>18} {shapes[0]:>14} {shapes[1]:>17}")
     lines.append("")
+    if summary["overfitting"]:
+        pairs = (f"{NAMES[name]} {plus_minus(numbers)}" for name, numbers in summary["overfitting"].items())
+        lines += [f"Overfitting, training less test: {', '.join(pairs)}"]
+    for split, gain in summary["gain_beyond_k"].items():
+        lines.append(f"K = {gain['k']} in place of {k}: {plus_minus(gain)} more on {gain['images']} {split} images")
+    if summary["overfitting"] or summary["gain_beyond_k"]:
+        lines.append("")
     if len(seeds) > 1:
         for split, numbers in summary["splits"].items():
             for name, title in NAMES.items():
                 single = ", ".join(f"{value:.3f}" for value in numbers[name]["values"])
                 lines.append(f"{split} {title} of seeds {', '.join(map(str, seeds))}: {single}")
         lines.append("")
-    lines.append("The log-likelihood is an importance-sampling estimate: in expectation a lower bound, tighter as K")
-    lines.append("grows. Effective samples: median over images; few mean that the bound is still loose.")
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + EXPLANATION
 
 
 if __name__ == "__main__":
