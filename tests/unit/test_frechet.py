@@ -123,6 +123,29 @@ def test_moments_keep_their_digits_at_a_large_offset():
     np.testing.assert_allclose(result.covariance, np.cov(far, rowvar=False), rtol=1e-12)
 
 
+def test_merged_moments_are_those_of_all_vectors():
+    x = correlated(1000)
+    x[300:] += 1000  # the parts lie far from each other
+    parts = [moments(part) for part in np.split(x, [1, 300, 300])]  # one vector, and none, among them
+    for order in ([0, 1, 2, 3], [2, 3, 1, 0]):
+        result = Moments()
+        for i in order:
+            result.merge(parts[i])
+        assert result.count == 1000
+        np.testing.assert_allclose(result.mean, x.mean(0), rtol=1e-12)
+        np.testing.assert_allclose(result.covariance, np.cov(x, rowvar=False), rtol=1e-9, atol=1e-9)
+    assert [part.count for part in parts] == [1, 299, 0, 700]  # and they stay as they were
+    np.testing.assert_allclose(parts[3].covariance, np.cov(x[300:], rowvar=False), rtol=1e-9, atol=1e-12)
+
+
+def test_merge_refuses_another_length():
+    result, other = Moments("first"), Moments("second")
+    result.update(np.eye(3))
+    other.update(np.eye(2))
+    with pytest.raises(InputError, match="first have 3 numbers and second 2; expected one D"):
+        result.merge(other)
+
+
 # The score of two iterators
 
 

@@ -14,18 +14,31 @@ BLOCK = 2**23  # entries of a matrix of pairs at a time: 64 MB
 CURVE_SETS = 10  # measurements of one size are enough for their mean and spread
 
 
-def kernel_distance(x, y):
+def kernel_distance(x, y, within_y=None):
     """KID: unbiased estimate of the squared MMD between features x (N, D) and y (M, D), a float; N, M >= 2.
 
     The kernel is (a.b / D + 1)^3 (Binkowski et al. 2018, "Demystifying MMD GANs", section 4). Pairs of
     a vector with itself are left out: for sets of one distribution the expectation is 0 at any N and M,
-    so that half of the estimates are negative. All pairs are used, no subsets are drawn.
+    so that half of the estimates are negative. All pairs are used, no subsets are drawn. `within_y` is
+    `kernel_mean(y)`, to be computed once where many x are held against one y.
     """
     x, y = _vectors(x, "x"), _vectors(y, "y")
     if x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
         raise ValueError(f"x has shape {x.shape} and y {y.shape}; expected (N, D) and (M, D), N and M >= 2")
     across = sum(_kernel_sum(x[rows], y) for rows in _blocks(len(x), len(y)))
-    return float(_kernel_within(x) + _kernel_within(y) - 2 * across / (len(x) * len(y)))
+    within_y = kernel_mean(y) if within_y is None else within_y
+    return float(kernel_mean(x) + within_y - 2 * across / (len(x) * len(y)))
+
+
+def kernel_mean(x):
+    """Mean of KID's kernel over all pairs of different vectors of x (N, D), N >= 2: a float."""
+    x, total = _vectors(x, "x"), 0
+    if len(x) < 2:
+        raise ValueError(f"x has shape {x.shape}; expected (N, D), N >= 2")
+    for rows in _blocks(len(x), len(x)):  # each pair is computed once
+        total += _kernel_sum(x[rows], x[rows]) + 2 * _kernel_sum(x[rows], x[rows.stop :])
+    itself = (((x**2).sum(1) / x.shape[1] + 1) ** 3).sum()
+    return float((total - itself) / (len(x) * (len(x) - 1)))
 
 
 def neighbourhoods(real, fake, k=5):
@@ -105,15 +118,18 @@ def frechet_curve(features, reference, sizes):
     return curve
 
 
-def frechet_infinity(features, reference, blocks=10):
-    """The Frechet distance extrapolated to infinitely many samples: {"value", "standard_error", "n", "blocks"}.
+def frechet_infinity(features, reference, blocks=10, confidence=0.95):
+    """The Frechet distance extrapolated to infinitely many samples, with its interval.
 
     features: (N, D), in random order; reference: `frechet.Moments`; blocks: B >= 3. With FID(n) = FID_inf + a/n
     (Chong and Forsyth 2020, "Effectively unbiased FID"), F_n the mean distance of B disjoint blocks of
     n = N // B >= 2 vectors and F_Bn that of all B n:
         FID_inf = (B F_Bn - F_n) / (B - 1)
-    The standard error is the delete-one-block jackknife's. Both take n well above D for granted, where terms
+    Returns {"value", "standard_error", "low", "high", "n", "blocks"}: the error is the delete-one-block jackknife's,
+    the interval Student's with B - 1 degrees of freedom. Both take n well above D for granted, where terms
     beyond a/n are small. The value may be below 0, and the bias by the reference's finite size stays in it.
+    Of features distributed as the reference the error is half as large again as it should be, for the jackknife
+    knows only terms linear in the features' distribution, and there they vanish: the interval is too wide, not narrow.
     """
     features = _vectors(features, "features")
     n = len(features) // blocks if blocks >= 3 else 0
@@ -125,12 +141,8 @@ def frechet_infinity(features, reference, blocks=10):
     without = [
         _extrapolated(parts[:b] + parts[b + 1 :], distances[:b] + distances[b + 1 :], reference) for b in range(blocks)
     ]
-    return {
-        "value": value,
-        "standard_error": float(np.sqrt((blocks - 1) * np.var(without))),
-        "n": n,
-        "blocks": blocks,
-    }
+    error = float(np.sqrt((blocks - 1) * np.var(without)))
+    return _student(value, error, blocks - 1, confidence) | {"n": n, "blocks": blocks}
 
 
 def interval(values, confidence=0.95):
@@ -147,8 +159,7 @@ def interval(values, confidence=0.95):
     if sets == 1:
         return {"value": mean, "standard_error": None, "low": None, "high": None, "sets": 1}
     error = float(values.std(ddof=1) / np.sqrt(sets))
-    half = error * float(special.stdtrit(sets - 1, (1 + confidence) / 2))
-    return {"value": mean, "standard_error": error, "low": mean - half, "high": mean + half, "sets": sets}
+    return _student(mean, error, sets - 1, confidence) | {"sets": sets}
 
 
 def difference(first, second, confidence=0.95):
@@ -165,6 +176,12 @@ def difference(first, second, confidence=0.95):
     single = result["pairs"] == 1
     result["distinguishable"] = None if single else not result["low"] <= 0 <= result["high"]
     return result
+
+
+def _student(value, error, freedom, confidence):
+    """A value with its Student t interval."""
+    half = error * float(special.stdtrit(freedom, (1 + confidence) / 2))
+    return {"value": value, "standard_error": error, "low": value - half, "high": value + half}
 
 
 def _vectors(array, name):
@@ -187,15 +204,6 @@ def _kernel_sum(x, y):
     values /= x.shape[1]
     values += 1
     return np.vdot(values * values, values)
-
-
-def _kernel_within(x):
-    """Mean of the kernel over the pairs of different vectors of a set, each pair computed once."""
-    total = 0
-    for rows in _blocks(len(x), len(x)):
-        total += _kernel_sum(x[rows], x[rows]) + 2 * _kernel_sum(x[rows], x[rows.stop :])
-    itself = (((x**2).sum(1) / x.shape[1] + 1) ** 3).sum()
-    return (total - itself) / (len(x) * (len(x) - 1))
 
 
 def _squared_distances(x, y):
