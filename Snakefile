@@ -11,6 +11,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/divergences.smk"
 include: "workflow/rules/likelihood.smk"
 include: "workflow/rules/images.smk"
+include: "workflow/rules/evidence.smk"
 
 
 # A target rule lists intermediate results too: a failed rerun of one of them must not
@@ -22,3 +23,4 @@ rule all:
         rules.divergences.input,
         rules.likelihood.input,
         rules.images.input,
+        rules.evidence.input,

@@ -284,7 +284,7 @@ def test_six_models_are_told_apart_and_seven_are_too_many(inputs, monkeypatch):
         ]
 
     inputs[1]["plot_image_statistics"] = arguments(7)
-    refused(inputs, plot_image_statistics, "7 models; the figure holds up to 6")
+    refused(inputs, plot_image_statistics, "7 models: .*; a figure holds up to 6")
     inputs[1]["plot_image_statistics"] = arguments(6)
     (figure,) = captured(inputs, plot_image_statistics, monkeypatch).values()
     looks = {(bars[0].get_color(), bars[0].get_marker()) for bars in figure.axes[0].containers}

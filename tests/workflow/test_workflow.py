@@ -34,6 +34,13 @@ def times(jobs, number):
 
 CLASSIFIER = {"evaluate_classifier": 1, "plot_confusion": 1}
 ALL_IMAGES = times(SAMPLES, 2) | times(LATENTS, 2) | COMPARISONS | VAE | GAN
+SUMMARY = {"compare": 1, "plot_summary": 1}
+
+
+def evidence(sets, extracted=None, nearest=0):
+    """What follows when so many of the seven sets of images are measured, and extracted, anew."""
+    jobs = {"extract_features": sets if extracted is None else extracted, "evaluate_features": sets}
+    return jobs | SUMMARY | {"plot_fid_curve": 1, "plot_nearest": nearest}
 
 
 def snakemake(*words, directory, snakefile=ROOT / "Snakefile", configfile=SMOKE):
@@ -89,6 +96,9 @@ def test_it_makes_what_the_readme_promises(run):
         "samples",
         "image_statistics",
         "fid",
+        "summary",
+        "fid_curve",
+        *(f"nearest_{model}" for model in ("vae", "gan")),
     ):
         assert (results / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (results / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
@@ -105,6 +115,20 @@ def test_it_makes_what_the_readme_promises(run):
         assert summary["ratio"] > 1
         samples = results / "samples" / model / "samples"
         assert [path.name for path in sorted(samples.iterdir())] == [f"{i:04d}.png" for i in range(60)]
+
+
+def test_the_summary_has_every_subject_and_metric(run):
+    summary = pandas.read_csv(run / "results" / "smoke" / "summary.csv")
+    of_images = summary[summary["problem"] == "images"].groupby("subject")["metric"].count()
+    assert dict(of_images) == {
+        "vae": 9, "gan": 9, "vae reconstructions": 9, "noise": 9, "mean training image": 9, "training images": 8,
+        "test images": 1,
+    }  # fmt: skip
+    assert set(summary.loc[summary["problem"] == "likelihood", "metric"]) == {
+        f"{name}_{split}" for name in ("elbo", "log_likelihood") for split in ("valid", "test")
+    }
+    comparison = pandas.read_csv(run / "results" / "smoke" / "comparison.csv")
+    assert len(comparison) == 8 and comparison["verdict"].str.contains("one seed allows no verdict").all()
 
 
 def test_problem_1_is_estimated_at_each_theta_and_seed(run):
@@ -136,37 +160,40 @@ def test_no_results_land_beside_the_snakefile(run):
         ),
         (
             "likelihood={'evaluation': {'samples': 10}}",
-            {"estimate_likelihood": 1, "summarise_likelihood": 1, "plot_log_likelihood": 1},
+            {"estimate_likelihood": 1, "summarise_likelihood": 1, "plot_log_likelihood": 1} | SUMMARY,
         ),
         (
             "likelihood={'models': {'vae': {'epochs': 3}}}",
             {"train_binary_vae": 1, "sample_binary_vae": 1, "estimate_likelihood": 1, "summarise_likelihood": 1}
-            | LIKELIHOOD_PLOTS,
+            | LIKELIHOOD_PLOTS | SUMMARY,
         ),
         (
             "data={'svhn': {'split_seed': 2}}",
-            {"prepare_svhn": 1, "plot_data": 1, "train_classifier": 1} | CLASSIFIER | ALL_IMAGES,
+            {"prepare_svhn": 1, "plot_data": 1, "train_classifier": 1} | CLASSIFIER | ALL_IMAGES
+            | evidence(7, nearest=2),
         ),
         (
             "seeds=[1, 2]",
             {"train_binary_vae": 1, "estimate_likelihood": 1, "summarise_likelihood": 1, "plot_log_likelihood": 1,
              "train_vae": 1, "train_gan": 1, "sample": 2, "score_fid": 2, "evaluate_samples": 2, "summarise_fid": 2,
-             "plot_learning_curves": 2, "plot_gan_training": 1, "plot_fid": 1},
+             "plot_learning_curves": 2, "plot_gan_training": 1, "plot_fid": 1} | evidence(3),
         ),  # and no sample_binary_vae or explore_latents: figures show the first seed
         ("images={'classifier': {'epochs': 3}}", {"train_classifier": 1} | CLASSIFIER | ALL_IMAGES
          | {"train_vae": 0, "plot_learning_curves": 0, "reconstruct_images": 0, "plot_reconstructions": 0, "sample": 1,
-            "publish_samples": 1}),
-        ("images={'models': {'vae': {'epochs': 3}}}", SAMPLES | LATENTS | COMPARISONS | VAE),
-        ("images={'models': {'gan': {'critic_steps': 3}}}", SAMPLES | LATENTS | COMPARISONS | GAN),
-        ("images={'models': {'gan5': {'kind': 'gan', 'epochs': 1}}}", SAMPLES | LATENTS | COMPARISONS | GAN),
-        ("images={'models': {'gan': null}}", COMPARISONS),
-        ("images={'generator': {'width': 5}}", ALL_IMAGES),
-        ("images={'evaluation': {'samples': 50}}", times(SAMPLES, 2) | COMPARISONS),
+            "publish_samples": 1} | evidence(7, nearest=2)),
+        ("images={'models': {'vae': {'epochs': 3}}}", SAMPLES | LATENTS | COMPARISONS | VAE | evidence(2, nearest=1)),
+        *(
+            (f"images={{'models': {model}}}", SAMPLES | LATENTS | COMPARISONS | GAN | evidence(1, nearest=1))
+            for model in ("{'gan': {'critic_steps': 3}}", "{'gan5': {'kind': 'gan', 'epochs': 1}}")
+        ),
+        ("images={'models': {'gan': null}}", COMPARISONS | evidence(0)),
+        ("images={'generator': {'width': 5}}", ALL_IMAGES | evidence(3, nearest=2)),
+        ("images={'evaluation': {'samples': 50}}", times(SAMPLES, 2) | COMPARISONS | evidence(7, 0, nearest=2)),
         ("images={'exploration': {'pairs': 11}}", times(LATENTS, 2)),
         (
             "likelihood={'models': {'deep': {'architecture': 'residual'}}}",
             {"train_binary_vae": 1, "sample_binary_vae": 1, "estimate_likelihood": 1, "summarise_likelihood": 1}
-            | LIKELIHOOD_PLOTS,
+            | LIKELIHOOD_PLOTS | SUMMARY,
         ),
     ],
 )  # fmt: skip
@@ -316,8 +343,8 @@ def test_a_touched_script_reruns_nothing_and_a_changed_one_its_descendants(proje
     assert planned(**where) == {}
     style.write_text(style.read_text() + "\n# another style\n")
     images = {"plot_confusion": 1, "plot_reconstructions": 1, "plot_gan_training": 1} | COMPARISONS
-    twice = {"plot_learning_curves": 2, "plot_latents": 2, "plot_interpolation": 2}
-    once = {"plot_data": 1, "plot_divergences": 1, "plot_density": 1}
+    twice = dict.fromkeys(("plot_learning_curves", "plot_latents", "plot_interpolation", "plot_nearest"), 2)
+    once = dict.fromkeys(("plot_data", "plot_divergences", "plot_density", "plot_summary", "plot_fid_curve"), 1)
     assert planned(**where) == once | LIKELIHOOD_PLOTS | images | twice
 
 
@@ -335,6 +362,7 @@ FID_CHAIN = ("train_gan", "sample", "score_fid", "summarise_fid")
         ("train_gan", "images", FID_CHAIN),
         ("train_gan", "results/smoke/fid_gan.txt", FID_CHAIN),
         ("train_classifier", "results/smoke/fid_gan.txt", FID_CHAIN),
+        ("train_gan", "results/smoke/summary.csv", ("train_gan", "extract_features", "evaluate_features", "compare")),
     ],
 )
 def test_a_failed_rerun_leaves_no_number_that_looks_current(project, name, target, chain):

@@ -151,6 +151,36 @@ def comparisons(*plots):
     return [plot.output for plot in plots] if IMAGE_MODELS else []
 
 
+def image_sets(curves=False):
+    """The folders of all sets of images that are measured; with `curves` those whose FID is drawn against N."""
+    samples = runs("runs/{model}/seed{seed}", IMAGE_MODELS)
+    if curves:
+        return [*samples, "references/train"]
+    references = [f"references/{name}" for name in ("train", "test", "noise", "mean")]
+    return [*samples, *runs("runs/{model}/seed{seed}/reconstructions", names("vae")), *references]
+
+
+def set_model(wildcards):
+    """The weights behind a set of images; none for a reference."""
+    kind, model, *more = wildcards.set.split("/")
+    return f"<results>/runs/{model}/{more[0]}/model.safetensors" if kind == "runs" else []
+
+
+def set_options(wildcards, input):
+    """Which images a set has, as command-line options."""
+    kind, name, *more = wildcards.set.split("/")
+    if kind == "references":
+        return f"--source {name}"
+    return f"--source {'reconstructions' if more[1:] else 'samples'} --model {shlex.quote(str(input.model))}"
+
+
+# All that the comparison of models rests on.
+COMPARED_STAGES = [
+    *("render_digits", "prepare_svhn", "prepare_binarized_mnist", "train_classifier", "import_classifier"),
+    *("train_vae", "train_gan", "train_binary_vae", "extract_features", "evaluate_features", "estimate_likelihood"),
+]
+
+
 def fetch_options(file):
     """Addresses and checksums of an official file."""
     name, split = DATA_FILES[file]

@@ -13,7 +13,6 @@ from genlab import InputError, cli
 
 # What the figure tells of all models at once, so it must be one.
 COMMON = ("data", "samples", "reference", "images of the floor", "classifier")
-LOOKS = (("vermillion", "o"), ("blue", "s"), ("green", "^"), ("purple", "D"), ("orange", "v"), ("sky", "P"))
 
 
 def parser():
@@ -24,8 +23,6 @@ def parser():
 
 
 def main(options):
-    if len(options.scores) > len(LOOKS):
-        raise InputError(f"--scores: {len(options.scores)} models; the figure holds up to {len(LOOKS)}")
     from genlab import plotting
 
     plotting.check_output(options.output)
@@ -94,11 +91,10 @@ def draw(models):
         floor = sum(draws) / len(draws)
         axes.axvspan(min(draws), max(draws), color="0.87", linewidth=0, zorder=1)
         axes.axvline(floor, color="0.3", linestyle="--", zorder=1.5, label=f"floor: {floor:,.1f}")
-    for row, (model, (colour, marker)) in enumerate(zip(models, LOOKS, strict=False)):
-        fid, colour = model["fid"], plotting.COLOURS[colour]
-        axes.errorbar(
-            fid["mean"], row, xerr=fid["sd"] or None, color=colour, marker=marker, markersize=9, capsize=5, zorder=3
-        )
+    looks = plotting.model_looks([model["model"] for model in models])
+    for row, model in enumerate(models):
+        fid, look = model["fid"], looks[model["model"]]
+        axes.errorbar(fid["mean"], row, xerr=fid["sd"] or None, markersize=9, capsize=5, zorder=3, **look)
         if len(fid["values"]) > 1:
             seeds = fid["values"]
             axes.plot(seeds, [row + 0.25] * len(seeds), color="black", marker=".", linestyle="", markersize=6)

@@ -19,7 +19,6 @@ MEASURES = {
     "feature_distance": "feature distance,\nall pairs",
     "feature_nearest": "feature distance,\nnearest",
 }
-LOOKS = (("vermillion", "o"), ("blue", "s"), ("green", "^"), ("purple", "D"), ("orange", "v"), ("sky", "P"))
 SPECTRUM = ("frequency", "samples", "samples_error", "test", "train")
 
 
@@ -37,8 +36,6 @@ def main(options):
             f"{len(options.statistics)} files for --statistics but {len(options.spectra)} for --spectra; "
             "give one of each for every model, in the same order"
         )
-    if len(options.statistics) > len(LOOKS):
-        raise InputError(f"--statistics: {len(options.statistics)} models; the figure holds up to {len(LOOKS)}")
     from genlab import plotting
 
     models = [read_statistics(path) for path in options.statistics]
@@ -104,7 +101,7 @@ def draw(models, spectra):
 
     figure = plotting.new_figure(10.5, 8.6)
     panels = figure.subplot_mosaic([["spectrum", "ratios"], ["classes", "classes"]], height_ratios=[1.25, 1])
-    looks = [{"color": plotting.COLOURS[colour], "marker": marker} for colour, marker in LOOKS[: len(models)]]
+    looks = list(plotting.model_looks([model["model"] for model in models]).values())
     draw_spectra(panels["spectrum"], models, spectra, looks)
     draw_ratios(panels["ratios"], models, looks)
     draw_classes(panels["classes"], models, looks)

@@ -27,7 +27,7 @@ def parser():
 def main(options):
     import numpy as np
     import torch
-    from genlab import data, generator, images, training
+    from genlab import data, generator, training
 
     device = training.set_up(options.device, options.threads, options.seed)
     parts, trained = generator.load_model(options.model, device)
@@ -43,14 +43,8 @@ def main(options):
         )
     chosen = np.random.default_rng(options.seed).permutation(len(prepared.test_images))[: options.images]
     originals = torch.from_numpy(prepared.test_images[chosen])
-    normal = torch.Generator().manual_seed(options.seed)  # on the CPU: the same draws on every device
-    reconstructions = []
-    with torch.no_grad():
-        for x in originals.split(250):
-            mean, log_variance = parts["encoder"](images.to_model(x.to(device))).chunk(2, dim=1)
-            z = mean + torch.exp(0.5 * log_variance) * torch.randn(mean.shape, generator=normal).to(device)
-            reconstructions.append(generator.generate(parts["generator"], z))
-    reconstructions = torch.cat(reconstructions)
+    normal = torch.Generator().manual_seed(options.seed)
+    reconstructions = generator.reconstruct(parts, originals, normal)
     rmse = (originals.double() - reconstructions).square().mean().sqrt().item()
     about = {name: trained[name] for name in ("data", "model", "kind", "seed")} | {
         "rmse": rmse,

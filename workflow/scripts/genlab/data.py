@@ -1,4 +1,4 @@
-"""File formats and data sets: Binarized MNIST (.amat), SVHN (MATLAB v5), and the prepared .npz of each.
+"""File formats and data sets: Binarized MNIST (.amat), SVHN (MATLAB v5), the prepared .npz of each, and features.
 
 Images are uint8 arrays here. Binarized MNIST is kept at one bit a pixel, rows of 98 bytes;
 SVHN as (N, 3, 32, 32) with values 0..255 and labels 0..9.
@@ -264,16 +264,51 @@ def load_svhn(path):
     return SVHN(**fields)
 
 
-def _load_prepared(path, dataset, stage, rows):
-    """The arrays named in `rows` ({name: shape of one row}, all uint8, not empty) and `about`."""
-    remedy = f"make the file with {stage}"
+@dataclass(frozen=True)
+class Features:
+    """A classifier's features of N images: `features` float32 (N, D), `classes` uint8 (N,), its first choices.
+
+    `rows` int64 (N,) says which image of its split each is. `images` uint8 (S, 3, 32, 32) are the first S
+    of them; `about` says what they are.
+    """
+
+    features: np.ndarray
+    classes: np.ndarray
+    rows: np.ndarray
+    images: np.ndarray
+    about: dict
+
+
+def load_features(path):
+    """The `Features` of a file that extract_features.py wrote; InputError if it is none."""
+    remedy = "make the file with extract_features.py"
+    arrays = *_, about = _read_npz(path, ("features", "classes", "rows", "images"), "a file of features", remedy)
+    found = Features(*arrays)
+    kinds = [array.dtype for array in arrays[:4]]
+    sound = kinds == [np.float32, np.uint8, np.int64, np.uint8] and isinstance(about, dict) and "set" in about
+    shapes = sound and (found.features.ndim, found.images.ndim, found.images.shape[1:]) == (2, 4, (3, 32, 32))
+    if not shapes or not len(found.features) == len(found.classes) == len(found.rows) > 0:
+        raise InputError(f"{path}: not a file of features; {remedy}")
+    if not np.isfinite(found.features).all():
+        raise InputError(f"{path}: features hold NaN or infinity; {remedy}, from sound images and weights")
+    return found
+
+
+def _read_npz(path, names, what, remedy):
+    """The named arrays of an .npz file and its `about`, parsed; InputError if it is not `what`."""
     with Path(path).open("rb") as file:
         try:
             with np.load(file, allow_pickle=False) as content:
-                fields = {name: content[name] for name in rows}
-                about = json.loads(str(content["about"]))
+                return [content[name] for name in names] + [json.loads(str(content["about"]))]
         except Exception as error:  # a damaged archive raises whatever the damage makes zipfile stumble over
-            raise InputError(f"{path}: not a prepared {dataset} file ({error}); {remedy}") from None
+            raise InputError(f"{path}: not {what} ({error}); {remedy}") from None
+
+
+def _load_prepared(path, dataset, stage, rows):
+    """The arrays named in `rows` ({name: shape of one row}, all uint8, not empty) and `about`."""
+    remedy = f"make the file with {stage}"
+    *arrays, about = _read_npz(path, rows, f"a prepared {dataset} file", remedy)
+    fields = dict(zip(rows, arrays, strict=True))
     if not isinstance(about, dict) or about.get("dataset") != dataset:
         raise InputError(f"{path}: describes itself as something other than {dataset}; {remedy}")
     for name, row in rows.items():

@@ -42,3 +42,18 @@ def generate(generator, z, batch=250):
     if generator.training:
         raise ValueError("the generator is in training mode; call eval() first")
     return torch.cat([images.to_uint8(generator(part)).cpu() for part in z.split(batch)])
+
+
+@torch.no_grad()
+def reconstruct(parts, originals, normal, batch=250):
+    """Images uint8 (M, 3, 32, 32) on the CPU: g(z) for one draw of z from q(z|x) of each original x, uint8 alike.
+
+    parts: generator and encoder of `load_model`; normal: a CPU torch generator, which gives the same
+    draws on every device.
+    """
+    device, pictures = next(parts["encoder"].parameters()).device, []
+    for x in originals.split(batch):
+        mean, log_variance = parts["encoder"](images.to_model(x.to(device))).chunk(2, dim=1)
+        z = mean + torch.exp(0.5 * log_variance) * torch.randn(mean.shape, generator=normal).to(device)
+        pictures.append(generate(parts["generator"], z))
+    return torch.cat(pictures)

@@ -42,6 +42,8 @@ SPLITS = {
     "test": {"label": "test", "color": COLOURS["vermillion"], "linestyle": "-.", "marker": "s"},
 }
 
+MODELS = (("vermillion", "o"), ("blue", "s"), ("green", "^"), ("purple", "D"), ("orange", "v"), ("sky", "P"))
+
 # The star of the chosen epoch, whose weights are kept.
 BEST = {"color": "black", "marker": "*", "markersize": 13, "markeredgecolor": "white", "linestyle": "", "zorder": 5}
 
@@ -121,6 +123,14 @@ def save_figure(figure, path):
     with cli.atomic(path.with_suffix(".pdf")) as pdf, cli.atomic(path) as png:
         figure.savefig(png, metadata={"Software": None})
         figure.savefig(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
+
+
+def model_looks(names):
+    """{name: colour and marker} of image models, in the order in which all figures show them; six at most."""
+    if len(names) > len(MODELS):
+        raise InputError(f"{len(names)} models: {', '.join(names)}; a figure holds up to {len(MODELS)}")
+    looks = zip(names, MODELS, strict=False)
+    return {name: {"color": COLOURS[colour], "marker": marker} for name, (colour, marker) in looks}
 
 
 def mosaic(images, columns, ink=False):

@@ -1,0 +1,475 @@
+"""extract_features.py, evaluate_features.py, compare.py and their figures."""
+
+import json
+
+import compare
+import evaluate_features
+import extract_features
+import numpy as np
+import pandas as pd
+import plot_fid_curve
+import plot_nearest
+import plot_summary
+import pytest
+import torch
+from genlab import InputError, classifier, data, frechet, generator, images, metrics, networks, plotting
+from safetensors.torch import save_file
+from scipy import stats
+from scipy.spatial import distance
+from stage import run_here, run_stage, run_without_torch
+
+ABOUT = {"dataset": "SVHN", "source": "embedded", "title": "embedded stand-in for SVHN"}
+COUNTS = {"train": 90, "valid": 5, "test": 40}
+SIZE = {"latents": 4, "width": 4}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Prepared data, a classifier, an untrained VAE and an untrained GAN."""
+    folder = tmp_path_factory.mktemp("evidence")
+    chance = np.random.default_rng(1)
+    arrays = {}
+    for split, count in COUNTS.items():
+        colour = chance.integers(20, 230, (count, 3, 1, 1))
+        arrays[f"{split}_images"] = (colour + chance.integers(-20, 20, (count, 3, 32, 32))).astype(np.uint8)
+        arrays[f"{split}_labels"] = np.zeros(count, np.uint8)
+    data.write_prepared(folder / "svhn.npz", ABOUT, **arrays)
+    torch.manual_seed(1)
+    save_file(
+        {name: value.contiguous() for name, value in networks.FeatureClassifier().state_dict().items()},
+        folder / "classifier.safetensors",
+    )
+    for kind in ("vae", "gan"):
+        parts = {"generator": networks.Generator(**SIZE)} | (
+            {"encoder": networks.Encoder(**SIZE)} if kind == "vae" else {}
+        )
+        about = {"kind": kind, "model": kind, "seed": 5, "generator": SIZE, "data": ABOUT}
+        generator.save_model(folder / f"{kind}.safetensors", parts, about)
+    return folder
+
+
+def extract(folder, output, source, model=None, **changes):
+    """Run extract_features here; returns the `Features` that it wrote."""
+    options = {
+        "source": source, "data": folder / "svhn.npz", "classifier": folder / "classifier.safetensors",
+        "output": output, "device": "cpu", "threads": 1, "number": 80, "seed": 3,
+    }  # fmt: skip
+    options |= ({"model": folder / model} if model else {}) | changes
+    run_here(extract_features, *(word for key, value in options.items() for word in (f"--{key}", value)))
+    return data.load_features(output)
+
+
+def features_of(folder, pictures):
+    network, _ = classifier.load_classifier(folder / "classifier.safetensors")
+    ((features, logits),) = classifier.feature_batches(network, [pictures])
+    return features, logits.argmax(1)
+
+
+# Features
+
+
+def test_features_of_real_images_are_the_classifier_s_with_their_rows(folder, tmp_path):
+    real = data.load_svhn(folder / "svhn.npz")
+    for split in ("train", "test"):
+        found = extract(folder, tmp_path / "features.npz", split)
+        pictures = getattr(real, f"{split}_images")[found.rows]
+        assert sorted(found.rows) == list(range(COUNTS[split])) != list(found.rows)
+        features, classes = features_of(folder, pictures)
+        np.testing.assert_allclose(found.features, features, atol=1e-4)
+        np.testing.assert_array_equal(found.classes, classes)
+        np.testing.assert_array_equal(found.images, pictures[:16])
+        assert found.about["set"] == split and found.about["data"] == ABOUT
+
+
+def test_features_of_samples_noise_mean_and_reconstructions(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(extract_features, "BATCH", 30)
+    monkeypatch.setattr(extract_features, "SHOWN", 30)
+    real = data.load_svhn(folder / "svhn.npz")
+
+    found = extract(folder, tmp_path / "a.npz", "samples", "gan.safetensors")
+    network = generator.load_model(folder / "gan.safetensors")[0]["generator"]
+    normal = torch.Generator().manual_seed(3)
+    drawn = torch.cat([generator.generate(network, torch.randn(n, 4, generator=normal)) for n in (30, 30, 20)]).numpy()
+    np.testing.assert_array_equal(found.images, drawn[:30])
+    np.testing.assert_allclose(found.features, features_of(folder, drawn)[0], atol=1e-4)
+    assert (found.about["subject"], found.about["model_seed"], len(found.rows)) == ("gan", 5, 80)
+
+    found = extract(folder, tmp_path / "b.npz", "reconstructions", "vae.safetensors")
+    parts, _ = generator.load_model(folder / "vae.safetensors")
+    x = images.to_model(torch.from_numpy(real.test_images[found.rows[:30]]))
+    with torch.no_grad():
+        mean, log_variance = parts["encoder"](x).chunk(2, 1)
+    z = mean + torch.exp(log_variance / 2) * torch.randn(30, 4, generator=torch.Generator().manual_seed(3))
+    expected = generator.generate(parts["generator"], z).numpy()
+    assert np.abs(found.images.astype(int) - expected).max() <= 1 and found.about["subject"] == "vae reconstructions"
+
+    noise = extract(folder, tmp_path / "c.npz", "noise").images
+    assert noise.min() == 0 and noise.max() == 255 and abs(noise.mean() - 127.5) < 1
+    mean = extract(folder, tmp_path / "d.npz", "mean").images
+    assert (mean == mean[0]).all() and np.abs(mean[0] - real.train_images.mean(0)).max() <= 0.5
+
+
+@pytest.mark.parametrize(
+    ("source", "model", "message"),
+    [
+        ("samples", None, "--source samples: needs the weights of a model; give --model"),
+        ("noise", "gan.safetensors", "--source noise: is of no model; leave out --model"),
+        ("reconstructions", "gan.safetensors", "a gan has no encoder to reconstruct with"),
+    ],
+)
+def test_sources_that_do_not_fit_are_refused(folder, tmp_path, source, model, message):
+    with pytest.raises(InputError, match=message):
+        extract(folder, tmp_path / "out" / "x.npz", source, model)
+    assert not (tmp_path / "out").exists()
+
+
+# Metrics
+
+
+def write_features(path, features, classes=None, kind="samples", subject="gan", **about):
+    """A file as extract_features.py writes it, of given features (N, D)."""
+    about = {
+        "set": kind, "subject": subject, "model": subject, "model_seed": 1, "data": ABOUT,
+        "classifier": {"file": "c", "sha256": "5a" * 32}, "provenance": {}, **about,
+    }  # fmt: skip
+    count = len(features)
+    data.write_prepared(
+        path,
+        about,
+        features=features.astype(np.float32),
+        classes=np.zeros(count, np.uint8) if classes is None else classes,
+        rows=np.arange(count)[::-1].copy(),
+        images=np.full((min(count, 16), 3, 32, 32), 7, np.uint8),
+    )
+    return path
+
+
+@pytest.fixture
+def sets(tmp_path):
+    """Features of 500 samples, 200 test and 300 training images, in 3 dimensions, with classes; and the arrays."""
+    chance = np.random.default_rng(2)
+    arrays = {
+        "samples": chance.normal(0.5, 1.2, (500, 3)).astype(np.float32),
+        "test": chance.normal(0, 1, (200, 3)).astype(np.float32),
+        "train": chance.normal(0, 1, (300, 3)).astype(np.float32),
+    }
+    classes = {
+        name: chance.integers(0, 8 if name == "samples" else 10, len(each), dtype=np.uint8)
+        for name, each in arrays.items()
+    }
+    for name, array in arrays.items():
+        subject = "gan" if name == "samples" else f"{name} images"
+        write_features(tmp_path / f"{name}.npz", array, classes[name], name, subject)
+    return arrays, classes
+
+
+def evaluate(folder, name="samples", **changes):
+    """Run evaluate_features here; returns its JSON, its curve (empty for test images) and its neighbours."""
+    options = {
+        "features": folder / f"{name}.npz", "test": folder / "test.npz", "train": folder / "train.npz", "samples": 100,
+        "threads": 1, "json": folder / "out.json", "curve": folder / "out.csv", "nearest": folder / "out.npz",
+    } | changes  # fmt: skip
+    run_here(evaluate_features, *(word for key, value in options.items() for word in (f"--{key}", value)))
+    return json.loads(options["json"].read_text()), pd.read_csv(options["curve"]), np.load(options["nearest"])
+
+
+def test_every_metric_is_the_mean_over_disjoint_sets_with_its_interval(sets, tmp_path):
+    arrays, classes = sets
+    result, _, _ = evaluate(tmp_path)
+    parts = np.split(arrays["samples"], 5)
+    histogram = np.bincount(classes["test"], minlength=10) / 200
+    expected = {
+        "fid": [frechet.calculate_fid_score([part], [arrays["test"]]) for part in parts],
+        "class_divergence": [
+            metrics.jensen_shannon(np.bincount(part, minlength=10) / 100, histogram)
+            for part in np.split(classes["samples"], 5)
+        ],
+        "nearest_training": [np.median(distance.cdist(part, arrays["train"]).min(1)) for part in parts],
+    }
+    x = [part.astype(float) for part in parts]
+    y = arrays["test"].astype(float)
+    off = ~np.eye(100, dtype=bool), ~np.eye(200, dtype=bool)
+    expected["kid"] = [
+        ((a @ a.T / 3 + 1) ** 3)[off[0]].mean()
+        + ((y @ y.T / 3 + 1) ** 3)[off[1]].mean()
+        - 2 * ((a @ y.T / 3 + 1) ** 3).mean()
+        for a in x
+    ]
+    for name, values in expected.items():
+        found = result["metrics"][name]
+        low, high = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
+        assert found["value"] == pytest.approx(np.mean(values), rel=1e-5), name
+        assert (found["low"], found["high"]) == (pytest.approx(low, rel=1e-4), pytest.approx(high, rel=1e-4)), name
+    assert (result["images"], result["sets"], result["subject"]) == (100, 5, "gan")
+    assert set(result["metrics"]) == set(compare.BETTER) - {
+        f"{a}_{b}" for a in ("elbo", "log_likelihood") for b in ("valid", "test")
+    }
+    for name in ("precision", "recall", "coverage"):
+        assert 0 <= result["metrics"][name]["value"] <= 1
+
+
+def test_balls_are_of_equally_many_test_images(sets, tmp_path):
+    arrays, _ = sets
+    write_features(
+        tmp_path / "samples.npz", arrays["test"][::-1], kind="samples"
+    )  # a model that copies the test images
+    found = evaluate(tmp_path, samples=200)[0]["metrics"]
+    assert (found["precision"]["value"], found["recall"]["value"], found["coverage"]["value"]) == (1, 1, 1)
+    assert found["fid"]["value"] == pytest.approx(0, abs=1e-6) and found["precision"]["low"] is None
+
+
+def test_the_curve_has_the_distance_at_every_size(sets, tmp_path):
+    arrays, _ = sets
+    _, curve, _ = evaluate(tmp_path, samples=150)
+    assert list(curve["n"]) == [100, 150, 200, 500] and list(curve["sets"]) == [5, 3, 2, 1]
+    whole = frechet.calculate_fid_score([arrays["samples"]], [arrays["test"]])
+    assert curve["mean"].iloc[-1] == pytest.approx(whole) and np.isnan(curve["sd"].iloc[-1])
+
+
+def test_neighbours_are_rows_of_the_training_images(sets, tmp_path):
+    arrays, _ = sets
+    _, _, nearest = evaluate(tmp_path)
+    distances = distance.cdist(arrays["samples"][:16], arrays["train"])
+    np.testing.assert_array_equal(nearest["rows"], 299 - distances.argmin(1))  # rows are stored in reverse
+    np.testing.assert_allclose(nearest["distances"], distances.min(1), rtol=1e-5)
+
+
+def test_test_images_have_only_neighbours_and_training_images_all_but_those(sets, tmp_path):
+    of_test = evaluate(tmp_path, "test")[0]["metrics"]
+    of_train = evaluate(tmp_path, "train")[0]["metrics"]
+    assert set(of_test) == {"nearest_training"} and "nearest_training" not in of_train and "fid" in of_train
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"test": "train.npz"}, "train.npz: features of 'train'; give those of 'test'"),
+        ({"samples": 1000, "features": "few.npz"}, "few.npz: 20 images, and 200 test images, for sets of 1000"),
+        ({"features": "other.npz"}, "test.npz: its data differs from that of"),
+        ({"features": "damaged.npz"}, "damaged.npz: not a file of features"),
+        ({"features": "nan.npz"}, "nan.npz: features hold NaN or infinity"),
+    ],
+)
+def test_features_that_do_not_fit_are_refused(sets, tmp_path, changes, message):
+    write_features(tmp_path / "few.npz", sets[0]["samples"][:20])
+    write_features(tmp_path / "other.npz", sets[0]["samples"], data={"title": "other"})
+    write_features(tmp_path / "nan.npz", np.full((300, 3), np.nan))
+    (tmp_path / "damaged.npz").write_bytes((tmp_path / "samples.npz").read_bytes()[:200])
+    changes = {key: tmp_path / value if isinstance(value, str) else value for key, value in changes.items()}
+    with pytest.raises(InputError, match=message):
+        evaluate(tmp_path, **changes)
+    assert not (tmp_path / "out.json").exists()
+
+
+# Comparison
+
+
+def run_of(subject, seed, kind="samples", **values):
+    """What evaluate_features.py writes, with one value for some metrics, each with the interval +- 1."""
+    found = {
+        key: {"value": v, "standard_error": 0.4, "low": v - 1, "high": v + 1, "sets": 10} for key, v in values.items()
+    }
+    return {
+        "subject": subject, "set": kind, "seed": seed, "data": ABOUT, "images": 1000,
+        "classifier": {"sha256": "5a" * 32}, "metrics": found,
+    }  # fmt: skip
+
+
+def likelihood_of(model, seed, shift=0.0):
+    """What compare.py reads of estimate_likelihood.py's file."""
+    numbers = {
+        name: {"mean": level + shift, "standard_error": 0.1}
+        for name, level in (("elbo", -91.0), ("log_likelihood", -87.0))
+    }
+    return {"model": model, "seed": seed, "data": ABOUT, "k": 200, "splits": {"valid": numbers, "test": numbers}}
+
+
+def compared(folder, runs, likelihoods=()):
+    """The two tables of compare.py."""
+    options = []
+    for name, contents in (("metrics", runs), ("likelihoods", likelihoods)):
+        paths = [folder / f"{name}{number}.json" for number in range(len(contents))]
+        for path, content in zip(paths, contents, strict=True):
+            path.write_text(json.dumps(content))
+        options += [f"--{name}", *paths] if paths else []
+    files = folder / "out" / "summary.csv", folder / "out" / "comparison.csv"
+    run_here(compare, *options, "--summary", files[0], "--comparison", files[1])
+    return tuple(pd.read_csv(file) for file in files)
+
+
+def test_one_seed_gives_the_single_run_and_no_verdict(tmp_path):
+    summary, comparison = compared(tmp_path, [run_of("vae", 1, fid=90.0), run_of("gan", 1, fid=40.0)])
+    row = summary[summary["subject"] == "gan"].iloc[0]
+    assert (row["value"], row["standard_error"], row["low"], row["high"]) == (40, 0.4, 39, 41)
+    assert (row["over"], str(row["values"]), row["kind"], row["better"]) == ("sets", "40", "model", "lower")
+    assert comparison["verdict"][0] == "gan ahead of vae by 50, but one seed allows no verdict"
+
+
+def test_seeds_are_gathered_and_models_compared_in_pairs(tmp_path):
+    fids = {"vae": [90.0, 94.0, 98.0], "gan": [40.0, 45.0, 47.0]}
+    runs = [
+        run_of(name, seed, fid=v, recall=0.5 + v / 1e4)
+        for name, values in fids.items()
+        for seed, v in enumerate(values, 1)
+    ]
+    noise = [run_of("noise", None, "noise", fid=5000.0), run_of("vae reconstructions", 1, "reconstructions", fid=70.0)]
+    summary, comparison = compared(tmp_path, runs + noise)
+    row = summary[(summary["subject"] == "gan") & (summary["metric"] == "fid")].iloc[0]
+    low, high = stats.t.interval(0.95, 2, 44, stats.sem(fids["gan"]))
+    assert (row["value"], row["over"], row["seeds"], row["values"]) == (44, "seeds", "1 2 3", "40 45 47")
+    assert (row["low"], row["high"]) == (pytest.approx(low), pytest.approx(high))
+    kinds = summary.drop_duplicates("subject").set_index("subject")["kind"]
+    assert dict(kinds) == {"vae": "model", "gan": "model", "noise": "reference", "vae reconstructions": "reference"}
+
+    assert len(comparison) == 2  # references are not compared
+    fid, recall = (comparison[comparison["metric"] == name].iloc[0] for name in ("fid", "recall"))
+    low, high = stats.t.interval(0.95, 2, 50, stats.sem([50.0, 49.0, 51.0]))
+    assert (fid["difference"], fid["pairs"]) == (50, 3)
+    assert (fid["low"], fid["high"]) == (pytest.approx(low), pytest.approx(high))
+    assert fid["verdict"] == "gan better than vae by 50, beyond the noise of 3 seeds"
+    assert recall["verdict"] == "vae better than gan by 0.005, beyond the noise of 3 seeds"  # there higher is better
+
+
+def test_a_difference_within_the_noise_is_called_so(tmp_path):
+    runs = [run_of("a", seed, fid=v) for seed, v in ((1, 40.0), (2, 60.0))] + [
+        run_of("b", seed, fid=50.5) for seed in (1, 2)
+    ]
+    _, comparison = compared(tmp_path, runs)
+    assert comparison["verdict"][0] == "a ahead of b by 0.5, within the noise of 2 seeds"
+
+
+def test_likelihoods_stand_in_the_same_tables(tmp_path):
+    likelihoods = [likelihood_of("vae", seed) for seed in (1, 2)] + [
+        likelihood_of("deep", seed, 2 + seed / 100) for seed in (1, 2)
+    ]
+    summary, comparison = compared(tmp_path, [run_of("vae", 1, fid=90.0)], likelihoods)
+    rows = summary[(summary["problem"] == "likelihood") & (summary["subject"] == "vae")].set_index("metric")
+    assert dict(rows["value"]) == {
+        "elbo_valid": -91,
+        "elbo_test": -91,
+        "log_likelihood_valid": -87,
+        "log_likelihood_test": -87,
+    }
+    assert set(comparison["verdict"]) == {"deep better than vae by 2.015, beyond the noise of 2 seeds"}
+    summary, _ = compared(tmp_path, [], likelihoods[:1])
+    assert (summary["low"][0], summary["over"][0]) == (pytest.approx(-91 - 0.196), "images")
+
+
+@pytest.mark.parametrize(
+    ("runs", "message"),
+    [
+        ([], "nothing to compare"),
+        ([run_of("gan", 1), run_of("gan", 1)], "gan, seed 1, was given before"),
+        ([run_of("gan", 1), run_of("vae", 1) | {"images": 500}], "its protocol is N = 500"),
+        ([run_of("gan", 1), run_of("vae", 1) | {"data": {"title": "SVHN"}}], "its data is SVHN"),
+        ([{"subject": "gan"}], "not what its stage writes"),
+    ],
+)
+def test_runs_that_do_not_belong_together_are_refused(tmp_path, runs, message):
+    with pytest.raises(InputError, match=message):
+        compared(tmp_path, runs)
+    assert not (tmp_path / "out").exists()
+
+
+# Figures
+
+
+@pytest.fixture
+def drawings(folder, sets, tmp_path):
+    """{stage: arguments} of the three figures, which go to the folder tmp_path / "out"."""
+    files = {}
+    for name in ("samples", "test", "train"):
+        files[name] = {key: tmp_path / f"{name}_{key}" for key in ("json", "curve", "nearest")}
+        evaluate(tmp_path, name, **files[name])
+    table, _ = compared(tmp_path, [json.loads(each["json"].read_text()) for each in files.values()])
+    table.to_csv(tmp_path / "summary.csv", index=False)
+    (tmp_path / "out" / "summary.csv").unlink(), (tmp_path / "out" / "comparison.csv").unlink()
+    out, pair = tmp_path / "out", (files["samples"], files["train"])
+    return {
+        "plot_summary": ["--summary", tmp_path / "summary.csv", "--output", out / "summary.png"],
+        "plot_fid_curve": [
+            *("--metrics", *(each["json"] for each in pair), "--curves", *(each["curve"] for each in pair)),
+            *("--output", out / "curve.png"),
+        ],
+        "plot_nearest": [
+            *("--nearest", files["samples"]["nearest"], "--test", files["test"]["nearest"]),
+            *("--data", folder / "svhn.npz", "--output", out / "nearest.png"),
+        ],
+    }
+
+
+def captured(module, arguments, monkeypatch):
+    """The figure that a plot stage would write, and its caption."""
+    figures = []
+    monkeypatch.setattr(plotting, "save_figure", lambda figure, path: figures.append(figure))
+    run_here(module, *arguments)
+    return figures[0], figures[0].texts[1].get_text().replace("\n", " ").replace("\N{NO-BREAK SPACE}", " ")
+
+
+def small_rows(path):
+    """Let the neighbours be rows that the small data set has."""
+    with np.load(path) as content:
+        arrays = dict(content)
+    np.savez(path.with_suffix(""), **arrays | {"rows": arrays["rows"] % COUNTS["train"]})
+    path.with_suffix(".npz").rename(path)
+
+
+@pytest.fixture
+def with_rows(drawings):
+    for option in (1, 3):
+        small_rows(drawings["plot_nearest"][option])
+    return drawings
+
+
+def test_figures_are_written_as_png_and_pdf_without_torch(with_rows, tmp_path):
+    run_without_torch(with_rows)
+    names = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert names == [f"{name}.{kind}" for name in ("curve", "nearest", "summary") for kind in ("pdf", "png")]
+
+
+def test_the_summary_shows_each_value_with_its_interval(drawings, tmp_path, monkeypatch):
+    figure, caption = captured(plot_summary, drawings["plot_summary"], monkeypatch)
+    table = pd.read_csv(tmp_path / "summary.csv")
+    axes = next(axes for axes in figure.axes if axes.get_title("left") == "recall")
+    row = table[(table["subject"] == "gan") & (table["metric"] == "recall")].iloc[0]
+    height = [label.get_text() for label in figure.axes[0].get_yticklabels()].index("gan")
+    drawn = [tuple(map(tuple, line.get_xydata())) for line in axes.lines]
+    assert ((row["low"], height), (row["high"], height)) in drawn and ((row["value"], height),) in drawn
+    assert len([axes for axes in figure.axes if axes.get_visible()]) == 9 and "over disjoint sets" in caption
+
+
+def test_the_curve_marks_the_protocol_and_infinity(drawings, tmp_path, monkeypatch):
+    figure, _ = captured(plot_fid_curve, drawings["plot_fid_curve"], monkeypatch)
+    (axes,) = figure.axes
+    curve = pd.read_csv(tmp_path / "samples_curve")
+    np.testing.assert_allclose(axes.lines[0].get_xydata(), curve[["n", "mean"]])
+    level = json.loads((tmp_path / "samples_json").read_text())["metrics"]["fid_infinity"]["value"]
+    assert any(line.get_xydata().shape == (1, 2) and line.get_ydata()[0] == level for line in axes.lines)
+    assert any(text.get_text() == "N = 100" for text in axes.texts)
+
+
+def test_neighbours_are_drawn_beside_samples(with_rows, folder, monkeypatch):
+    stacks = {}
+    monkeypatch.setattr(
+        plotting, "image_grid", lambda images, *rest: stacks.update(images=images) or plotting.new_figure()
+    )
+    captured(plot_nearest, with_rows["plot_nearest"], monkeypatch)
+    with np.load(with_rows["plot_nearest"][1]) as content:
+        rows = content["rows"]
+    train = data.load_svhn(folder / "svhn.npz").train_images
+    np.testing.assert_array_equal(stacks["images"][1], train[rows].transpose(0, 2, 3, 1))
+    assert (stacks["images"][0] == 7).all() and len(stacks["images"]) == 4
+
+
+def test_neighbours_that_the_data_do_not_have_are_refused(drawings, tmp_path):
+    with pytest.raises(InputError, match="'rows' holds no rows of the training images"):
+        run_here(plot_nearest, *drawings["plot_nearest"])
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_bad_input_is_one_line_and_exit_code_2(tmp_path):
+    process = run_stage("plot_summary", "--summary", tmp_path / "none.csv", "--output", tmp_path / "x.png")
+    assert (
+        process.returncode == 2
+        and process.stderr == f"plot_summary.py: error: {tmp_path}/none.csv: No such file or directory\n"
+    )

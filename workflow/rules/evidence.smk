@@ -1,0 +1,168 @@
+# {set} is a folder of one set of images: references/noise, runs/gan/seed1, runs/vae/seed1/reconstructions, ...
+wildcard_constraints:
+    set="(references|runs)/[A-Za-z0-9-]+(/seed[0-9]+(/reconstructions)?)?",
+
+
+rule extract_features:
+    input:
+        **stage("extract_features"),
+        data=prepared("svhn"),
+        classifier=feature_weights(),
+        model=set_model,
+    output:
+        "<results>/{set}/features.npz",
+    log:
+        "<results>/logs/extract_features/{set}.log",
+    benchmark:
+        "<results>/benchmarks/extract_features/{set}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        source=set_options,
+        seed=config["images"]["evaluation"]["sample_seed"],
+        number=config["images"]["evaluation"]["pool"],
+        device=config["device"],
+    shell:
+        "python {input.script:q} {params.source} --data {input.data:q} --classifier {input.classifier:q} --output {output:q}"
+        " --number {params.number} --seed {params.seed} --device {params.device} --threads {threads} > {log:q} 2>&1"
+
+
+rule evaluate_features:
+    input:
+        **stage("evaluate_features"),
+        features=rules.extract_features.output,
+        test="<results>/references/test/features.npz",
+        train="<results>/references/train/features.npz",
+    output:
+        metrics="<results>/{set}/metrics.json",
+        curve="<results>/{set}/fid_curve.csv",
+        nearest="<results>/{set}/nearest.npz",
+    log:
+        "<results>/logs/evaluate_features/{set}.log",
+    benchmark:
+        "<results>/benchmarks/evaluate_features/{set}.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=3000,
+        runtime=60,
+    params:
+        samples=config["images"]["evaluation"]["samples"],
+        seed=config["images"]["evaluation"]["sample_seed"],
+    shell:
+        "python {input.script:q} --features {input.features:q} --test {input.test:q} --train {input.train:q}"
+        " --json {output.metrics:q} --curve {output.curve:q} --nearest {output.nearest:q} --samples {params.samples}"
+        " --seed {params.seed} --threads {threads} > {log:q} 2>&1"
+
+
+rule compare:
+    input:
+        **stage("compare"),
+        metrics=expand(rules.evaluate_features.output.metrics, set=image_sets()),
+        likelihoods=runs(rules.estimate_likelihood.output.estimate, BINARY_MODELS),
+        # As in summarise_likelihood: all that the numbers rest on, lest old ones look current.
+        upstream=[
+            *(raw_files("svhn") + raw_files("binarized_mnist")),
+            *(prepared("svhn"), prepared("binarized_mnist"), feature_weights()),
+            *runs("<results>/runs/{model}/seed{seed}/model.safetensors", IMAGE_MODELS),
+            *runs(rules.train_binary_vae.output.model, BINARY_MODELS),
+        ],
+        upstream_code=code(*COMPARED_STAGES),
+    output:
+        summary=report("<results>/summary.csv", caption="../report/summary.rst", category="Comparison"),
+        comparison=report("<results>/comparison.csv", caption="../report/comparison.rst", category="Comparison"),
+    log:
+        "<results>/logs/compare.log",
+    benchmark:
+        "<results>/benchmarks/compare.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        upstream=[config["data"], *map(image_settings, IMAGE_MODELS), config["likelihood"], config["device"]],
+    shell:
+        "python {input.script:q} --metrics {input.metrics:q} --likelihoods {input.likelihoods:q}"
+        " --summary {output.summary:q} --comparison {output.comparison:q} > {log:q} 2>&1"
+
+
+rule plot_summary:
+    input:
+        **stage("plot_summary"),
+        summary=rules.compare.output.summary,
+    output:
+        png=report("<results>/figures/summary.png", caption="../report/summary.rst", category="Comparison"),
+        pdf="<results>/figures/summary.pdf",
+    log:
+        "<results>/logs/plot_summary.log",
+    benchmark:
+        "<results>/benchmarks/plot_summary.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python {input.script:q} --summary {input.summary:q} --output {output.png:q} > {log:q} 2>&1"
+
+
+rule plot_fid_curve:
+    input:
+        **stage("plot_fid_curve"),
+        metrics=expand(rules.evaluate_features.output.metrics, set=image_sets(curves=True)),
+        curves=expand(rules.evaluate_features.output.curve, set=image_sets(curves=True)),
+    output:
+        png=report("<results>/figures/fid_curve.png", caption="../report/fid_curve.rst", category="Comparison"),
+        pdf="<results>/figures/fid_curve.pdf",
+    log:
+        "<results>/logs/plot_fid_curve.log",
+    benchmark:
+        "<results>/benchmarks/plot_fid_curve.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python {input.script:q} --metrics {input.metrics:q} --curves {input.curves:q} --output {output.png:q} > {log:q} 2>&1"
+
+
+rule plot_nearest:
+    input:
+        **stage("plot_nearest"),
+        nearest=f"<results>/runs/{{model}}/seed{config['seeds'][0]}/nearest.npz",
+        test="<results>/references/test/nearest.npz",
+        data=prepared("svhn"),
+    output:
+        png=report("<results>/figures/nearest_{model}.png", caption="../report/nearest.rst", category="Comparison"),
+        pdf="<results>/figures/nearest_{model}.pdf",
+    log:
+        "<results>/logs/plot_nearest/{model}.log",
+    benchmark:
+        "<results>/benchmarks/plot_nearest/{model}.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    shell:
+        "python {input.script:q} --nearest {input.nearest:q} --test {input.test:q} --data {input.data:q}"
+        " --output {output.png:q} > {log:q} 2>&1"
+
+
+rule evidence:
+    input:
+        expand(rules.evaluate_features.output, set=image_sets()),
+        rules.compare.output,
+        comparisons(rules.plot_summary, rules.plot_fid_curve),
+        expand(rules.plot_nearest.output, model=IMAGE_MODELS),

@@ -1,0 +1,201 @@
+"""Compare all models: one table of every metric with its interval, and which model is better by how much.
+
+Reads what evaluate_features.py wrote of each set of images and what estimate_likelihood.py wrote of each binary
+VAE, for every seed. Writes two tables:
+
+  --summary     a row for each subject (a model, or a reference) and metric: mean over seeds, with its 95%
+                Student t interval over seeds; for one seed, and for references, over sets of images (or, for
+                likelihoods, images); column `over` says which
+  --comparison  a row for each pair of models and metric: mean of the differences first - second, paired by seed,
+                with its interval, and the verdict
+
+A verdict names the better model only if the interval of the difference excludes 0, that is, if the
+difference exceeds the noise between seeds. One seed allows no verdict.
+
+example:
+  python workflow/scripts/compare.py --metrics gan1.json gan2.json vae1.json vae2.json noise.json \\
+      --summary summary.csv --comparison comparison.csv
+"""
+
+import itertools
+from pathlib import Path
+
+from genlab import InputError, cli
+
+# Which values are better: 1 higher, -1 lower, 0 neither.
+BETTER = {
+    "fid": -1,
+    "fid_infinity": -1,
+    "kid": -1,
+    "precision": 1,
+    "recall": 1,
+    "density": 1,
+    "coverage": 1,
+    "class_divergence": -1,
+    "nearest_training": 0,
+    **{f"{name}_{split}": 1 for name in ("elbo", "log_likelihood") for split in ("valid", "test")},
+}
+
+
+def parser():
+    result = cli.parser(__doc__)
+    result.add_argument(
+        "--metrics", type=Path, nargs="*", default=[], metavar="JSON", help="of every set of images and seed"
+    )
+    result.add_argument(
+        "--likelihoods", type=Path, nargs="*", default=[], metavar="JSON", help="of every binary VAE and seed"
+    )
+    result.add_argument("--summary", type=Path, required=True, metavar="CSV", help="table of all metrics to write")
+    result.add_argument("--comparison", type=Path, required=True, metavar="CSV", help="table of differences to write")
+    return result
+
+
+def main(options):
+    import pandas
+
+    if not options.metrics and not options.likelihoods:
+        raise InputError("nothing to compare; give --metrics or --likelihoods")
+    runs = []
+    for read, paths in ((read_metrics, options.metrics), (read_likelihoods, options.likelihoods)):
+        for path in paths:
+            try:
+                runs.append(read(cli.read_json(path)))
+            except (KeyError, TypeError, AttributeError) as error:
+                raise InputError(f"{path}: not what its stage writes ({error!r}); remake it") from None
+            known = {(run["problem"], run["subject"], run["seed"]) for run in runs[:-1]}
+            if (runs[-1]["problem"], runs[-1]["subject"], runs[-1]["seed"]) in known:
+                raise InputError(f"{path}: {runs[-1]['subject']}, seed {runs[-1]['seed']}, was given before")
+            of_one = next(run for run in runs if run["problem"] == runs[-1]["problem"])
+            for key in ("data", "protocol"):
+                if runs[-1][key] != of_one[key]:
+                    raise InputError(f"{path}: its {key} is {runs[-1][key]}, not {of_one[key]} as of those before")
+    subjects = {}
+    for run in runs:
+        subjects.setdefault((run["problem"], run["subject"]), []).append(run)
+    summary = pandas.DataFrame([row for of_subject in subjects.values() for row in summarise(of_subject)])
+    rows = [
+        row
+        for first, second in itertools.combinations(subjects.values(), 2)
+        if first[0]["problem"] == second[0]["problem"] and first[0]["is_model"] and second[0]["is_model"]
+        for row in compare(first, second)
+    ]
+    columns = [
+        "problem",
+        "metric",
+        "first",
+        "second",
+        "difference",
+        "standard_error",
+        "low",
+        "high",
+        "pairs",
+        "verdict",
+    ]
+    comparison = pandas.DataFrame(rows, columns=columns)
+    for table, path in ((summary, options.summary), (comparison, options.comparison)):
+        with cli.atomic(path) as temporary:
+            table.to_csv(temporary, index=False, float_format="%.9g")
+    for row in rows:
+        print(f"{row['metric']}: {row['verdict']}")
+
+
+def read_metrics(content):
+    """One run of evaluate_features.py: its subject and {metric: interval}."""
+    return {
+        "problem": "images",
+        "subject": content["subject"],
+        "is_model": content["set"] == "samples",
+        "seed": content["seed"],
+        "data": content["data"]["title"],
+        "protocol": f"N = {content['images']}, classifier {content['classifier']['sha256'][:8]}",
+        "over": "sets",
+        "metrics": {name: content["metrics"][name] for name in BETTER if name in content["metrics"]},
+    }
+
+
+def read_likelihoods(content):
+    """The same of estimate_likelihood.py; its intervals are over images."""
+    metrics = {}
+    for split in ("valid", "test"):
+        for name in ("elbo", "log_likelihood"):
+            mean, error = (content["splits"][split][name][key] for key in ("mean", "standard_error"))
+            half = 1.96 * error  # thousands of images: normal
+            metrics[f"{name}_{split}"] = {
+                "value": mean,
+                "standard_error": error,
+                "low": mean - half,
+                "high": mean + half,
+            }
+    return {
+        "problem": "likelihood",
+        "subject": content["model"],
+        "is_model": True,
+        "seed": content["seed"],
+        "data": content["data"]["title"],
+        "protocol": f"K = {content['k']}",
+        "over": "images",
+        "metrics": metrics,
+    }
+
+
+def summarise(runs):
+    """The rows of one subject in the table of metrics, from its run of each seed."""
+    from genlab import feature_metrics
+
+    first = runs[0]
+    for name in first["metrics"]:
+        values = [run["metrics"][name]["value"] for run in runs]
+        several = len(values) > 1
+        found = feature_metrics.interval(values) if several else first["metrics"][name]
+        yield {
+            "problem": first["problem"],
+            "data": first["data"],
+            "protocol": first["protocol"],
+            "subject": first["subject"],
+            "kind": "model" if first["is_model"] else "reference",
+            "metric": name,
+            "better": {1: "higher", -1: "lower", 0: "neither"}[BETTER[name]],
+            **{key: found[key] for key in ("value", "standard_error", "low", "high")},
+            "over": "seeds" if several else first["over"],
+            "seeds": " ".join(str(run["seed"]) for run in runs if run["seed"] is not None),
+            "values": " ".join(f"{value:.9g}" for value in values),
+        }
+
+
+def compare(first, second):
+    """The rows of two models in the table of differences, from their runs of the seeds that both have."""
+    from genlab import feature_metrics
+
+    names = [runs[0]["subject"] for runs in (first, second)]
+    seeds = sorted({run["seed"] for run in first} & {run["seed"] for run in second})
+    if not seeds:
+        return
+    for metric in first[0]["metrics"]:
+        if not BETTER[metric]:
+            continue
+        values = [
+            [{run["seed"]: run for run in runs}[seed]["metrics"][metric]["value"] for seed in seeds]
+            for runs in (first, second)
+        ]
+        found = feature_metrics.difference(*values)
+        ahead, behind = names if found["value"] * BETTER[metric] > 0 else names[::-1]
+        size = f"by {abs(found['value']):.4g}"
+        if found["distinguishable"] is None:
+            verdict = f"{ahead} ahead of {behind} {size}, but one seed allows no verdict"
+        elif found["distinguishable"]:
+            verdict = f"{ahead} better than {behind} {size}, beyond the noise of {len(seeds)} seeds"
+        else:
+            verdict = f"{ahead} ahead of {behind} {size}, within the noise of {len(seeds)} seeds"
+        yield {
+            "problem": first[0]["problem"],
+            "metric": metric,
+            "first": names[0],
+            "second": names[1],
+            "difference": found["value"],
+            **{key: found[key] for key in ("standard_error", "low", "high", "pairs")},
+            "verdict": verdict,
+        }
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

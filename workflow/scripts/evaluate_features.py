@@ -1,0 +1,120 @@
+"""Measure a set of images against real test images, by many metrics on one classifier's features.
+
+Reads what extract_features.py writes of the set, of the test and of the training images. Every metric is taken
+on each of the disjoint sets of N = --samples images that the set holds, at most ten, and given as their mean with
+a 95% Student t interval. The interval tells of the chance of drawing images, given this one training.
+
+  fid                 Frechet distance to all test images; biased, so only values at one N compare
+  fid_infinity        extrapolated to infinitely many samples, from blocks of the whole set; interval by the jackknife
+  kid                 unbiased squared MMD, polynomial kernel, to all test images
+  precision, recall   shares inside the other's 5-nearest-neighbour balls, against N random test images
+  density, coverage   the same balls of real images, counted and reached
+  class_divergence    Jensen-Shannon, of the histogram of the classifier's first choices to the test images', nats
+  nearest_training    median distance of features to the nearest training image; test images show what is usual
+
+Of fewer than N test images, N is their number. A set of the test images themselves has only nearest_training,
+one of the training images all but that. Memorising and underfitting both can lie close to the training
+images: the pairs of images in --nearest are there to be looked at.
+
+example:
+  python workflow/scripts/evaluate_features.py --features gan.npz --test test.npz --train train.npz \\
+      --json gan.json --curve gan.csv --nearest nearest.npz
+"""
+
+from pathlib import Path
+
+from genlab import InputError, cli
+
+SIZES = (100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000)
+SETS = 10
+
+
+def parser():
+    result = cli.parser(__doc__, seed=True)
+    result.add_argument("--features", type=Path, required=True, metavar="NPZ", help="features of the set")
+    result.add_argument("--test", type=Path, required=True, metavar="NPZ", help="features of the test images")
+    result.add_argument("--train", type=Path, required=True, metavar="NPZ", help="features of the training images")
+    result.add_argument(
+        "--samples", type=cli.positive, default=1000, help="N, images in a measured set (default: 1000)"
+    )
+    result.add_argument("--threads", type=cli.positive, default=cli.cores(), help="CPU threads (default: all cores)")
+    result.add_argument("--json", type=Path, required=True, metavar="JSON", help="metrics to write")
+    result.add_argument("--curve", type=Path, required=True, metavar="CSV", help="FID at each N to write")
+    result.add_argument(
+        "--nearest", type=Path, required=True, metavar="NPZ", help="images and the rows of their neighbours to write"
+    )
+    return result
+
+
+def main(options):
+    import numpy as np
+    import pandas
+    from genlab import data, feature_metrics, frechet, metrics
+
+    subject, test, train = (data.load_features(path) for path in (options.features, options.test, options.train))
+    for path, other, name in ((options.test, test, "test"), (options.train, train, "train")):
+        if other.about["set"] != name:
+            raise InputError(f"{path}: features of {other.about['set']!r}; give those of {name!r}")
+        for key in ("data", "classifier"):
+            if other.about[key] != subject.about[key]:
+                raise InputError(f"{path}: its {key} differs from that of {options.features}; take both from one")
+    size = min(options.samples, len(test.features))
+    if size < 6 or len(subject.features) < size:
+        raise InputError(
+            f"{options.features}: {len(subject.features)} images, and {len(test.features)} test images, for sets of "
+            f"{options.samples}; give 6 or more, and no fewer than --samples"
+        )
+    cuts = [slice(start, start + size) for start in range(0, len(subject.features) - size + 1, size)][:SETS]
+    sets, name = [subject.features[cut] for cut in cuts], subject.about["set"]
+    found, curve = {}, []
+    nearest = {"images": subject.images[:0], "rows": train.rows[:0], "distances": np.empty(0)}
+    if name != "test":
+        real = frechet.moments([test.features], f"features of {options.test}")
+        chosen = test.features[np.random.default_rng(options.seed).permutation(len(test.features))[:size]]
+        histogram = np.bincount(test.classes, minlength=10) / len(test.classes)
+        balls = [feature_metrics.neighbourhoods(chosen, part) for part in sets]
+        within = feature_metrics.kernel_mean(test.features)
+        values = {
+            "fid": [frechet.moments([part]).distance(real) for part in sets],
+            "kid": [feature_metrics.kernel_distance(part, test.features, within) for part in sets],
+            **{key: [ball[key] for ball in balls] for key in ("precision", "recall", "density", "coverage")},
+            "class_divergence": [
+                metrics.jensen_shannon(np.bincount(subject.classes[cut], minlength=10) / size, histogram)
+                for cut in cuts
+            ],
+        }
+        found = {key: feature_metrics.interval(each) for key, each in values.items()}
+        found["fid_infinity"] = feature_metrics.frechet_infinity(subject.features, real)
+        sizes = [n for n in sorted({*SIZES, size}) if n <= len(subject.features)]
+        curve = feature_metrics.frechet_curve(subject.features, real, sizes)
+    if name != "train":
+        distances, rows = feature_metrics.nearest_distances(np.concatenate(sets), train.features)
+        medians = [np.median(part) for part in np.split(distances, len(sets))]
+        found["nearest_training"] = feature_metrics.interval(medians)
+        shown = len(subject.images)
+        nearest = {"images": subject.images, "rows": train.rows[rows[:shown]], "distances": distances[:shown]}
+    result = {
+        "subject": subject.about["subject"],
+        "set": name,
+        "model": subject.about.get("model"),
+        "seed": subject.about.get("model_seed"),
+        "data": subject.about["data"],
+        "classifier": subject.about["classifier"],
+        "images": size,
+        "sets": len(sets),
+        "metrics": found,
+        "provenance": cli.provenance(options, features=subject.about["provenance"]),
+    }
+    with cli.atomic(options.curve) as temporary:
+        pandas.DataFrame(curve, columns=["n", "sets", "mean", "sd"]).to_csv(temporary, index=False)
+    with cli.atomic(options.nearest) as temporary:
+        about = {"model": result["subject"], "seed": result["seed"] or options.seed, "data": result["data"]}
+        data.write_prepared(temporary, about, **nearest)
+    cli.write_json(options.json, result)
+    for key, number in found.items():
+        error = number["standard_error"]
+        print(f"{key:18}{number['value']:12.5g}" + (f" +- {error:.2g}" if error is not None else ""))
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

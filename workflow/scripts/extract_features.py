@@ -1,0 +1,126 @@
+"""Extract the classifier's features of a set of images, on which all metrics of images are computed.
+
+--source says which images:
+
+  samples          --number images drawn from the model in --model, latents from p(z)
+  reconstructions  all test images, through the VAE in --model: g(z) for one draw of z from q(z|x)
+  train, test      all real images of the split, in random order
+  noise            --number images of independent uniform pixels, the worst there can be
+  mean             the mean training image, --number times: right on average, and no diversity at all
+
+Writes an NPZ with `features` float32 (N, 512), `classes` uint8 (N,), the classifier's first choices,
+`rows` int64 (N,), which image of its split each is (of a set that is no split's: 0, 1, ...),
+`images` uint8 (16 or fewer, 3, 32, 32), the first of the set, and `about`, JSON text that traces them.
+
+example:
+  python workflow/scripts/extract_features.py --source samples --model gan.safetensors \\
+      --data resources/prepared/embedded/svhn.npz --classifier classifier.safetensors --output features.npz
+"""
+
+from pathlib import Path
+
+from genlab import InputError, cli
+
+# What tables and figures call the sets that are no model's.
+SUBJECTS = {"train": "training images", "test": "test images", "noise": "noise", "mean": "mean training image"}
+SOURCES = ("samples", "reconstructions", *SUBJECTS)
+BATCH = 500  # images at a time: memory does not grow with their number but for their features
+SHOWN = 16
+
+
+def parser():
+    result = cli.parser(__doc__, seed=True, device=True)
+    result.add_argument("--source", choices=SOURCES, required=True, help="which images")
+    result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared SVHN data")
+    result.add_argument("--classifier", type=Path, required=True, metavar="WEIGHTS", help="classifier of the features")
+    result.add_argument(
+        "--model", type=Path, metavar="SAFETENSORS", help="weights of train_vae.py or train_gan.py, if it is a model's"
+    )
+    result.add_argument("--number", type=cli.positive, default=10000, help="images to draw (default: 10000)")
+    result.add_argument("--output", type=Path, required=True, metavar="NPZ", help="features to write")
+    return result
+
+
+def main(options):
+    of_model = options.source in ("samples", "reconstructions")
+    if of_model != (options.model is not None):
+        needed = "needs the weights of a model; give" if of_model else "is of no model; leave out"
+        raise InputError(f"--source {options.source}: {needed} --model")
+    import numpy as np
+    from genlab import classifier, data, generator, training
+
+    device = training.set_up(options.device, options.threads, options.seed)
+    network, network_about = classifier.load_classifier(options.classifier, device)
+    prepared = data.load_svhn(options.data)
+    about = {
+        "set": options.source,
+        "subject": SUBJECTS.get(options.source),
+        "data": prepared.about,
+        "classifier": network_about,
+    }
+    parts = None
+    if of_model:
+        parts, trained = generator.load_model(options.model, device)
+        if trained["data"] != prepared.about:
+            raise InputError(
+                f"{options.model}: trained on {trained['data']['title']} with other files than those in "
+                f"{options.data}; give the data that it was trained on"
+            )
+        if options.source == "reconstructions" and "encoder" not in parts:
+            raise InputError(f"{options.model}: a {trained['kind']} has no encoder to reconstruct with")
+        about |= {"model": trained["model"], "kind": trained["kind"], "model_seed": trained["seed"]}
+        about["subject"] = trained["model"] + (" reconstructions" if options.source == "reconstructions" else "")
+
+    rows, batches = batches_of(options, prepared, parts)
+    features, classes, shown = [], [], None
+    with cli.progress(total=len(rows), label=options.source, unit="image") as bar:
+        for batch in batches:
+            shown = np.asarray(batch[:SHOWN]) if shown is None else shown
+            ((found, logits),) = classifier.feature_batches(network, [batch])
+            features.append(found)
+            classes.append(logits.argmax(1).astype(np.uint8))
+            bar.update(len(batch))
+    about |= {"seed": options.seed, "provenance": cli.provenance(options, device=device.type)}
+    with cli.atomic(options.output) as temporary:
+        data.write_prepared(
+            temporary,
+            about,
+            features=np.concatenate(features),
+            classes=np.concatenate(classes),
+            rows=rows,
+            images=shown,
+        )
+
+
+def batches_of(options, prepared, parts):
+    """The rows of the images in their split (N,), and an iterator of batches of them, uint8 (M, 3, 32, 32)."""
+    import numpy as np
+    import torch
+    from genlab import generator
+
+    # On the CPU, so that one seed gives the same images on every device.
+    chance, normal = np.random.default_rng(options.seed), torch.Generator().manual_seed(options.seed)
+    if options.source in ("train", "test", "reconstructions"):
+        real = prepared.train_images if options.source == "train" else prepared.test_images
+        rows = chance.permutation(len(real))
+        batches = (real[rows[start : start + BATCH]] for start in range(0, len(real), BATCH))
+        if options.source == "reconstructions":
+            batches = (generator.reconstruct(parts, torch.from_numpy(batch), normal) for batch in batches)
+        return rows, batches
+
+    def drawn(count):
+        if options.source == "samples":
+            network = parts["generator"]
+            device = next(network.parameters()).device
+            return generator.generate(network, torch.randn(count, network.latents, generator=normal).to(device))
+        if options.source == "noise":
+            return chance.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
+        mean = prepared.train_images.mean(axis=0, dtype=np.float64)
+        return np.tile(np.rint(mean).astype(np.uint8), (count, 1, 1, 1))
+
+    starts = range(0, options.number, BATCH)
+    return np.arange(options.number), (drawn(min(BATCH, options.number - start)) for start in starts)
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

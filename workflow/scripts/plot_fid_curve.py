@@ -1,0 +1,92 @@
+"""Draw the Frechet distance against the number of samples N, for every model and for real training images.
+
+Reads what evaluate_features.py writes of each set, JSON and CSV in the same order. Against 1/N the curve is
+nearly straight: where it meets the axis lies the distance of infinitely many samples.
+
+example:
+  python workflow/scripts/plot_fid_curve.py --metrics gan.json train.json --curves gan.csv train.csv \\
+      --output fid_curve.png
+"""
+
+from pathlib import Path
+
+from genlab import InputError, cli
+
+
+def parser():
+    result = cli.parser(__doc__)
+    result.add_argument("--metrics", type=Path, nargs="+", required=True, metavar="JSON", help="one of each set")
+    result.add_argument("--curves", type=Path, nargs="+", required=True, metavar="CSV", help="in the same order")
+    result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
+    return result
+
+
+def main(options):
+    from genlab import plotting
+
+    if len(options.metrics) != len(options.curves):
+        raise InputError(
+            f"{len(options.metrics)} files for --metrics but {len(options.curves)} for --curves; give one of each"
+        )
+    sets = []
+    for path, curve in zip(options.metrics, options.curves, strict=True):
+        content = cli.read_json(path)
+        fields = {"subject": str, "set": str, "images": int, "data.title": str, "metrics.fid_infinity.value": float}
+        one = {name: plotting.read_field(content, name, kind, path) for name, kind in fields.items()}
+        one["curve"] = plotting.read_table(curve, ("n", "mean"))
+        sets.append(one)
+        for key in ("images", "data.title"):
+            if one[key] != sets[0][key]:
+                raise InputError(f"{path}: its {key} is {one[key]}, not {sets[0][key]} as of those before")
+    plotting.save_figure(draw(sets), options.output)
+
+
+def draw(sets):
+    """The figure of dicts with subject, set, images, data.title, metrics.fid_infinity.value and curve."""
+    import numpy as np
+    from genlab import plotting
+
+    figure = plotting.new_figure(9.0, 5.2)
+    axes = figure.subplots()
+    models = list(dict.fromkeys(one["subject"] for one in sets if one["set"] == "samples"))
+    looks = plotting.model_looks(models)
+    labelled, ends = set(), []
+    for one in sets:
+        if one["set"] == "samples":
+            look = looks[one["subject"]] | {"linestyle": "-"}
+        else:
+            look = {"color": "0.3", "marker": "x", "linestyle": "--"}
+        label = one["subject"] if one["subject"] not in labelled else None
+        labelled.add(one["subject"])
+        curve, level = one["curve"], one["metrics.fid_infinity.value"]
+        axes.plot(curve["n"], curve["mean"], label=label, linewidth=1.4, **look)
+        ends.append((level, look))
+    right = 3 * max(one["curve"]["n"].max() for one in sets)
+    for level, look in ends:
+        axes.plot([right], [level], **look | {"linestyle": "", "markerfacecolor": "none", "markersize": 9})
+    size = sets[0]["images"]
+    axes.axvline(size, color="0.3", linestyle=":", linewidth=1.3, zorder=1)
+    axes.text(size, 1.01, f"N = {size:,}", transform=axes.get_xaxis_transform(), ha="center", color="0.3")
+    axes.text(right, 1.01, r"$N \to \infty$", transform=axes.get_xaxis_transform(), ha="center", color="0.3")
+    axes.set_xscale("log")
+    lowest = min(min(one["curve"]["mean"].min(), one["metrics.fid_infinity.value"]) for one in sets)
+    axes.set_yscale("log") if lowest > 0 else axes.set_yscale("symlog", linthresh=10)
+    axes.set_xticks(sorted({*sets[0]["curve"]["n"]}), [f"{n:,}" for n in sorted({*sets[0]["curve"]["n"]})])
+    axes.xaxis.set_minor_formatter("")
+    axes.yaxis.set_major_formatter("{x:,g}")
+    axes.set_xlabel("N, samples (log scale)")
+    axes.set_ylabel("FID (log scale)")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.08), borderaxespad=0, ncols=4, frameon=False)
+    seeds = max(np.bincount([models.index(one["subject"]) for one in sets if one["set"] == "samples"]), default=1)
+    caption = (
+        "Fewer samples make the FID larger: its bias falls as 1/N. Points: mean over disjoint sets of N images; open "
+        f"markers: extrapolated to infinitely many{'; one line for each seed' if seeds > 1 else ''}. Dotted: the "
+        "protocol's N. Training images are the floor. All against the same test images, whose finite number biases "
+        "every point alike."
+    )
+    plotting.describe(figure, "Frechet distance against the number of samples", sets[0]["data.title"], caption)
+    return figure
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

@@ -1,0 +1,59 @@
+"""Draw samples above the training images nearest to them by the classifier's features, and the same of test images.
+
+Reads what evaluate_features.py writes. A sample that copies a training image would show as an equal pair at a
+distance far below those of test images. There is no number here that tells memorising from underfitting: look.
+
+example:
+  python workflow/scripts/plot_nearest.py --nearest gan.npz --test test.npz \\
+      --data resources/prepared/embedded/svhn.npz --output nearest_gan.png
+"""
+
+from pathlib import Path
+
+from genlab import InputError, cli
+
+COLUMNS = 8
+
+
+def parser():
+    result = cli.parser(__doc__)
+    result.add_argument("--nearest", type=Path, required=True, metavar="NPZ", help="samples and rows of neighbours")
+    result.add_argument("--test", type=Path, required=True, metavar="NPZ", help="the same of test images")
+    result.add_argument(
+        "--data", type=Path, required=True, metavar="NPZ", help="prepared data, with the training images"
+    )
+    result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
+    return result
+
+
+def main(options):
+    from genlab import data, pictures, plotting
+
+    train = data.load_svhn(options.data)
+    shapes = {"images": ("N", 3, 32, 32), "rows": ("N",), "distances": ("N",)}
+    stacks, distances, abouts = [], [], []
+    for path in (options.nearest, options.test):
+        arrays, about = pictures.read_pictures(path, shapes)
+        if about["data"] != train.about:
+            raise InputError(f"{path}: of {about['data']['title']}, with other files than those in {options.data}")
+        if arrays["rows"].min() < 0 or arrays["rows"].max() >= len(train.train_images):
+            raise InputError(f"{path}: 'rows' holds no rows of the training images; {plotting.REMAKE}")
+        stacks += [arrays["images"], train.train_images[arrays["rows"]]]
+        distances.append(arrays["distances"])
+        abouts.append(about)
+    count = min(map(len, stacks))
+    labels = ["sample", "nearest in training", "test image", "nearest in training"]
+    figure = plotting.image_grid([stack[:count].transpose(0, 2, 3, 1) for stack in stacks], COLUMNS, labels)
+    ours, real = ([f"{end(each[:count]):.3g}" for end in (min, max)] for each in distances)
+    caption = (
+        "Nearest by Euclidean distance between a classifier's features. "
+        f"Distances of these samples: {ours[0]} to {ours[1]}; of these test images, which the model never saw: "
+        f"{real[0]} to {real[1]}. The first of each set, none is selected."
+    )
+    title = f"{abouts[0]['model']}: samples beside their nearest training images"
+    plotting.describe(figure, title, train.about["title"], caption)
+    plotting.save_figure(figure, options.output)
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())

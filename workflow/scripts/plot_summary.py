@@ -1,0 +1,108 @@
+"""Draw every metric of every set of images with its interval: models beside references.
+
+Reads what compare.py writes.
+
+example:
+  python workflow/scripts/plot_summary.py --summary summary.csv --output summary.png
+"""
+
+from pathlib import Path
+
+from genlab import InputError, cli
+
+# Title and scale of each panel.
+PANELS = {
+    "fid": ("FID", "log"),
+    "fid_infinity": (r"FID$_\infty$", "log"),
+    "kid": ("KID", "log"),
+    "precision": ("precision", "share"),
+    "recall": ("recall", "share"),
+    "density": ("density", "linear"),
+    "coverage": ("coverage", "share"),
+    "class_divergence": ("class divergence, nats", "linear"),
+    "nearest_training": ("distance to the nearest training image", "linear"),
+}
+ARROWS = {"lower": "\N{LEFTWARDS ARROW} better", "higher": "better \N{RIGHTWARDS ARROW}", "neither": ""}
+REFERENCES = ("training images", "test images", "noise", "mean training image")
+
+
+def parser():
+    result = cli.parser(__doc__)
+    result.add_argument("--summary", type=Path, required=True, metavar="CSV", help="table of all metrics")
+    result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
+    return result
+
+
+def main(options):
+    from genlab import plotting
+
+    names = ("problem", "data", "protocol", "subject", "kind", "metric", "better", "over", "low", "high", "values")
+    table = plotting.read_table(options.summary, ["value"], names)
+    table = table[(table["problem"] == "images") & table["metric"].isin(PANELS)].copy()
+    if table.empty:
+        raise InputError(f"{options.summary}: no metrics of images; {plotting.REMAKE}")
+    try:
+        for end in ("low", "high"):  # empty where one set of one seed allows no interval
+            table[end] = table[end].where(table[end] != "", "nan").astype(float)
+        table["values"] = [[float(value) for value in values.split()] for values in table["values"]]
+    except ValueError as error:
+        raise InputError(f"{options.summary}: {error}; {plotting.REMAKE}") from None
+    plotting.save_figure(draw(table), options.output)
+
+
+def draw(table):
+    """The figure of the rows of images, `low` and `high` numbers or NaN, `values` lists of numbers."""
+    import numpy as np
+    from genlab import plotting
+
+    models = list(dict.fromkeys(table.loc[table["kind"] == "model", "subject"]))
+    others = [name for name in dict.fromkeys(table["subject"]) if name not in models]
+    subjects = models + sorted(
+        others, key=lambda name: (name in REFERENCES, REFERENCES.index(name) if name in REFERENCES else 0)
+    )
+    looks = plotting.model_looks(models)
+    panels = [name for name in PANELS if (table["metric"] == name).any()]
+    figure = plotting.new_figure(12.0, 1.2 + 0.42 * len(subjects) * 3)
+    grid = figure.subplots(-(-len(panels) // 3), 3, sharey=True, squeeze=False)
+    for axes in grid.ravel()[len(panels) :]:
+        axes.set_visible(False)
+    for axes, name in zip(grid.ravel(), panels, strict=False):
+        rows = table[table["metric"] == name].set_index("subject")
+        title, scale = PANELS[name]
+        for height, subject in enumerate(subjects):
+            if subject not in rows.index:
+                continue
+            row = rows.loc[subject]
+            look = looks.get(subject, {"color": "0.35", "marker": "x"})
+            line = {"color": look["color"]}
+            axes.plot(row["values"], [height] * len(row["values"]), linestyle="", marker="|", markersize=9, **line)
+            axes.plot([row["low"], row["high"]], [height, height], linestyle="-", linewidth=2.5, alpha=0.5, **line)
+            axes.plot([row["value"]], [height], linestyle="", markersize=7, **look)
+        if scale == "log":
+            positive = table.loc[(table["metric"] == name) & (table["value"] > 0), "value"]
+            if len(positive):
+                axes.set_xscale("symlog", linthresh=10 ** np.floor(np.log10(positive.min())))
+        elif scale == "share":
+            axes.set_xlim(-0.03, 1.03)
+        axes.set_title(title, loc="left")
+        axes.set_xlabel(ARROWS[rows["better"].iloc[0]], fontsize=10, color="0.25")
+        axes.set_yticks(range(len(subjects)), subjects)
+    grid[0, 0].set_ylim(len(subjects) - 0.5, -0.5)
+    over = " ".join(dict.fromkeys(table.loc[table["kind"] == "model", "over"]))
+    several = over == "seeds"
+    caption = (
+        "In colour: models; grey crosses: references. "
+        + (
+            "Lines: 95% t intervals over seeds, for references over disjoint sets of images; ticks: single seeds. "
+            if several
+            else "Lines: 95% t intervals over disjoint sets of images of one training, not over seeds. "
+        )
+        + f"{table['protocol'].iloc[0]}. Training images are what a perfect generator would score; distance to the "
+        "nearest training image has no better or worse, test images show what is usual."
+    )
+    plotting.describe(figure, "All models, all metrics", table["data"].iloc[0], caption)
+    return figure
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())
