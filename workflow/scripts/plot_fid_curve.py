@@ -72,7 +72,7 @@ def draw(sets):
     lowest = min(min(one["curve"]["mean"].min(), one["metrics.fid_infinity.value"]) for one in sets)
     axes.set_yscale("log") if lowest > 0 else axes.set_yscale("symlog", linthresh=10)
     axes.set_xticks(sorted({*sets[0]["curve"]["n"]}), [f"{n:,}" for n in sorted({*sets[0]["curve"]["n"]})])
-    axes.xaxis.set_minor_formatter("")
+    axes.minorticks_off()
     axes.yaxis.set_major_formatter("{x:,g}")
     axes.set_xlabel("N, samples (log scale)")
     axes.set_ylabel("FID (log scale)")

@@ -52,7 +52,6 @@ def main(options):
 
 def draw(table):
     """The figure of the rows of images, `low` and `high` numbers or NaN, `values` lists of numbers."""
-    import numpy as np
     from genlab import plotting
 
     models = list(dict.fromkeys(table.loc[table["kind"] == "model", "subject"]))
@@ -78,27 +77,31 @@ def draw(table):
             axes.plot(row["values"], [height] * len(row["values"]), linestyle="", marker="|", markersize=9, **line)
             axes.plot([row["low"], row["high"]], [height, height], linestyle="-", linewidth=2.5, alpha=0.5, **line)
             axes.plot([row["value"]], [height], linestyle="", markersize=7, **look)
-        if scale == "log":
-            positive = table.loc[(table["metric"] == name) & (table["value"] > 0), "value"]
-            if len(positive):
-                axes.set_xscale("symlog", linthresh=10 ** np.floor(np.log10(positive.min())))
-        elif scale == "share":
+        # Limits by the values alone: of few seeds an interval can be so wide that nothing else would be seen.
+        values = [value for each in rows["values"] for value in each]
+        low, high = min(values), max(values)
+        if scale == "share":
             axes.set_xlim(-0.03, 1.03)
+        elif scale == "log" and low > 0:
+            axes.set_xscale("log", nonpositive="clip")
+            axes.set_xlim(low / 2, high * 2)
+        else:
+            margin = 0.12 * (high - low) or 1
+            axes.set_xlim(low - margin, high + margin)
         axes.set_title(title, loc="left")
         axes.set_xlabel(ARROWS[rows["better"].iloc[0]], fontsize=10, color="0.25")
         axes.set_yticks(range(len(subjects)), subjects)
     grid[0, 0].set_ylim(len(subjects) - 0.5, -0.5)
-    over = " ".join(dict.fromkeys(table.loc[table["kind"] == "model", "over"]))
-    several = over == "seeds"
+    several = (table.loc[table["kind"] == "model", "over"] == "seeds").any()
+    lines = (
+        "over seeds, of what has no seeds over disjoint sets of images; ticks: single seeds"
+        if several
+        else "over disjoint sets of images of one training, not over seeds"
+    )
     caption = (
-        "In colour: models; grey crosses: references. "
-        + (
-            "Lines: 95% t intervals over seeds, for references over disjoint sets of images; ticks: single seeds. "
-            if several
-            else "Lines: 95% t intervals over disjoint sets of images of one training, not over seeds. "
-        )
-        + f"{table['protocol'].iloc[0]}. Training images are what a perfect generator would score; distance to the "
-        "nearest training image has no better or worse, test images show what is usual."
+        f"In colour: models; grey crosses: references. Lines: 95% t intervals {lines}. A line that meets the edge goes "
+        f"on beyond it. {table['protocol'].iloc[0]}. Training images are what a perfect generator scores; distance "
+        "to the nearest training image has no better or worse, test images show what is usual."
     )
     plotting.describe(figure, "All models, all metrics", table["data"].iloc[0], caption)
     return figure
