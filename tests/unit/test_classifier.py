@@ -88,12 +88,14 @@ def test_other_files_are_refused_by_what_they_are(weights, tmp_path):
     save_file(weights, tmp_path / "whole")
     whole = (tmp_path / "whole").read_bytes()
     torch.save(torch.zeros(3), tmp_path / "tensor.pt")
+    save_file(weights, tmp_path / "list", metadata={"genlab": "[]"})
     files = {
         "empty": (b"", "neither safetensors nor a PyTorch file"),
         "text": (b"conv_stack: see the course's page\n", "neither safetensors nor a PyTorch file"),
         "json": (b'{"a": 1}', "neither safetensors nor a PyTorch file"),
         "cut": (whole[:5000], "not a sound safetensors file"),
         "header": (whole[:9], "not a sound safetensors file"),
+        "list": ((tmp_path / "list").read_bytes(), "what it says of itself is list, no object"),
         "tensor.pt": ((tmp_path / "tensor.pt").read_bytes(), "neither a module nor a state dict"),
     }
     for name, (content, words) in files.items():

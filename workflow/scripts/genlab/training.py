@@ -135,10 +135,12 @@ def load_tensors(path, about=None):
             metadata, names = file.metadata() or {}, file.keys()
             if about is None or METADATA in metadata:
                 about = json.loads(metadata[METADATA])
+            if not isinstance(about, dict):
+                raise TypeError(f"what it says of itself is {type(about).__name__}, no object")
             return {name: file.get_tensor(name) for name in names}, about
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (SafetensorError, KeyError, json.JSONDecodeError) as error:
+    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: not a sound safetensors file of this project ({error!r}); make it anew") from None
 
 
