@@ -226,10 +226,16 @@ def test_divergences_are_drawn_with_exact_values_errors_and_bands(drawings, by_d
 
 
 def test_the_caption_of_the_divergences_states_what_was_measured(drawings, by_default, tmp_path, monkeypatch):
-    _, table, _ = by_default
-    table = table.assign(jsd=table["jsd"] - 0.1, w1_corrected=0.5 * table["theta"].abs())
-    table.to_csv(tmp_path / "other.csv", index=False)
-    drawings["plot_divergences"][1] = tmp_path / "other.csv"
+    _, table, summary = by_default
+    apart = table[table["theta"] != 0]
+    assert summary["range_of_jsd"]["elsewhere"] == pytest.approx(
+        {"lowest": apart["jsd"].min(), "highest": apart["jsd"].max()}
+    )
+    fit = np.linalg.lstsq(table[["w1_exact"]], table["w1_corrected"], rcond=None)[0]
+    assert summary["slope"] == pytest.approx(fit[0], rel=1e-5)
+    ranges = {"at_zero": {"lowest": -0.1, "highest": -0.1}, "elsewhere": {"lowest": 0.5931, "highest": 0.5931}}
+    (tmp_path / "other.json").write_text(json.dumps(summary | {"slope": 0.5, "range_of_jsd": ranges}))
+    drawings["plot_divergences"][3] = tmp_path / "other.json"
     caption = captured(plot_divergences, drawings["plot_divergences"], monkeypatch).texts[1].get_text()
     caption = caption.replace("\n", " ").replace("\N{NO-BREAK SPACE}", " ")
     assert "divergence \N{MINUS SIGN}0.1000 at 0 and 0.5931 at all other shifts" in caption

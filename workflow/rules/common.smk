@@ -174,11 +174,11 @@ def set_options(wildcards, input):
     return f"--source {'reconstructions' if more[1:] else 'samples'} --model {shlex.quote(str(input.model))}"
 
 
-# All that the comparison of models rests on.
-COMPARED_STAGES = [
-    *("render_digits", "prepare_svhn", "prepare_binarized_mnist", "train_classifier", "import_classifier"),
-    *("train_vae", "train_gan", "train_binary_vae", "extract_features", "evaluate_features", "estimate_likelihood"),
-]
+def compared_stages():
+    """The stages that the comparison of all models rests on."""
+    of_images = {stage: None for model in IMAGE_MODELS for stage in trainers(model)}
+    measured = ("extract_features", "evaluate_features", "train_binary_vae", "estimate_likelihood")
+    return "render_digits", "prepare_svhn", "prepare_binarized_mnist", *of_images, *measured
 
 
 def fetch_options(file):

@@ -72,7 +72,7 @@ rule compare:
             *runs("<results>/runs/{model}/seed{seed}/model.safetensors", IMAGE_MODELS),
             *runs(rules.train_binary_vae.output.model, BINARY_MODELS),
         ],
-        upstream_code=code(*COMPARED_STAGES),
+        upstream_code=code(*compared_stages()),
     output:
         summary=report("<results>/summary.csv", caption="../report/summary.rst", category="Comparison"),
         comparison=report("<results>/comparison.csv", caption="../report/comparison.rst", category="Comparison"),

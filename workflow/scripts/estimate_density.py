@@ -19,26 +19,22 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli, configuration
+from genlab import cli, configuration
 
 BINS = 100
 
 
 def parser():
-    result = cli.parser(__doc__)
+    result = cli.parser(__doc__, seeds=True, threads=True)
     result.add_argument("--output", type=Path, required=True, metavar="CSV", help="table to write")
     result.add_argument("--summary", type=Path, required=True, metavar="JSON", help="errors and provenance to write")
     result.add_argument("--histogram", type=Path, required=True, metavar="CSV", help="histogram of samples to write")
-    result.add_argument("--seeds", type=cli.seed_number, nargs="+", default=[1], help="(default: 1)")
-    result.add_argument("--threads", type=cli.positive, default=cli.cores(), help="CPU threads (default: all cores)")
     configuration.add_options(result, "density_estimation")
     return result
 
 
 def main(options):
     settings = configuration.settings(options, "density_estimation")
-    if len(set(options.seeds)) < len(options.seeds):
-        raise InputError(f"--seeds: {' '.join(map(str, options.seeds))}; give each once")
 
     import pandas
     import torch
@@ -64,12 +60,7 @@ def main(options):
             "density_exact": exact.repeat(len(generators)),
         }
     )
-    integral = torch.trapezoid(estimates, x)
-    errors = {
-        "integral": integral,
-        "l1_error": torch.trapezoid((estimates - exact).abs(), x),
-        "kl": torch.trapezoid(exact * (exact * integral[:, None] / estimates).log(), x),
-    }
+    errors = divergences.density_errors(x, estimates, exact)
     if not all(values.isfinite().all() for values in errors.values()):
         raise cli.ComputationError("the estimate is not a number; lower --learning-rate, or give --warmup-steps")
     summary = {

@@ -21,21 +21,17 @@ from genlab import InputError, cli, configuration
 
 
 def parser():
-    result = cli.parser(__doc__)
+    result = cli.parser(__doc__, seeds=True, threads=True)
     result.add_argument("--output", type=Path, required=True, metavar="CSV", help="table to write")
     result.add_argument(
         "--summary", type=Path, required=True, metavar="JSON", help="largest errors and provenance to write"
     )
-    result.add_argument("--seeds", type=cli.seed_number, nargs="+", default=[1], help="(default: 1)")
-    result.add_argument("--threads", type=cli.positive, default=cli.cores(), help="CPU threads (default: all cores)")
     configuration.add_options(result, "divergence_estimation")
     return result
 
 
 def main(options):
     settings = configuration.settings(options, "divergence_estimation")
-    if len(set(options.seeds)) < len(options.seeds):
-        raise InputError(f"--seeds: {' '.join(map(str, options.seeds))}; give each once")
     if settings["thetas"] % 2 == 0:
         raise InputError(f"--thetas: {settings['thetas']} is even; give an odd number, so that 0 is one of them")
 
@@ -83,6 +79,10 @@ def main(options):
     def largest(column, rows):
         return float(table.loc[rows, column].abs().max())
 
+    def span(column, rows):
+        return dict(zip(("lowest", "highest"), table.loc[rows, column].agg(["min", "max"]), strict=True))
+
+    slope = float((table["w1_corrected"] * table["w1_exact"]).sum() / (table["w1_exact"] ** 2).sum())
     at_zero, everywhere = table["theta"] == 0, table["theta"].notna()
     summary = {
         "data": {"title": "p = (0, U), q = (\N{GREEK SMALL LETTER THETA}, U), U uniform on [0, 1]"},
@@ -93,6 +93,8 @@ def main(options):
             "w1": largest("w1_error", everywhere),
             "w1_corrected": largest("w1_corrected_error", everywhere),
         },
+        "range_of_jsd": {"at_zero": span("jsd", at_zero), "elsewhere": span("jsd", ~at_zero)},
+        "slope": slope,  # of the corrected distance against |theta|, by least squares through 0
         "wrong_signs": len(wrong),
         "settings": settings,
         "provenance": cli.provenance(options, machine=cli.machine()),

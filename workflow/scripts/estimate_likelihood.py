@@ -16,7 +16,7 @@ example:
 import math
 from pathlib import Path
 
-from genlab import InputError, cli, configuration
+from genlab import cli, configuration
 
 SPLITS = ("train", "valid", "test")
 
@@ -42,11 +42,7 @@ def main(options):
     device = training.set_up(options.device, options.threads, settings["evaluation_seed"])
     model, about = vae.load_binary_vae(options.model, device)
     prepared = data.load_binarized_mnist(options.data)
-    if about["data"] != prepared.about:
-        raise InputError(
-            f"{options.model}: trained on {about['data']['title']} with other files than those in {options.data}; "
-            "give the data that it was trained on"
-        )
+    data.check_trained_on(prepared, about, options.model, options.data)
     K = settings["samples"]
     evaluations = [("train", settings["train_images"], K)] if settings["train_images"] else []
     evaluations += [(split, settings["images"], K) for split in ("valid", "test")]

@@ -30,14 +30,13 @@ SETS = 10
 
 
 def parser():
-    result = cli.parser(__doc__, seed=True)
+    result = cli.parser(__doc__, seed=True, threads=True)
     result.add_argument("--features", type=Path, required=True, metavar="NPZ", help="features of the set")
     result.add_argument("--test", type=Path, required=True, metavar="NPZ", help="features of the test images")
     result.add_argument("--train", type=Path, required=True, metavar="NPZ", help="features of the training images")
     result.add_argument(
         "--samples", type=cli.positive, default=1000, help="N, images in a measured set (default: 1000)"
     )
-    result.add_argument("--threads", type=cli.positive, default=cli.cores(), help="CPU threads (default: all cores)")
     result.add_argument("--json", type=Path, required=True, metavar="JSON", help="metrics to write")
     result.add_argument("--curve", type=Path, required=True, metavar="CSV", help="FID at each N to write")
     result.add_argument(
@@ -71,7 +70,7 @@ def main(options):
     if name != "test":
         real = frechet.moments([test.features], f"features of {options.test}")
         chosen = test.features[np.random.default_rng(options.seed).permutation(len(test.features))[:size]]
-        histogram = np.bincount(test.classes, minlength=10) / len(test.classes)
+        histogram = metrics.class_histogram(test.classes)
         balls = [feature_metrics.neighbourhoods(chosen, part) for part in sets]
         within = feature_metrics.kernel_mean(test.features)
         values = {
@@ -79,8 +78,7 @@ def main(options):
             "kid": [feature_metrics.kernel_distance(part, test.features, within) for part in sets],
             **{key: [ball[key] for ball in balls] for key in ("precision", "recall", "density", "coverage")},
             "class_divergence": [
-                metrics.jensen_shannon(np.bincount(subject.classes[cut], minlength=10) / size, histogram)
-                for cut in cuts
+                metrics.jensen_shannon(metrics.class_histogram(subject.classes[cut]), histogram) for cut in cuts
             ],
         }
         found = {key: feature_metrics.interval(each) for key, each in values.items()}

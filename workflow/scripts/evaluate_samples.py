@@ -124,7 +124,7 @@ def measure(images, network):
     pixels = images.reshape(len(images), -1)
     pixel_distance, pixel_nearest = metrics.pairwise_distances(pixels / pixels.shape[1] ** 0.5)
     feature_distance, feature_nearest = metrics.pairwise_distances(features)
-    shares = metrics.class_histogram(logits)
+    shares = metrics.class_histogram(logits.argmax(1))
     result = {
         "sharpness": mean(metrics.sharpness(images)),
         "high_frequency_power": mean(metrics.high_frequency_power(frequency, power)),

@@ -25,7 +25,7 @@ example:
 import math
 from pathlib import Path
 
-from genlab import InputError, cli, configuration
+from genlab import cli, configuration
 
 STARTS = 64  # latents over which the mean effect is taken
 STEPS = 10  # of alpha, from 0 to 1
@@ -58,11 +58,7 @@ def main(options):
     parts, trained = generator.load_model(options.model, device)
     network, network_about = classifier.load_classifier(options.classifier, device)
     prepared = data.load_svhn(options.data)
-    if trained["data"] != prepared.about:
-        raise InputError(
-            f"{options.model}: trained on {trained['data']['title']} with other files than those in {options.data}; "
-            "give the data that it was trained on"
-        )
+    data.check_trained_on(prepared, trained, options.model, options.data)
     decoder = parts["generator"]
     normal = torch.Generator().manual_seed(options.seed)  # on the CPU: every device explores the same latents
     starts, z0, z1 = (

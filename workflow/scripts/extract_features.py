@@ -61,11 +61,7 @@ def main(options):
     parts = None
     if of_model:
         parts, trained = generator.load_model(options.model, device)
-        if trained["data"] != prepared.about:
-            raise InputError(
-                f"{options.model}: trained on {trained['data']['title']} with other files than those in "
-                f"{options.data}; give the data that it was trained on"
-            )
+        data.check_trained_on(prepared, trained, options.model, options.data)
         if options.source == "reconstructions" and "encoder" not in parts:
             raise InputError(f"{options.model}: a {trained['kind']} has no encoder to reconstruct with")
         about |= {"model": trained["model"], "kind": trained["kind"], "model_seed": trained["seed"]}
@@ -115,9 +111,10 @@ def batches_of(options, prepared, parts):
             return generator.generate(network, torch.randn(count, network.latents, generator=normal).to(device))
         if options.source == "noise":
             return chance.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
-        mean = prepared.train_images.mean(axis=0, dtype=np.float64)
-        return np.tile(np.rint(mean).astype(np.uint8), (count, 1, 1, 1))
+        return np.tile(mean, (count, 1, 1, 1))
 
+    if options.source == "mean":
+        mean = np.rint(prepared.train_images.mean(axis=0, dtype=np.float64)).astype(np.uint8)
     starts = range(0, options.number, BATCH)
     return np.arange(options.number), (drawn(min(BATCH, options.number - start)) for start in starts)
 

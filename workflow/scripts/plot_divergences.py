@@ -32,16 +32,16 @@ def main(options):
     if not (table["theta"] == 0).any() or not (table["theta"] != 0).any():
         raise InputError(f"{options.table}: column 'theta' needs 0 and other values; {plotting.REMAKE}")
     content = cli.read_json(options.summary)
-    fields = {"points": int, "penalty_weight": float}
-    settings = {
-        name: plotting.read_field(content, f"settings.{name}", kind, options.summary) for name, kind in fields.items()
+    fields = {"data.title": str, "settings.points": int, "settings.penalty_weight": float, "slope": float}
+    fields |= {
+        f"range_of_jsd.{where}.{end}": float for where in ("at_zero", "elsewhere") for end in ("lowest", "highest")
     }
-    title = plotting.read_field(content, "data.title", str, options.summary)
-    plotting.save_figure(draw(table, title, settings), options.output)
+    summary = {name: plotting.read_field(content, name, kind, options.summary) for name, kind in fields.items()}
+    plotting.save_figure(draw(table, summary), options.output)
 
 
-def draw(table, title, settings):
-    """The figure of the columns COLUMNS; `settings` has points and penalty_weight."""
+def draw(table, summary):
+    """The figure of the columns COLUMNS; `summary` has what was measured, by its dotted path."""
     from genlab import plotting
 
     figure = plotting.new_figure(10.5, 6.2)
@@ -92,22 +92,20 @@ def draw(table, title, settings):
     for axes in (jsd, w1):
         axes.legend(loc="upper center", fontsize=10)
     seeds = table["seed"].nunique()
-    at_zero, apart = table[table["theta"] == 0], table[table["theta"] != 0]
-    slope = (apart["w1_corrected"] * apart["w1_exact"]).sum() / (apart["w1_exact"] ** 2).sum()
 
-    def span(values):
-        return " to ".join(
-            dict.fromkeys(plotting.signed(value + 0.0, 4) for value in values.agg(["min", "max"]).round(4))
-        )
+    def span(where):
+        ends = (summary[f"range_of_jsd.{where}.{end}"] for end in ("lowest", "highest"))
+        return " to ".join(dict.fromkeys(plotting.signed(round(value, 4) + 0.0, 4) for value in ends))
 
+    points, weight = summary["settings.points"], summary["settings.penalty_weight"]
     caption = (
         "The divergence is a step: the least shift makes it log 2, and there it stays, so that its gradient tells a "
         "generator nothing of where to go. The Wasserstein distance grows with the shift at slope 1: its gradient "
-        f"survives. Measured: divergence {span(at_zero['jsd'])} at 0 and {span(apart['jsd'])} at all other shifts; "
-        f"slope of the corrected distance {slope:.3f}. Read on {settings['points']:,} fresh points; penalty weight "
-        f"{settings['penalty_weight']:g}; {f'mean and range of {seeds} seeds' if seeds > 1 else 'one seed'}."
+        f"survives. Measured: divergence {span('at_zero')} at 0 and {span('elsewhere')} at all other shifts; slope of "
+        f"the corrected distance {summary['slope']:.3f}. Read on {points:,} fresh points; penalty weight {weight:g}; "
+        f"{f'mean and range of {seeds} seeds' if seeds > 1 else 'one seed'}."
     )
-    plotting.describe(figure, "Two divergences of two segments, estimated from samples", title, caption)
+    plotting.describe(figure, "Two divergences of two segments, estimated from samples", summary["data.title"], caption)
     return figure
 
 

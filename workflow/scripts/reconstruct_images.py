@@ -36,11 +36,7 @@ def main(options):
             f"{options.model}: a {trained['kind']} has no encoder to reconstruct with; give weights of train_vae.py"
         )
     prepared = data.load_svhn(options.data)
-    if trained["data"] != prepared.about:
-        raise InputError(
-            f"{options.model}: trained on {trained['data']['title']} with other files than those in {options.data}; "
-            "give the data that it was trained on"
-        )
+    data.check_trained_on(prepared, trained, options.model, options.data)
     chosen = np.random.default_rng(options.seed).permutation(len(prepared.test_images))[: options.images]
     originals = torch.from_numpy(prepared.test_images[chosen])
     normal = torch.Generator().manual_seed(options.seed)

@@ -39,10 +39,20 @@ class Interrupted(Exception):
     """A signal asked to stop; everything needed to go on has been saved."""
 
 
-def parser(doc, *, seed=False, device=False):
+class Distinct(argparse.Action):
+    """argparse action: a list of values, each given once."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        if len(set(values)) < len(values):
+            raise argparse.ArgumentError(self, f"{' '.join(map(str, values))}; give each once")
+        setattr(namespace, self.dest, values)
+
+
+def parser(doc, *, seed=False, seeds=False, device=False, threads=False):
     """An `ArgumentParser` described by a stage's docstring, with the common options.
 
-    `seed` adds --seed; `device` adds --device and --threads.
+    `seed` adds --seed, `seeds` --seeds for a stage that computes several at once; `device` adds
+    --device and --threads, `threads` --threads alone for a stage that computes on the CPU.
     """
     result = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
@@ -51,6 +61,10 @@ def parser(doc, *, seed=False, device=False):
         result.add_argument(
             "--seed", type=seed_number, default=1, help="seed of every random number drawn here (default: 1)"
         )
+    if seeds:
+        result.add_argument(
+            "--seeds", type=seed_number, nargs="+", action=Distinct, default=[1], help="one result of each (default: 1)"
+        )
     if device:
         result.add_argument(
             "--device",
@@ -58,6 +72,7 @@ def parser(doc, *, seed=False, device=False):
             default="auto",
             help="where to compute; auto takes a GPU if there is one (default: auto)",
         )
+    if device or threads:
         result.add_argument("--threads", type=positive, default=cores(), help="CPU threads to use (default: all cores)")
     return result
 

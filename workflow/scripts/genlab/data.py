@@ -264,6 +264,15 @@ def load_svhn(path):
     return SVHN(**fields)
 
 
+def check_trained_on(prepared, trained, model_path, data_path):
+    """Raise InputError unless what a model's file says of itself, `trained`, names the data set `prepared`."""
+    if trained["data"] != prepared.about:
+        raise InputError(
+            f"{model_path}: trained on {trained['data']['title']} with other files than those in {data_path}; "
+            "give the data that it was trained on"
+        )
+
+
 @dataclass(frozen=True)
 class Features:
     """A classifier's features of N images: `features` float32 (N, D), `classes` uint8 (N,), its first choices.

@@ -87,9 +87,9 @@ def pairwise_distances(points):
     return average, nearest
 
 
-def class_histogram(logits):
-    """Shares (C,) of the classes among the arg max of logits (N, C); they sum to 1."""
-    return np.bincount(logits.argmax(1), minlength=logits.shape[1]) / len(logits)
+def class_histogram(choices, classes=10):
+    """Shares (classes,) of the classes among a classifier's first choices, integers (N,); they sum to 1."""
+    return np.bincount(choices, minlength=classes) / len(choices)
 
 
 def top_probability(logits):
