@@ -12,6 +12,7 @@ include: "workflow/rules/divergences.smk"
 include: "workflow/rules/likelihood.smk"
 include: "workflow/rules/images.smk"
 include: "workflow/rules/evidence.smk"
+include: "workflow/rules/report.smk"
 
 
 # A target rule lists intermediate results too: a failed rerun of one of them must not
@@ -24,3 +25,4 @@ rule all:
         rules.likelihood.input,
         rules.images.input,
         rules.evidence.input,
+        rules.write_up.input,

@@ -1,5 +1,6 @@
 # Configuration and the helpers that the rules share. Rules themselves hold no logic.
 import ast
+import json
 import os
 import re
 import shlex
@@ -53,7 +54,7 @@ def stage(name):
 
 def code(*names):
     """The scripts of stages and the genlab modules they import, in one list."""
-    return [file for name in names for file in (stage(name)["script"], *stage(name)["code"])]
+    return list(dict.fromkeys(file for name in names for file in (stage(name)["script"], *stage(name)["code"])))
 
 
 def options(settings):
@@ -179,6 +180,24 @@ def compared_stages():
     of_images = {stage: None for model in IMAGE_MODELS for stage in trainers(model)}
     measured = ("extract_features", "evaluate_features", "train_binary_vae", "estimate_likelihood")
     return "render_digits", "prepare_svhn", "prepare_binarized_mnist", *of_images, *measured
+
+
+# Tables of the report that a run with this configuration has.
+TABLES = ["acceptance", "divergences", "density", "training", "comparison"]
+TABLES += ["likelihood"] if config["likelihood"]["models"] else []
+TABLES += ["fid", "statistics", "metrics"] if IMAGE_MODELS else []
+
+
+def computing_stages():
+    """All stages that make numbers: what a report rests on."""
+    stages = sorted(script.stem for script in SCRIPTS.glob("*.py"))
+    return [name for name in stages if name.split("_")[0] not in ("plot", "export", "write")]
+
+
+def source_files(folder, *patterns):
+    """Files of the workflow itself that are inputs of a rule, from a folder beside the scripts."""
+    found = sorted(file for pattern in patterns for file in (SCRIPTS.parent / folder).glob(pattern))
+    return [local(os.path.relpath(file)) for file in found]
 
 
 def fetch_options(file):

@@ -10,6 +10,7 @@ import contextlib
 import copy
 import difflib
 import math
+import sys
 from pathlib import Path
 
 from . import InputError
@@ -43,6 +44,20 @@ def complete(config):
     if faults:
         raise InputError("configuration: " + "\n  ".join(faults))
     return config
+
+
+def read(path):
+    """The completed configuration of a YAML or JSON file, or of standard input if `path` is "-"."""
+    import yaml
+
+    try:
+        text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+        config = yaml.safe_load(text)
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: not YAML ({' '.join(str(error).split())}); give a configuration") from None
+    if not isinstance(config, dict):
+        raise InputError(f"{path}: holds {type(config).__name__}; expected the keys of a configuration")
+    return complete(config)
 
 
 def _resolve(schema, definitions, value=None):

@@ -1,0 +1,248 @@
+"""Sentences and tables of a report: every judgement on both sides of its threshold, and none against its table."""
+
+import copy
+import itertools
+import re
+
+import pandas
+import pytest
+from genlab import configuration, findings, tables
+from genlab.results import Results
+from genlab.typeset import MINUS, UNKNOWN, number
+
+LIKELIHOOD = {
+    "data": {"title": "Binarized MNIST", "source": "official", "files": {}},
+    "k": 200,
+    "seeds": [1, 2],
+    "splits": {
+        split: {
+            "images": 10000,
+            "elbo": {"mean": elbo, "sd": 0.17, "standard_error": 0.24},
+            "log_likelihood": {"mean": elbo + 4.5, "sd": 0.08, "standard_error": 0.22},
+            "elbo_gap": {"mean": 4.5, "sd": 0.1, "standard_error": 0.02},
+            "effective_sample_size": {"mean": 8.0, "median": 5.7, "min": 1.0},
+            "pareto_k": {"median": 1.05, "share_above_0.7": 0.88},
+        }
+        for split, elbo in (("valid", -91.3), ("test", -90.73))
+    },
+    "overfitting": {"log_likelihood": {"mean": 2.0, "sd": 0.1, "standard_error": 0.3}},
+    "gain_beyond_k": {"test": {"k": 5000, "images": 100, "mean": 0.57, "sd": 0.05, "standard_error": 0.06}},
+}
+
+
+def fid(mean, ratio, sd=10.0):
+    return {
+        "data": {"title": "SVHN", "source": "official", "files": {}},
+        "samples": 1000,
+        "seeds": [1, 2],
+        "reference": {"images": 26032},
+        "classifier": {"sha256": "0123456789abcdef"},
+        "fid": {"mean": mean, "sd": sd, "values": [mean - 7, mean + 7]},
+        "floor": {"mean": mean / ratio, "sd": 3.0},
+        "ratio": ratio,
+    }
+
+
+def statistics(sharpness, distance=20.0, divergence=0.001):
+    measures = dict.fromkeys(tables.MEASURES, 1.0) | {
+        "sharpness": 5.0,
+        "feature_distance": 20.0,
+        "class_divergence": 0.0,
+    }
+    own = measures | {"sharpness": sharpness, "feature_distance": distance, "class_divergence": divergence}
+    real = measures | {"class_divergence": 0.001}
+    return {
+        "images": 1000,
+        "draws": 10,
+        "samples": {name: {"value": value, "standard_error": 0.03} for name, value in own.items()},
+        "test": {name: {"value": value, "standard_error": 0.03} for name, value in measures.items()},
+        "train": {name: {"value": value, "sd": 0.04 if value > 0.1 else 0.0002} for name, value in real.items()},
+    }
+
+
+def latents(latent, image, error=0.01):
+    middle = {
+        f"{path}_sharpness_ratio": {"mean": mean, "standard_error": error}
+        for path, mean in (("latent", latent), ("image", image))
+    }
+    effects = {"latents": 100, "visible": 40, "threshold": 1.0}
+    return {"middle": middle, "pairs": 200, "epsilon": 3.0, "effects": effects}
+
+
+@pytest.fixture
+def results():
+    """Results of a good run with two image models, to be changed by a test."""
+    models = {"vae": {"kind": "vae"}, "gan": {"kind": "gan"}}
+    config = configuration.complete({"images": {"models": models}})
+    errors = {"jsd_at_zero": 7e-7, "jsd_elsewhere": 6.4e-5, "w1": 0.0066, "w1_corrected": 0.0129}
+    ranges = {"at_zero": {"lowest": -7e-7, "highest": 0.0}, "elsewhere": {"lowest": 0.69308, "highest": 0.69314}}
+    divergences = {"data": {"title": "p, q"}, "seeds": [1, 2, 3], "largest_error": errors, "range_of_jsd": ranges,
+                   "slope": 0.991, "wrong_signs": 0}  # fmt: skip
+    span = {"lowest": 0.999, "highest": 1.0016, "by_seed": [0.999, 1.0, 1.0016]}
+    density = {"data": {"title": "distribution 4"}, "seeds": [1, 2, 3], "integral": span,
+               "l1_error": {"lowest": 0.007, "highest": 0.0126, "by_seed": [0.007, 0.01, 0.0126]},
+               "kl": {"lowest": 0.0, "highest": 0.0, "by_seed": [0.0, 0.0, 0.0]}}  # fmt: skip
+    thetas = pandas.DataFrame(
+        [{"theta": theta, "seed": seed, "jsd": 0.69, "jsd_exact": 0.69, "w1": abs(theta), "w1_corrected": abs(theta),
+          "w1_exact": abs(theta)} for theta in (-1.0, 0.0, 1.0) for seed in (1, 2, 3)]
+    )  # fmt: skip
+    found = Results("results", config, divergences, density, thetas)
+    found.likelihood = {"vae": copy.deepcopy(LIKELIHOOD)}
+    found.fid = {"vae": fid(2194.0, 30.6), "gan": fid(445.0, 1.4)}
+    found.statistics = {"vae": statistics(2.0), "gan": statistics(5.01)}
+    found.latents = {"vae": latents(0.9, 0.7), "gan": latents(0.98, 0.6)}
+    found.training = {"gan": [{"seed": 1, "parameters": 10, "settings": {"epochs": 3}, "best_epoch": 3, "seconds": 60}]}
+    subjects = (("vae", "model", 0.2), ("gan", "model", 0.8), ("training images", "reference", 0.96))
+    common = {"problem": "images", "data": "SVHN", "protocol": "N = 1000", "better": "higher", "over": "seeds"}
+    found.summary = pandas.DataFrame(
+        common
+        | {"subject": subject, "kind": kind, "metric": metric}
+        | {"value": value, "low": value - 0.1, "high": value + 0.1}
+        for subject, kind, value in subjects
+        for metric in ("coverage", "recall")
+    )
+    verdicts = {
+        "fid": "gan better than vae by 1749, beyond the noise of 2 seeds",
+        "recall": "vae ahead of gan by 0.1, within the noise of 2 seeds",
+    }
+    common = {"problem": "images", "first": "vae", "second": "gan", "difference": 1.0, "low": 0.5, "high": 1.5}
+    found.comparison = pandas.DataFrame(
+        common | {"metric": metric, "verdict": verdict} for metric, verdict in verdicts.items()
+    )
+    return found
+
+
+def text(sentences):
+    return " ".join(sentences)
+
+
+def test_divergences_of_a_good_and_of_a_bad_run(results):
+    said = text(findings.divergences(results))
+    assert "jumps and then stays flat" in said and "not converged" not in said
+    assert said.count("within the limit") == 2 and "tells near from far" in said and "wrong sign" not in said
+    results.divergences["range_of_jsd"]["elsewhere"]["lowest"] = 0.2
+    results.divergences["largest_error"].update(jsd_elsewhere=0.49, w1_corrected=0.021)
+    results.divergences["wrong_signs"] = 2
+    said = text(findings.divergences(results))
+    assert "not converged" in said and "flat:" not in said.replace("the exact one is flat:", "")
+    assert said.count("beyond the limit") == 2 and "tells near from far" not in said
+    assert "2 of 9 critics kept the wrong sign" in said
+
+
+def test_density_is_held_against_both_limits(results):
+    assert text(findings.density(results)).count("within the limit") == 2
+    results.density["integral"]["lowest"] = 0.98
+    said = text(findings.density(results))
+    assert "off 1 by 0.020, beyond the limit of 0.01" in said and "0.013" in said and said.count("within") == 1
+
+
+def test_likelihood_sentences_turn_with_their_numbers(results):
+    said = text(findings.likelihood(results))
+    assert f"{MINUS}91.30 ± 0.17 nats, at or above the limit of {MINUS}96" in said
+    assert "the bound is loose" in said and "88.0% of the test images" in said and "0.570 ± 0.050 nats more" in said
+    assert "beyond twice the error: the model knows its training images better" in said
+    summary = results.likelihood["vae"]
+    summary["splits"]["valid"]["elbo"]["mean"] = -96.01
+    summary["splits"]["test"]["effective_sample_size"]["median"] = 20.0
+    summary["splits"]["test"]["pareto_k"]["share_above_0.7"] = None
+    summary["overfitting"]["log_likelihood"]["mean"] = 0.6
+    said = text(findings.likelihood(results))
+    assert (
+        "below the limit" in said and "loose" not in said and "k\u0302" not in said and "no overfitting is seen" in said
+    )
+    summary["overfitting"]["log_likelihood"]["mean"] = -0.61
+    assert "sample of training images is the harder one" in text(findings.likelihood(results))
+
+
+def test_one_seed_shows_errors_over_images(results):
+    results.likelihood["vae"]["seeds"] = [1]
+    assert f"{MINUS}91.30 ± 0.24" in text(findings.likelihood(results))
+    assert "one seed" in tables.likelihood_table(results).caption
+
+
+def test_the_lowest_fid_comes_first_and_the_limit_is_the_gans(results):
+    said = findings.quality(results)
+    assert said[0].startswith("gan: FID 445 ± 10 on 1,000 samples, 1.40 times the floor of 317.9")
+    assert "within the limit of 1.5" in said[0] and said[1].startswith("vae") and "limit" not in said[1]
+    assert said[2] == "FID: gan better than vae by 1749, beyond the noise of 2 seeds."
+    results.fid = {"vae": fid(400.0, 1.2), "gan": fid(445.0, 1.51)}
+    said = findings.quality(results)
+    assert said[0].startswith("vae") and "beyond the limit of 1.5" in said[1]
+
+
+@pytest.mark.parametrize("sharpness, words", [(4.89, "blurred"), (4.91, "within the noise"), (5.12, "more than real")])
+def test_sharpness_is_judged_by_twice_the_noise(results, sharpness, words):
+    # the noise: twice the root of 0.04^2 + 0.03^2, that is 0.1
+    results.statistics = {"gan": statistics(sharpness)}
+    (said,) = findings.sharpness(results)
+    assert words in said and said.startswith(f"gan: samples have {number(sharpness / 5, 3)} times")
+
+
+def test_diversity_names_coverage_and_classes(results):
+    results.statistics = {"gan": statistics(5.0), "vae": statistics(5.0, distance=15.0, divergence=0.01)}
+    of_gan, of_its_digits, of_vae, of_digits = findings.diversity(results)
+    assert "as varied as test images" in of_gan and "cover 80.0% of them; training images cover 96.0%" in of_gan
+    assert "shared out like those" in of_its_digits
+    assert "less varied than test images (0.750 times" in of_vae and "20.0%" in of_vae
+    assert "shared out otherwise" in of_digits and "0.010" in of_digits
+
+
+@pytest.mark.parametrize(
+    "latent, image, words", [(0.9, 0.7, "double exposure"), (0.71, 0.7, "no difference"), (0.6, 0.7, "loses more")]
+)
+def test_interpolation_is_judged_by_twice_the_error(results, latent, image, words):
+    results.latents = {"gan": latents(latent, image)}
+    said = text(findings.interpolation(results))
+    assert words in said and f"{latent:.1%}" in said and "40 of 100 latents" in said
+
+
+def test_the_comparison_counts_its_verdicts(results):
+    assert findings.comparison(results) == [
+        "Of 2 metrics vae is better than gan beyond the noise between seeds on 0, "
+        "gan than vae on 1; 1 allow no verdict."
+    ]
+
+
+def test_no_sentence_contradicts_the_table_of_limits(results):
+    """For values around each limit, sentence and table give the same verdict."""
+    errors, integral = results.divergences["largest_error"], results.density["integral"]
+    for sign, factor in itertools.product((-1, 1), (0.5, 0.999, 1.0, 1.001, 2.0)):
+        errors.update(jsd_elsewhere=0.005 * factor, w1_corrected=0.02 * factor)
+        results.density["l1_error"]["highest"] = 0.03 * factor
+        integral["highest" if sign > 0 else "lowest"] = 1 + sign * 0.01 * factor
+        results.likelihood["vae"]["splits"]["valid"]["elbo"]["mean"] = -96 * factor
+        results.fid["gan"]["ratio"] = 1.5 * factor
+        said = [*findings.divergences(results), *findings.density(results), *findings.likelihood(results),
+                *findings.quality(results)]  # fmt: skip
+        judged = [not re.search("beyond the limit|below the limit", sentence) for sentence in said
+                  if re.search("(within|beyond|above|below) the limit", sentence)]  # fmt: skip
+        verdicts = [row[3] for row in tables.acceptance_table(results).rows]
+        assert judged == [verdict == "pass" for verdict in verdicts if verdict != UNKNOWN] and len(judged) == 6
+
+
+def test_tables_hold_their_numbers_to_sort_by(results):
+    made = tables.all_tables(results)
+    assert set(made) == {"acceptance", "divergences", "density", "training", "likelihood", "fid", "statistics",
+                         "metrics", "comparison"}  # fmt: skip
+    for table in made.values():
+        assert all(len(row) == len(table.header) for row in table.rows), table.name
+    assert [row[2][1] for row in made["fid"].rows] == [2194.0, 445.0]
+    assert made["fid"].rows[1][2][0] == "445 ± 10" and made["fid"].rows[1][4][0] == "317.9 ± 3.0"
+    assert [row[0][1] for row in made["divergences"].rows] == [-1.0, 0.0, 1.0]
+    assert made["metrics"].rows[1][1] == ("0.800\n[0.700, 0.900]", 0.8)
+    assert "SVHN" in made["metrics"].caption and "N = 1000" in made["metrics"].caption
+    assert "Binarized MNIST" in made["likelihood"].caption
+
+
+def test_a_run_without_image_models_has_no_tables_of_them(results):
+    results.fid, results.statistics, results.latents = {}, {}, {}
+    results.comparison = results.comparison.iloc[:0]
+    assert set(tables.all_tables(results)) == {
+        "acceptance",
+        "divergences",
+        "density",
+        "training",
+        "likelihood",
+        "comparison",
+    }
+    assert findings.images(results) == {subject: [] for subject in findings.images(results)}

@@ -1,0 +1,97 @@
+# The whole run, as the stages of the report find it in the results folder.
+run_files = [
+    rules.data.input,
+    rules.divergences.input,
+    rules.likelihood.input,
+    rules.images.input,
+    rules.evidence.input,
+]
+
+
+rule plot_workflow:
+    input:
+        **stage("plot_workflow"),
+        rules=source_files("rules", "*.smk"),
+    output:
+        png=report("<results>/figures/workflow.png", caption="../report/workflow.rst", category="Provenance"),
+        pdf="<results>/figures/workflow.pdf",
+    log:
+        "<results>/logs/plot_workflow.log",
+    benchmark:
+        "<results>/benchmarks/plot_workflow.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        configuration=json.dumps(config),
+        # Functions of the output are no reason to rerun: where the project and Python lie says nothing of the graph.
+        python=lambda wildcards, output: sys.executable,
+        snakefile=lambda wildcards, output: str(SCRIPTS.parent / "Snakefile"),
+    shell:
+        "{params.python:q} -m snakemake all --forceall --rulegraph dot --snakefile {params.snakefile:q}"
+        " --replace-workflow-config --configfile <(echo {params.configuration:q}) 2> {log:q}"
+        " | python {input.script:q} --graph - --omit all {rule} export_tables write_report --output {output.png:q} 2>> {log:q}"
+
+
+rule export_tables:
+    input:
+        **stage("export_tables"),
+        run=run_files,
+        upstream_code=code(*computing_stages()),
+    output:
+        expand("<results>/tables/{table}.{suffix}", table=TABLES, suffix=("md", "tex")),
+    log:
+        "<results>/logs/export_tables.log",
+    benchmark:
+        "<results>/benchmarks/export_tables.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        configuration=json.dumps(config),
+        results=config["results"],
+    shell:
+        "echo {params.configuration:q} | python {input.script:q} --results {params.results:q} --configuration -"
+        " --output {params.results:q}/tables > {log:q} 2>&1"
+
+
+rule write_report:
+    input:
+        **stage("write_report"),
+        run=run_files,
+        upstream_code=code(*computing_stages()),
+        tables=rules.export_tables.output,
+        workflow=rules.plot_workflow.output,
+        data=prepared("svhn"),
+        page=source_files("report", "*"),
+    output:
+        report("<results>/report.html", caption="../report/report.rst", category="Report"),
+    log:
+        "<results>/logs/write_report.log",
+    benchmark:
+        "<results>/benchmarks/write_report.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        configuration=json.dumps(config),
+        results=config["results"],
+    shell:
+        "echo {params.configuration:q} | python {input.script:q} --results {params.results:q} --configuration -"
+        " --data {input.data:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule write_up:
+    input:
+        rules.plot_workflow.output,
+        rules.export_tables.output,
+        rules.write_report.output,

@@ -1,0 +1,234 @@
+"""What the numbers of a run mean, in sentences that are chosen by the numbers and quote them.
+
+Each function takes `results.Results` and returns a list of sentences of plain text, or an empty one where there is
+nothing to say. A sentence that judges, judges by the comparison it states: a limit of the configuration, or twice the
+error. Numbers are written as in the tables. Nothing here imports torch.
+"""
+
+from .tables import METRICS, acceptance
+from .typeset import limit, number, plus_minus, share
+
+FLAT = 0.05  # of log 2: an estimate that varies by less between values of theta cannot tell them apart
+
+
+def within(passed, bound):
+    """The judgement of a limit."""
+    return f"within the limit of {limit(bound)}" if passed else f"beyond the limit of {limit(bound)}"
+
+
+def judged(results, beginning):
+    """The acceptance row whose name begins so."""
+    return next(row for row in acceptance(results) if row["name"].startswith(beginning))
+
+
+def divergences(results):
+    """On the Jensen-Shannon and the Wasserstein distance of two segments."""
+    found, limits = results.divergences, results.config["report"]["thresholds"]
+    errors, ranges = found["largest_error"], found["range_of_jsd"]["elsewhere"]
+    jsd, w1 = judged(results, "Jensen"), judged(results, "Wasserstein")
+    spread = ranges["highest"] - ranges["lowest"]
+    said = [
+        f"The Jensen-Shannon divergence is estimated as {number(errors['jsd_at_zero'], 2)} nats or less from 0 at "
+        f"\u03b8 = 0, and from {number(ranges['lowest'])} to {number(ranges['highest'])} nats at every other \u03b8, "
+        f"where log 2 = 0.6931 is exact: the largest error, {number(jsd['value'], 2)}, is "
+        f"{within(jsd['passed'], limits['jsd_error'])}."
+    ]
+    if spread <= FLAT * 0.6931:
+        said.append(
+            "It jumps and then stays flat: it says whether two segments differ and not by how much, and its slope in "
+            "\u03b8, which a generator would have to follow, is zero."
+        )
+    else:
+        said.append(
+            f"It varies by {number(spread, 2)} nats between values of \u03b8 other than 0, where the exact one is "
+            "flat: the discriminators have not converged."
+        )
+    said.append(
+        f"The Wasserstein distance, corrected, grows with |\u03b8| at a slope of {number(found['slope'], 3)} (exact: "
+        f"1); its largest error, {number(w1['value'], 2)}, is {within(w1['passed'], limits['w1_error'])}."
+    )
+    if w1["passed"]:
+        said.append("It tells near from far at every \u03b8, so a generator that follows it is drawn to the data.")
+    if wrong := found["wrong_signs"]:
+        total = len(results.thetas)
+        said.append(f"{wrong} of {total} critics kept the wrong sign: their estimates are negative and not to be used.")
+    return said
+
+
+def density(results):
+    """On the density from a discriminator."""
+    found = results.density
+    l1, off = judged(results, "density, largest"), judged(results, "density, integral")
+    low, high = found["integral"]["lowest"], found["integral"]["highest"]
+    return [
+        f"The density that the discriminator gives differs from the exact one by an L1 error of at most "
+        f"{number(l1['value'], 2)} over {len(found['seeds'])} seeds, {within(l1['passed'], l1['limit'])}.",
+        f"Its integral, which nothing in the training forces to 1, lies between {number(low)} and {number(high)}: off "
+        f"1 by {number(off['value'], 2)}, {within(off['passed'], off['limit'])}.",
+    ]
+
+
+def likelihood(results):
+    """On ELBO and log-likelihood of each binary model, and on which is better."""
+    said = []
+    for model, summary in results.likelihood.items():
+        seeds, k = len(summary["seeds"]), summary["k"]
+        valid, test = summary["splits"]["valid"], summary["splits"]["test"]
+        row = judged(results, f"{model}: validation ELBO")
+
+        def text(numbers, seeds=seeds):
+            return plus_minus(numbers["mean"], numbers["sd"] if seeds > 1 else numbers["standard_error"])
+
+        said.append(
+            f"{model}: the ELBO of validation images is {text(valid['elbo'])} nats, "
+            f"{'at or above' if row['passed'] else 'below'} the limit of {limit(row['limit'])}; "
+            f"of test images {text(test['elbo'])}."
+        )
+        said.append(
+            f"Importance sampling with K = {k} gains {text(test['elbo_gap'])} nats over the ELBO: the log-likelihood "
+            f"of test images is at least {text(test['log_likelihood'])}, in expectation."
+        )
+        size, heavy = test["effective_sample_size"]["median"], test["pareto_k"]["share_above_0.7"]
+        loose = f"Of {k} weights {number(size, 3)} count (median)"
+        if heavy is not None:
+            loose += f", and on {share(heavy)} of the test images k\u0302 is above 0.7: their error is unknown"
+        gain = summary["gain_beyond_k"].get("test")
+        if gain:
+            loose += f"; K = {gain['k']} would give {text(gain)} nats more on {gain['images']} of them"
+        said.append(loose + (": the bound is loose." if size < 0.1 * k else "."))
+        if over := summary["overfitting"].get("log_likelihood"):
+            size, error = over["mean"], over["standard_error"]
+            if size > 2 * error:
+                judgement = "beyond twice the error: the model knows its training images better than new ones"
+            elif size < -2 * error:
+                judgement = "the sample of training images is the harder one"
+            else:
+                judgement = "within twice the error: no overfitting is seen"
+            said.append(
+                f"Training less test log-likelihood is {number(size, 3)} nats, standard error {number(error, 2)}, "
+                f"{judgement}."
+            )
+    return said + verdicts(results, "likelihood", ["log_likelihood_test"])
+
+
+def verdicts(results, problem, metrics):
+    """The verdicts of the comparison on some metrics, as sentences."""
+    table = results.comparison
+    rows = table[(table["problem"] == problem) & table["metric"].isin(metrics)]
+    return [f"{METRICS[row['metric']]}: {row['verdict']}." for _, row in rows.iterrows()]
+
+
+def quality(results):
+    """On the FID of each image model, the lowest first."""
+    said = []
+    for model, summary in sorted(results.fid.items(), key=lambda item: item[1]["fid"]["mean"]):
+        fid, floor, ratio = summary["fid"], summary["floor"], summary["ratio"]
+        text = f"{model}: FID {plus_minus(fid['mean'], fid['sd'])} on {summary['samples']:,} samples"
+        if ratio is not None:
+            text += f", {number(ratio, 3)} times the floor of {number(floor['mean'])} that real training images score"
+            if results.kind(model) == "gan":
+                row = judged(results, f"{model}: FID over")
+                text += f" ({within(row['passed'], row['limit'])})"
+        said.append(text + ".")
+    return said + verdicts(results, "images", ["fid"])
+
+
+def beside_real(found, name):
+    """How a measure of samples lies to real images: -1 below, 0 within twice the noise, 1 above; and its ratio."""
+    sample, test, train = (found[part][name] for part in ("samples", "test", "train"))
+    noise = 2 * (train["sd"] ** 2 + sample.get("standard_error", 0.0) ** 2) ** 0.5
+    difference = sample["value"] - test["value"]
+    side = 0 if abs(difference) <= noise else (1 if difference > 0 else -1)
+    return side, sample["value"] / test["value"] if test["value"] else None
+
+
+def sharpness(results):
+    """On the sharpness of each image model's samples."""
+    words = {
+        -1: "less than real images, beyond the noise: they are blurred",
+        0: "as real images, within the noise between sets of them",
+        1: "more than real images, beyond the noise: neighbouring pixels differ more than they should",
+    }
+    said = []
+    for model, found in results.statistics.items():
+        side, ratio = beside_real(found, "sharpness")
+        of = "" if ratio is None else f" {number(ratio, 3)} times"
+        said.append(f"{model}: samples have{of} the sharpness of test images, {words[side]}.")
+    return said
+
+
+def diversity(results):
+    """On how much of the data each image model covers."""
+    table = results.summary
+    said = []
+    real = table[(table["subject"] == "training images") & (table["metric"] == "coverage")]["value"]
+    for model, found in results.statistics.items():
+        own = table[(table["subject"] == model) & (table["kind"] == "model")].set_index("metric")["value"]
+        side, ratio = beside_real(found, "feature_distance")
+        words = {-1: "less varied than", 0: "as varied as", 1: "more varied than"}[side]
+        of = "" if ratio is None else f" ({number(ratio, 3)} times their mean distance in features)"
+        text = f"{model}: samples are {words} test images{of}"
+        if "coverage" in own and len(real):
+            text += f" and cover {share(own['coverage'])} of them; training images cover {share(real.iloc[0])}"
+        said.append(text + ".")
+        divergence = {part: found[part]["class_divergence"] for part in ("samples", "train")}
+        above = divergence["samples"]["value"] > divergence["train"]["value"] + 2 * divergence["train"]["sd"]
+        said.append(
+            f"Their digits are {'shared out otherwise than' if above else 'shared out like'} those of real images: "
+            f"divergence {number(divergence['samples']['value'], 2)} nats, of training images "
+            f"{number(divergence['train']['value'], 2)}."
+        )
+    return said
+
+
+def interpolation(results):
+    """On the middle of paths between two latents, against the mixture of the two images."""
+    said = []
+    for model, found in results.latents.items():
+        latent, image = (found["middle"][f"{path}_sharpness_ratio"] for path in ("latent", "image"))
+        if latent["mean"] is None or image["mean"] is None:
+            continue
+        errors = [each["standard_error"] or 0.0 for each in (latent, image)]
+        difference, noise = latent["mean"] - image["mean"], 2 * (errors[0] ** 2 + errors[1] ** 2) ** 0.5
+        if difference > noise:
+            words = "the path in the latents passes through images, the mixture is a double exposure"
+        elif difference < -noise:
+            words = "the path in the latents loses more than the mixture does"
+        else:
+            words = "no difference beyond twice the error"
+        said.append(
+            f"{model}: halfway between two latents the image keeps {share(latent['mean'])} of the sharpness of the "
+            f"ends, halfway between the two images {share(image['mean'])} (means over {found['pairs']} pairs): {words}."
+        )
+        effects = found["effects"]
+        said.append(
+            f"{effects['visible']} of {effects['latents']} latents move its picture by more than "
+            f"{number(effects['threshold'], 2)} grey level at a step of {number(found['epsilon'], 2)}."
+        )
+    return said
+
+
+def images(results):
+    """{subject: sentences} on image models, in the order of the report."""
+    parts = {
+        "Quality": quality,
+        "Sharpness": sharpness,
+        "Diversity": diversity,
+        "Interpolation and latents": interpolation,
+    }
+    return {name: part(results) for name, part in parts.items()}
+
+
+def comparison(results):
+    """On all metrics at once: how often each verdict occurs."""
+    table = results.comparison[results.comparison["problem"] == "images"]
+    said = []
+    for (first, second), group in table.groupby(["first", "second"], sort=False):
+        text = group["verdict"]
+        beyond = text[text.str.contains("beyond the noise")]
+        wins = {name: int(beyond.str.startswith(f"{name} better").sum()) for name in (first, second)}
+        said.append(
+            f"Of {len(group)} metrics {first} is better than {second} beyond the noise between seeds on {wins[first]}, "
+            f"{second} than {first} on {wins[second]}; {len(group) - sum(wins.values())} allow no verdict."
+        )
+    return said

@@ -1,0 +1,277 @@
+"""The parts of the report: figures with captions and alternative texts, sheets, provenance; all without torch."""
+
+import base64
+import io
+import json
+import re
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from . import InputError, cli, pictures
+from .typeset import Table, cell
+
+CAPTIONS = Path(__file__).parents[2] / "report"
+GRID = 10  # images in a row, and rows, of a grid of samples
+
+# Figures of each section: name, caption in workflow/report, what is to be seen. {model} stands for every model of
+# the kind "binary", "image", "vae" or "gan" that is named first.
+FIGURES = {
+    "data": [("", "data", "data", "Images of both data sets, as the models see them.")],
+    "divergences": [
+        ("", "divergences", "divergences",
+         "Estimates of the Jensen-Shannon divergence and of the Wasserstein distance against theta, beside the exact "
+         "values; below them the errors."),
+        ("", "density", "density",
+         "The discriminator's output beside the best one, and the density it gives beside the exact density and a "
+         "histogram of samples."),
+    ],
+    "likelihood": [
+        ("binary", "log_likelihood_{model}", "log_likelihood",
+         "Log-likelihood estimate of {model} against the number of importance samples, on validation and test."),
+        ("binary", "learning_curves_binary_{model}", "learning_curves",
+         "ELBO, reconstruction and KL divergence of {model} against the epoch, training and validation."),
+        ("binary", "samples_binary_{model}", "samples", "Digits sampled from {model}."),
+        ("binary", "reconstructions_binary_{model}", "reconstructions",
+         "Test digits above their reconstructions by {model}."),
+    ],
+    "quality": [
+        ("", "fid", "fid", "FID of each model on one axis, with the floor that real images set."),
+        ("", "image_statistics", "image_statistics",
+         "Power spectra, ratios of sharpness and distances to those of real images, and shares of the ten digits."),
+        ("", "confusion", "confusion", "Confusion matrix of the feature classifier on test images."),
+    ],
+    "latents": [
+        ("image", "interpolation_{model}", "interpolation",
+         "Images between two latents of {model} above mixtures of two images, with sharpness and feature distance."),
+        ("image", "latents_{model}", "latents",
+         "Images of {model} with its strongest and weakest latents moved up and down, and the effect of all latents."),
+    ],
+    "training": [
+        ("vae", "learning_curves_{model}", "learning_curves",
+         "ELBO, reconstruction and KL divergence of {model} against the epoch, training and validation."),
+        ("vae", "reconstructions_{model}", "image_reconstructions",
+         "Test images above their reconstructions by {model}."),
+        ("gan", "training_{model}", "gan_training",
+         "Critic's estimate, gradient norm, loss and validation FID of {model} against the epoch."),
+        ("gan", "frames_{model}", "frames", "Samples of {model} from the same latents at several epochs."),
+    ],
+    "comparison": [
+        ("", "summary", "summary", "Every metric of every model and reference with its interval, a panel each."),
+        ("", "fid_curve", "fid_curve", "FID of each model and of real training images against the number of samples."),
+        ("image", "nearest_{model}", "nearest", "Samples of {model}, each beside the training images nearest to it."),
+    ],
+}  # fmt: skip
+OF_IMAGES = ("quality", "latents", "training", "comparison")  # sections without figures if there is no image model
+
+
+def models(results, kind):
+    """The names of models of the kind "binary", "image", "vae" or "gan"."""
+    if kind == "binary":
+        return list(results.likelihood)
+    return [name for name in results.fid if kind in ("image", results.kind(name))]
+
+
+def figures(results):
+    """{section: [figure]}; a figure is a dict name, caption (HTML), alt, data (URI), width, height."""
+    found = {}
+    for section, entries in FIGURES.items():
+        found[section] = []
+        if section in OF_IMAGES and not results.fid:
+            continue
+        data = {"data": "both", "divergences": None, "likelihood": "likelihood"}.get(section, "images")
+        for kind, pattern, caption, alt in entries:
+            for model in models(results, kind) if kind else [""]:
+                name = pattern.format(model=model)
+                run = name.removeprefix("learning_curves_")
+                said = captioned(caption, results.config, model=model, run=run)
+                if data and data != "both":
+                    said += f" <span class='data'>Data: {escaped(results.title(data))}.</span>"
+                elif data:
+                    titles = [results.title(each) for each in ("likelihood", "images")]
+                    said += f" <span class='data'>Data: {escaped('; '.join(titles))}.</span>"
+                figure = embedded(results.folder / "figures" / f"{name}.png")
+                found[section].append(figure | {"name": name, "caption": said, "alt": alt.format(model=model)})
+    return found
+
+
+def escaped(text):
+    """Text as HTML."""
+    from markupsafe import escape
+
+    return str(escape(text))
+
+
+def captioned(name, config, **wildcards):
+    """A caption of workflow/report, written for Snakemake's own report, as HTML."""
+    from docutils.core import publish_parts
+    from jinja2 import Template
+
+    job = SimpleNamespace(config=config, wildcards=SimpleNamespace(**wildcards))
+    text = Template((CAPTIONS / f"{name}.rst").read_text(encoding="utf-8")).render(snakemake=job)
+    settings = {"raw_enabled": False, "file_insertion_enabled": False, "report_level": 4}
+    html = publish_parts(text, writer="html5", settings_overrides=settings)["body"]
+    return html.strip().removeprefix("<p>").removesuffix("</p>")
+
+
+def data_uri(content, kind):
+    """Bytes as an address that holds them."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def picture(image, **options):
+    """A Pillow image as a dict data, width, height: lossless WebP unless `options` say otherwise."""
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", **({"lossless": True, "quality": 60, "method": 4} | options))
+    return {"data": data_uri(buffer.getvalue(), "image/webp"), "width": image.width, "height": image.height}
+
+
+def opened(path):
+    """A picture from a file as a Pillow image; raises `InputError` for anything else."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (UnidentifiedImageError, OSError) as error:
+        if isinstance(error, FileNotFoundError):
+            raise
+        raise InputError(
+            f"{path}: not a picture that can be read ({error}); remake it with the stage that draws it"
+        ) from None
+
+
+def embedded(path):
+    """A figure's file as `picture` gives it."""
+    return picture(opened(path))
+
+
+def thumbnail(path, width=360):
+    """A small copy of a figure, with loss."""
+    image = opened(path)
+    image.thumbnail((width, width))
+    return picture(image, lossless=False, quality=80)
+
+
+def sheet(rows):
+    """One image of many: `rows`, a list of uint8 (N, 3, 32, 32), row under row without gaps, as `picture` gives it."""
+    from PIL import Image
+
+    return picture(
+        Image.fromarray(np.concatenate([np.concatenate(list(row.transpose(0, 2, 3, 1)), 1) for row in rows]))
+    )
+
+
+def grids(results, data_path):
+    """A grid of GRID x GRID at most of each image model and of real test images: dicts title, alt and a `picture`."""
+    from . import data, images
+
+    found = []
+    for model in results.fid:
+        _, batches = images.read_directory(results.folder / "samples" / model, GRID * GRID)
+        found.append((model, f"Samples of {model}, not selected.", next(batches)))
+    test = data.load_svhn(data_path).test_images
+    rows = np.random.default_rng(results.first).permutation(len(test))[: GRID * GRID]
+    found.append(("real test images", "Real test images drawn at random.", test[rows]))
+    rows = min(len(images) for _, _, images in found) // GRID
+    return [
+        {"title": title, "alt": alt} | sheet(np.split(images[: rows * GRID], rows))
+        for title, alt, images in found
+        if rows
+    ]
+
+
+def viewers(results):
+    """For every image model what its sliders show: {model: {interpolation, latents}}, sheets with their numbers."""
+    found = {}
+    for model in results.fid:
+        path = results.folder / "runs" / model / f"seed{results.first}" / "latents.npz"
+        shapes = {"alphas": ("A",), "latent_path": ("A", 3, 32, 32), "image_path": ("A", 3, 32, 32)}
+        shapes |= {"base": (3, 32, 32), "plus": ("L", 3, 32, 32), "minus": ("L", 3, 32, 32)}
+        shapes |= {"effect": ("L",), "order": ("L",), "epsilon": ()}
+        arrays, about = pictures.read_pictures(path, shapes)
+        order = arrays["order"].astype(int)
+        base = np.repeat(arrays["base"][None], len(order), 0)
+        found[model] = {
+            "seed": about["seed"],
+            "epsilon": float(arrays["epsilon"]),
+            "alphas": [round(float(alpha), 6) for alpha in arrays["alphas"]],
+            "interpolation": sheet([arrays["latent_path"], arrays["image_path"]]),
+            "order": order.tolist(),
+            "effects": [round(float(effect), 3) for effect in arrays["effect"][order]],
+            "latents": sheet([arrays["minus"][order], base, arrays["plus"][order]]),
+        }
+    return found
+
+
+def provenance(results, source):
+    """Where the run comes from: a dict of commit, machines, versions and files; `source` is the project's folder."""
+    contents = [
+        results.divergences["provenance"],
+        *(each["provenance"] for run in results.training.values() for each in run),
+    ]
+    versions = dict(contents[0]["versions"])
+    versions |= {name: metadata.version(name) for name in ("matplotlib", "pandas", "pillow", "jinja2")}
+    files = {}
+    for summary in (*results.likelihood.values(), *results.fid.values()):
+        files[summary["data"]["title"]] = summary["data"]["files"]
+    return {
+        "commit": commit(source),
+        "machines": list(dict.fromkeys(each["machine"] for each in contents)),
+        "versions": versions,
+        "files": files,
+    }
+
+
+def commit(folder):
+    """The git commit of a folder, with a word if files differ from it; None outside a git checkout."""
+
+    def git(*words):
+        return subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + (" with local changes" if git("status", "--porcelain", "-uno") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def stages_table(results):
+    """Time and peak memory of each stage, from Snakemake's benchmarks of the jobs that this configuration has."""
+    import pandas
+
+    folder, found = results.folder / "benchmarks", {}
+    seeds = {str(seed) for seed in results.config["seeds"]}
+    names = {*models(results, "binary"), *results.fid, "references"}
+    for path in sorted(folder.rglob("*.tsv")):
+        rule, *job = path.relative_to(folder).with_suffix("").parts
+        words = re.split(r"[/_]", "/".join(job))
+        if {word[4:] for word in words if re.fullmatch("seed[0-9]+", word)} - seeds:
+            continue  # of a seed that the configuration has no more
+        if rule not in ("fetch", "render_digits") and job and not names & {*words, "_".join(words)}:
+            continue
+        try:
+            row = pandas.read_csv(path, sep="\t").iloc[-1]
+            found.setdefault(rule, []).append((float(row["s"]), float(row["max_rss"]), float(row["cpu_time"])))
+        except (KeyError, ValueError, IndexError) as error:
+            cli.log.warning("%s: not a benchmark of Snakemake (%r); left out", path, error)
+    rows = []
+    for rule, jobs in sorted(found.items(), key=lambda item: -sum(seconds for seconds, _, _ in item[1])):
+        seconds, memory, busy = zip(*jobs, strict=True)
+        row = [rule, cell(len(jobs)), cell(sum(seconds), 3), cell(max(seconds), 3), cell(sum(busy), 3)]
+        rows.append([*row, cell(max(memory) / 1024, 3)])
+    header = ["stage", "jobs", "seconds in all", "longest job, s", "processor time, s", "peak memory, GiB"]
+    caption = (
+        "Time and peak memory of each stage's last runs, by Snakemake's benchmarks; stages that ran at the same time "
+        "are added up. Memory is the resident set, sampled: a short peak can be missed."
+    )
+    return Table("stages", caption, header, rows)
+
+
+def as_yaml(config):
+    """The configuration as YAML."""
+    import yaml
+
+    return yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False, allow_unicode=True)

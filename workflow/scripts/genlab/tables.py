@@ -1,0 +1,270 @@
+"""Tables of a run's results, made once for the report, for Markdown and for LaTeX.
+
+Each function `*_table(results)` takes `results.Results` and returns a `typeset.Table`. Nothing here imports torch.
+"""
+
+import math
+
+from .typeset import MINUS, PLUS_MINUS, UNKNOWN, Table, cell, limit, number, over, plus_minus, share, spread_cell
+
+METRICS = {
+    "fid": "FID",
+    "fid_infinity": "FID\N{INFINITY}",
+    "kid": "KID",
+    "precision": "precision",
+    "recall": "recall",
+    "density": "density",
+    "coverage": "coverage",
+    "class_divergence": "class divergence, nats",
+    "nearest_training": "distance to nearest training image",
+    "elbo_valid": "ELBO, validation",
+    "log_likelihood_valid": "log-likelihood, validation",
+    "elbo_test": "ELBO, test",
+    "log_likelihood_test": "log-likelihood, test",
+}
+SPLITS = {"train": "training", "valid": "validation", "test": "test"}
+MEASURES = {
+    "sharpness": "sharpness, grey levels",
+    "high_frequency_power": "power above 0.25 cycles/pixel, squared grey levels",
+    "pixel_distance": "pixel distance of all pairs, grey levels",
+    "feature_distance": "feature distance of all pairs",
+    "feature_nearest": "feature distance to the nearest other",
+    "class_entropy": "class entropy, nats",
+    "class_divergence": "class divergence from test images, nats",
+    "top_probability": "probability of the first choice",
+}
+
+
+def acceptance(results):
+    """The main numbers and their limits: a list of dicts name, problem, value, limit, sense ("<=" or ">="), passed.
+
+    With several seeds the value is the mean over seeds, for errors of Problem 1 the largest. `limit` and `passed`
+    are None where the number is only told.
+    """
+    limits = results.config["report"]["thresholds"]
+    errors, density = results.divergences["largest_error"], results.density
+    off = max(abs(density["integral"][end] - 1) for end in ("lowest", "highest"))
+    jsd = max(errors["jsd_at_zero"], errors["jsd_elsewhere"])
+    l1, w1 = density["l1_error"]["highest"], errors["w1_corrected"]
+    rows = [
+        ("Jensen-Shannon divergence, largest error, nats", "divergences", jsd, limits["jsd_error"], "<="),
+        ("Wasserstein distance, corrected, largest error", "divergences", w1, limits["w1_error"], "<="),
+        ("density, largest L1 error", "divergences", l1, limits["density_l1_error"], "<="),
+        ("density, integral off 1 by at most", "divergences", off, limits["density_integral_error"], "<="),
+    ]  # fmt: skip
+    for model, summary in results.likelihood.items():
+        elbo, estimate = summary["splits"]["valid"]["elbo"]["mean"], summary["splits"]["test"]["log_likelihood"]["mean"]
+        rows.append((f"{model}: validation ELBO, nats per image", "likelihood", elbo, limits["elbo_valid"], ">="))
+        rows.append((f"{model}: test log-likelihood, K = {summary['k']}", "likelihood", estimate, None, ">="))
+    for model, summary in results.fid.items():
+        if summary["ratio"] is not None:
+            bound = limits["fid_ratio"] if results.kind(model) == "gan" else None
+            rows.append((f"{model}: FID over its floor", "images", summary["ratio"], bound, "<="))
+    keys = ("name", "problem", "value", "limit", "sense")
+    found = [dict(zip(keys, row, strict=True)) for row in rows]
+    for row in found:
+        value, bound = row["value"], row["limit"]
+        row["passed"] = None if bound is None else (value <= bound if row["sense"] == "<=" else value >= bound)
+    return found
+
+
+def acceptance_table(results):
+    """The overview: every criterion with its value, its limit and the verdict."""
+    signs = {"<=": "\N{LESS-THAN OR EQUAL TO}", ">=": "\N{GREATER-THAN OR EQUAL TO}"}
+    rows = [
+        [
+            row["name"],
+            cell(row["value"]),
+            UNKNOWN if row["limit"] is None else f"{signs[row['sense']]} {limit(row['limit'])}",
+            {True: "pass", False: "fail", None: UNKNOWN}[row["passed"]],
+            results.title(row["problem"]) if row["problem"] != "divergences" else "exact values",
+        ]
+        for row in acceptance(results)
+    ]
+    caption = (
+        "The main numbers and their limits. Of several seeds the mean; of Problem 1 the largest error of all seeds."
+    )
+    return Table("acceptance", caption, ["criterion", "measured", "limit", "verdict", "on"], rows)
+
+
+def divergence_table(results):
+    """Estimates and exact values at each theta, over seeds."""
+    rows = []
+    for theta, group in results.thetas.groupby("theta"):
+        row = [cell(theta, 2)]
+        for name in ("jsd", "w1", "w1_corrected"):
+            if name != "w1_corrected":
+                row.append(cell(group[f"{name}_exact"].iloc[0]))
+            mean, sd = group[name].mean(), group[name].std()
+            text = f"{mean:.4f}".replace("-", MINUS)
+            row.append((text + (f" {PLUS_MINUS} {sd:.4f}" if len(group) > 1 else ""), mean))
+        rows.append(row)
+    header = ["\N{GREEK SMALL LETTER THETA}", "JSD exact", "JSD", "W\N{SUBSCRIPT ONE} exact", "W\N{SUBSCRIPT ONE}",
+              "W\N{SUBSCRIPT ONE} corrected"]  # fmt: skip
+    points = results.config["divergences"]["estimation"]["points"]
+    caption = (
+        f"Divergences of {results.title('divergences')}; JSD in nats. Read on {points:,} fresh points, without the "
+        f"penalty; {over(results.divergences['seeds'], images=False)}. Corrected: divided by the critic's steepest "
+        "slope, a lower bound."
+    )
+    return Table("divergences", caption, header, rows)
+
+
+def density_table(results):
+    """Integral and errors of the estimated density, a row each seed."""
+    found = results.density
+    names = {"integral": "integral, exact 1", "l1_error": "L1 error", "kl": "Kullback-Leibler divergence, nats"}
+    rows = [
+        [cell(seed), *(cell(found[name]["by_seed"][row]) for name in names)] for row, seed in enumerate(found["seeds"])
+    ]
+    caption = f"Density of {found['data']['title']}, from a discriminator, against the exact one."
+    return Table("density", caption, ["seed", *names.values()], rows)
+
+
+def likelihood_table(results):
+    """ELBO and log-likelihood of every binary model on every split."""
+    rows, k, seeds = [], None, []
+    for model, summary in results.likelihood.items():
+        k, seeds = summary["k"], summary["seeds"]
+        for split, numbers in summary["splits"].items():
+            rows.append(
+                [
+                    model,
+                    SPLITS[split],
+                    (f"{numbers['images']:,}", numbers["images"]),
+                    *(spread_cell(numbers[name], len(seeds)) for name in ("elbo", "log_likelihood", "elbo_gap")),
+                    cell(numbers["effective_sample_size"]["median"], 3),
+                    (share(numbers["pareto_k"]["share_above_0.7"]), numbers["pareto_k"]["share_above_0.7"]),
+                ]
+            )
+    header = ["model", "images of", "number", "ELBO", "log-likelihood", "gap", "effective samples", "k\u0302 above 0.7"]
+    caption = (
+        f"ELBO and importance-sampled log-likelihood, K = {k}, in nats per image; {over(seeds)}. "
+        "Effective samples: median over images, of K. Where k\u0302 exceeds 0.7 the weights' variance may be infinite. "
+        f"Data: {results.title('likelihood')}."
+    )
+    return Table("likelihood", caption, header, rows)
+
+
+def fid_table(results):
+    """FID of every image model with its floor."""
+    rows, summary = [], {}
+    for model, summary in results.fid.items():
+        floor = summary["floor"]
+        rows.append(
+            [
+                model,
+                results.kind(model),
+                spread_cell(summary["fid"], len(summary["seeds"])),
+                ", ".join(number(value) for value in summary["fid"]["values"]),
+                (plus_minus(floor["mean"], floor["sd"]), floor["mean"]) if floor else UNKNOWN,
+                cell(summary["ratio"], 3),
+            ]
+        )
+    header = ["model", "kind", "FID", "of each seed", "floor", "FID / floor"]
+    caption = (
+        f"Fréchet distance of {summary['samples']:,} samples to {summary['reference']['images']:,} test images, on "
+        f"the 512 features of a classifier (SHA-256 {summary['classifier']['sha256'][:8]}): no Inception FID; lower "
+        f"is better; {over(summary['seeds'], images=False)}. Floor: as many real training images, {PLUS_MINUS} over "
+        f"draws. Data: {results.title('images')}."
+    )
+    return Table("fid", caption, header, rows)
+
+
+def statistics_table(results):
+    """What samples are like beside real images, first seed."""
+    models = results.statistics
+    any_model = next(iter(models.values()))
+    rows = []
+    for name, title in MEASURES.items():
+        row = [title]
+        for model in models.values():
+            found = model["samples"][name]
+            row.append((plus_minus(found["value"], found.get("standard_error")), found["value"]))
+        test, train = any_model["test"][name], any_model["train"][name]
+        row.append((plus_minus(test["value"], test.get("standard_error")), test["value"]))
+        row.append((plus_minus(train["value"], train["sd"]), train["value"]))
+        rows.append(row)
+    caption = (
+        f"What the samples are like, seed {results.first}: {any_model['images']:,} images each; {PLUS_MINUS} standard "
+        f"error over images; training images: mean {PLUS_MINUS} standard deviation of {any_model['draws']} sets, what "
+        f"a perfect generator would show. Data: {results.title('images')}."
+    )
+    return Table("statistics", caption, ["measure", *models, "test images", "training images"], rows)
+
+
+def metrics_table(results):
+    """Every metric of every set of images, with its 95% interval."""
+    table = results.summary[results.summary["problem"] == "images"]
+    metrics = [name for name in METRICS if (table["metric"] == name).any()]
+    rows = []
+    for subject in dict.fromkeys(table["subject"]):
+        of_subject = table[table["subject"] == subject].set_index("metric")
+        row = [subject]
+        for name in metrics:
+            if name not in of_subject.index:
+                row.append(UNKNOWN)
+                continue
+            found = of_subject.loc[name]
+            low, high = found["low"], found["high"]
+            text = number(found["value"], 3)
+            if math.isfinite(low) and math.isfinite(high):
+                text += f"\n[{number(low, 3)}, {number(high, 3)}]"
+            row.append((text, float(found["value"])))
+        rows.append(row)
+    better = {"lower": "\N{DOWNWARDS ARROW}", "higher": "\N{UPWARDS ARROW}", "neither": ""}
+    arrows = {name: better[table.loc[table["metric"] == name, "better"].iloc[0]] for name in metrics}
+    seeds = "over seeds" if (table["over"] == "seeds").any() else "over disjoint sets of images of one training"
+    caption = (
+        f"Every metric of models and references, with 95% t intervals {seeds}, of references over sets of images; "
+        f"{table['protocol'].iloc[0]}. Arrows: which way is better. Data: {table['data'].iloc[0]}."
+    )
+    return Table("metrics", caption, ["images", *(f"{METRICS[name]} {arrows[name]}".strip() for name in metrics)], rows)
+
+
+def comparison_table(results):
+    """The differences between models with their verdicts."""
+    rows = [
+        [
+            METRICS[row["metric"]],
+            f"{row['first']} {MINUS} {row['second']}",
+            cell(row["difference"], 3),
+            f"[{number(row['low'], 3)}, {number(row['high'], 3)}]" if math.isfinite(row["low"]) else UNKNOWN,
+            row["verdict"],
+        ]
+        for _, row in results.comparison.iterrows()
+    ]
+    caption = (
+        "Differences between models, paired by seed, with 95% intervals; not corrected for the number of metrics. "
+        "A model is called better only where the interval excludes 0."
+    )
+    return Table("comparison", caption, ["metric", "models", "difference", "interval", "verdict"], rows)
+
+
+def training_table(results):
+    """Size, epochs and time of every training."""
+    rows = [
+        [
+            run,
+            cell(each["seed"]),
+            (f"{each['parameters']:,}", each["parameters"]),
+            cell(each["settings"]["epochs"]),
+            cell(each["best_epoch"]),
+            cell(each["seconds"] / 60, 3),
+        ]
+        for run, seeds in results.training.items()
+        for each in seeds
+    ]
+    header = ["run", "seed", "parameters", "epochs", "epoch kept", "minutes"]
+    return Table("training", "Every training: its size, epochs, and time without validation.", header, rows)
+
+
+def all_tables(results):
+    """Every table that the run has numbers for, by name."""
+    tables = [table(results) for table in (acceptance_table, divergence_table, density_table, training_table)]
+    tables.append(comparison_table(results))
+    if results.likelihood:
+        tables.append(likelihood_table(results))
+    if results.fid:
+        tables += [fid_table(results), statistics_table(results), metrics_table(results)]
+    return {table.name: table for table in tables}

@@ -1,0 +1,92 @@
+"""Write the report of a finished run: one HTML page that holds all it shows.
+
+Reads the results folder of a run, by the names that the workflow gives: summaries, tables, figures,
+samples, latents of the first seed, benchmarks. Every sentence that judges is chosen by the numbers.
+The page needs no network and no server, and can be read without scripts.
+
+example:
+  python workflow/scripts/write_report.py --results results --configuration config.yaml \\
+      --data resources/prepared/embedded/svhn.npz --output results/report.html
+"""
+
+from pathlib import Path
+
+from genlab import InputError, cli, configuration
+
+SOURCE = Path(__file__).parents[1]
+
+
+def parser():
+    result = cli.parser(__doc__)
+    result.add_argument("--results", type=Path, required=True, metavar="DIR", help="results folder of a finished run")
+    result.add_argument(
+        "--configuration", required=True, metavar="FILE", help="its configuration, YAML or JSON; - reads standard input"
+    )
+    result.add_argument("--data", type=Path, metavar="NPZ", help="prepared SVHN data, for real images beside samples")
+    result.add_argument("--output", type=Path, required=True, metavar="HTML", help="page to write")
+    return result
+
+
+def main(options):
+    from genlab import results
+
+    found = results.read(options.results, configuration.read(options.configuration))
+    if found.fid and options.data is None:
+        raise InputError("--data: the run has image models; give the prepared SVHN data that they were trained on")
+    try:
+        page = render(found, options.data)
+    except (KeyError, TypeError, IndexError, AttributeError) as error:
+        raise InputError(
+            f"{options.results}: not the results of one finished run with this configuration ({error!r}); run it anew"
+        ) from None
+    cli.write_text(options.output, page)
+    print(f"{options.output}: {options.output.stat().st_size / 1e6:.1f} MB")
+
+
+def render(found, data_path):
+    """The page of `results.Results`, as text."""
+    import jinja2
+    from genlab import findings, report, tables
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(SOURCE / "report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    figures = report.figures(found)
+    thumbnails = [
+        {"name": figure["name"], "alt": figure["alt"]}
+        | report.thumbnail(found.folder / "figures" / f"{figure['name']}.png")
+        for section, rank in (("divergences", 0), ("likelihood", 0), ("quality", 0), ("comparison", 0), ("latents", 0))
+        for figure in figures[section][rank : rank + 1]
+    ]
+    settings = report.as_yaml(found.config)
+    return environment.get_template("report.html").render(
+        results=found,
+        config=found.config,
+        acceptance=tables.acceptance(found),
+        tables=tables.all_tables(found) | {"stages": report.stages_table(found)},
+        findings={
+            "divergences": findings.divergences(found),
+            "density": findings.density(found),
+            "likelihood": findings.likelihood(found),
+            "images": findings.images(found) if found.fid else {},
+            "comparison": findings.comparison(found),
+        },
+        figures=figures,
+        thumbnails=thumbnails,
+        grids=report.grids(found, data_path) if found.fid else [],
+        viewers=report.viewers(found),
+        workflow=report.embedded(found.folder / "figures" / "workflow.png"),
+        provenance=report.provenance(found, SOURCE),
+        settings=settings,
+        settings_file=report.data_uri(settings.encode(), "application/yaml"),
+        style=(SOURCE / "report" / "report.css").read_text(encoding="utf-8"),
+        script=(SOURCE / "report" / "report.js").read_text(encoding="utf-8"),
+    )
+
+
+if __name__ == "__main__":
+    cli.run(main, parser())
