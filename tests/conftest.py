@@ -7,6 +7,7 @@ import shutil
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy or torch: the tests run side by side
 
 import pytest
+import smoke
 from stage import run_stage
 
 
@@ -75,3 +76,18 @@ def estimates(trained_vae, prepared_digits, tmp_path):
     (tmp_path / "seed2.json").write_text(json.dumps(second))
     shutil.copy(tmp_path / "seed1.csv", tmp_path / "seed2.csv")
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory, worker_id):
+    """A directory with a finished run of the smoke configuration; not to be changed."""
+    base = tmp_path_factory.getbasetemp()
+    base = base if worker_id == "master" else base.parent  # of all test processes of this session
+    directory = base / "a run"  # with a space in its name
+    with smoke.alone(base / "run.lock"):
+        if not (directory / "finished").exists():
+            directory.mkdir(exist_ok=True)
+            process = smoke.snakemake("all", directory=directory)
+            assert process.returncode == 0, process.stdout
+            (directory / "finished").touch()
+    return directory

@@ -1,6 +1,6 @@
 """The workflow end to end with config/smoke.yaml, from another directory, and what reruns after a change.
 
-All tests share one run, made once; those that change something only dry-run, and the ones
+All tests share one run; those that change something only dry-run, and the ones
 that really rerun stand last and work on a copy of the project.
 """
 
@@ -12,13 +12,11 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pandas
 import pytest
+from smoke import ROOT, SMOKE, snakemake
 
-ROOT = Path(__file__).parents[2]
-SMOKE = ROOT / "config" / "smoke.yaml"
 LIKELIHOOD_PLOTS = dict.fromkeys(("plot_learning_curves", "plot_digits", "plot_log_likelihood"), 1)
 # What depends on the samples of image models: for one model, and once for all of them.
 SAMPLES = dict.fromkeys(("sample", "publish_samples", "score_fid", "summarise_fid", "evaluate_samples"), 1)
@@ -34,6 +32,7 @@ def times(jobs, number):
 
 CLASSIFIER = {"evaluate_classifier": 1, "plot_confusion": 1}
 ALL_IMAGES = times(SAMPLES, 2) | times(LATENTS, 2) | COMPARISONS | VAE | GAN
+REPORT = {"plot_workflow": 1, "export_tables": 1, "write_report": 1}  # at every change of the configuration
 SUMMARY = {"compare": 1, "plot_summary": 1}
 
 
@@ -41,15 +40,6 @@ def evidence(sets, extracted=None, nearest=0):
     """What follows when so many of the seven sets of images are measured, and extracted, anew."""
     jobs = {"extract_features": sets if extracted is None else extracted, "evaluate_features": sets}
     return jobs | SUMMARY | {"plot_fid_curve": 1, "plot_nearest": nearest}
-
-
-def snakemake(*words, directory, snakefile=ROOT / "Snakefile", configfile=SMOKE):
-    """Run Snakemake on the project's Snakefile in another directory; output as text."""
-    command = [sys.executable, "-m", "snakemake", *words, "--snakefile", snakefile, "--cores", "2"]
-    command += ["--configfile", configfile] if configfile else []
-    return subprocess.run(
-        [*map(str, command)], cwd=directory, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
 
 
 def planned(*words, directory, **keywords):
@@ -60,15 +50,6 @@ def planned(*words, directory, **keywords):
         return {}
     stats = process.stdout.split("Job stats:")[-1].split("total")[0]
     return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", stats, re.MULTILINE) if name != "all"}
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """A directory with a finished run of the smoke configuration."""
-    directory = tmp_path_factory.mktemp("a run")  # with a space in its name
-    process = snakemake("all", directory=directory)
-    assert process.returncode == 0, process.stdout
-    return directory
 
 
 def test_it_makes_what_the_readme_promises(run):
@@ -98,6 +79,7 @@ def test_it_makes_what_the_readme_promises(run):
         "fid",
         "summary",
         "fid_curve",
+        "workflow",
         *(f"nearest_{model}" for model in ("vae", "gan")),
     ):
         assert (results / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -148,6 +130,7 @@ def test_no_results_land_beside_the_snakefile(run):
         "results",
         "resources",
         ".snakemake",
+        "finished",
     }
 
 
@@ -198,7 +181,7 @@ def test_no_results_land_beside_the_snakefile(run):
     ],
 )  # fmt: skip
 def test_a_change_reruns_exactly_its_descendants(run, change, expected):
-    expected = {name: count for name, count in expected.items() if count}
+    expected = {name: count for name, count in (expected | REPORT).items() if count}
     assert planned("--config", change, directory=run) == expected
 
 
@@ -345,7 +328,7 @@ def test_a_touched_script_reruns_nothing_and_a_changed_one_its_descendants(proje
     images = {"plot_confusion": 1, "plot_reconstructions": 1, "plot_gan_training": 1} | COMPARISONS
     twice = dict.fromkeys(("plot_learning_curves", "plot_latents", "plot_interpolation", "plot_nearest"), 2)
     once = dict.fromkeys(("plot_data", "plot_divergences", "plot_density", "plot_summary", "plot_fid_curve"), 1)
-    assert planned(**where) == once | LIKELIHOOD_PLOTS | images | twice
+    assert planned(**where) == once | LIKELIHOOD_PLOTS | images | twice | REPORT
 
 
 LIKELIHOOD_CHAIN = ("train_binary_vae", "estimate_likelihood", "summarise_likelihood")
@@ -362,6 +345,7 @@ FID_CHAIN = ("train_gan", "sample", "score_fid", "summarise_fid")
         ("train_gan", "images", FID_CHAIN),
         ("train_gan", "results/smoke/fid_gan.txt", FID_CHAIN),
         ("train_classifier", "results/smoke/fid_gan.txt", FID_CHAIN),
+        ("train_gan", "results/smoke/report.html", ("train_gan", "score_fid", "export_tables", "write_report")),
         ("train_gan", "results/smoke/summary.csv", ("train_gan", "extract_features", "evaluate_features", "compare")),
     ],
 )

@@ -1,0 +1,27 @@
+"""Run Snakemake with the smoke configuration the way a user does, and share one finished run between tests."""
+
+import contextlib
+import fcntl
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+SMOKE = ROOT / "config" / "smoke.yaml"
+
+
+def snakemake(*words, directory, snakefile=ROOT / "Snakefile", configfile=SMOKE):
+    """Run Snakemake on the project's Snakefile in another directory; output as text."""
+    command = [sys.executable, "-m", "snakemake", *words, "--snakefile", snakefile, "--cores", "2"]
+    command += ["--configfile", configfile] if configfile else []
+    return subprocess.run(
+        [*map(str, command)], cwd=directory, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+@contextlib.contextmanager
+def alone(path):
+    """Hold a file's lock: test processes side by side wait for each other."""
+    with open(path, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

