@@ -16,11 +16,12 @@ SNAKEMAKE := $(RUN)/snakemake --cores $(CORES)
 all: $(STAMP)  ## set up, then run the main job on the embedded data (minutes, no download)
 	$(SNAKEMAKE) all $(ARGS)
 	@echo; tail -n +1 results/log_likelihood_*.txt; echo; for file in results/fid_*.txt; do head -n 1 $$file; done
+	@echo; echo "The report: results/report.html"
 
 full: $(STAMP)  ## the real thing: official data, config/full.yaml (hours)
 	$(SNAKEMAKE) all --configfile config/full.yaml $(ARGS)
 
-report: all  ## write Snakemake's report of the main job to results/snakemake-report.html
+report: all  ## write Snakemake's own report of the main job too, to results/snakemake-report.html
 	$(RUN)/snakemake --report results/snakemake-report.html $(ARGS)
 
 test: $(STAMP)  ## set up, then run every test and check
