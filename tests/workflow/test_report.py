@@ -8,12 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import export_tables
 import pandas
 import pytest
+import write_report
 import yaml
-from genlab import configuration
+from genlab import InputError, configuration
 from smoke import ROOT, SMOKE
-from stage import run_stage
+from stage import run_here, run_stage
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SIZES = {"laptop": (1440, 900), "phone": (390, 844)}
@@ -110,7 +112,7 @@ def test_the_tables_of_the_page_are_those_exported(results, text):
     assert exported | {"stages"} == set(re.findall(r'id="table-(\w+)"', text))
     fid = json.loads((results / "fid_gan.json").read_text())["fid"]["mean"]
     row = next(line for line in (results / "tables" / "fid.md").read_text().splitlines() if line.startswith("| gan"))
-    assert float(row.split("|")[3]) == pytest.approx(fid, rel=1e-3)
+    assert float(row.split("|")[3].split()[0]) == pytest.approx(fid, rel=1e-2)
     assert re.search(rf'data-value="{fid}"', text)
 
 
@@ -251,49 +253,62 @@ def test_it_can_be_read_without_scripts(browser, results):
     context.close()
 
 
-def options(results, settings, output, **changes):
+def options(**chosen):
+    return [word for name, value in chosen.items() for word in (f"--{name}", value)]
+
+
+@pytest.fixture
+def given(results, settings, tmp_path):
+    """The options that write the report, to be changed."""
     data = results.parents[1] / "resources" / "smoke" / "prepared" / "embedded" / "svhn.npz"
-    chosen = {"results": results, "configuration": settings, "data": data, "output": output} | changes
-    return [word for name, value in chosen.items() if value is not None for word in (f"--{name}", value)]
+    return {"results": results, "configuration": settings, "data": data, "output": tmp_path / "page.html"}
 
 
-def test_bad_input_is_refused_in_one_line_and_nothing_is_written(results, settings, tmp_path):
+def refused(given):
+    """What write_report says as it refuses its options; nothing may be written."""
+    with pytest.raises(InputError) as error:
+        run_here(write_report, *options(**given))
+    assert "\n" not in str(error.value) and not given["output"].exists()
+    return str(error.value)
+
+
+def test_bad_input_is_refused(given, settings, tmp_path):
     config = json.loads(settings.read_text())
     (tmp_path / "seeds.json").write_text(json.dumps(config | {"seeds": [7]}))
     (tmp_path / "list.yaml").write_text("- 1\n")
     (tmp_path / "typo.yaml").write_text("sede: [1]\n")
     (tmp_path / "broken.yaml").write_text("a: [1\n")
-    for changes, words in (
-        ({"results": tmp_path / "none"}, "no such folder; give the results folder"),
-        ({"configuration": tmp_path / "seeds.json"}, "seed7"),
-        ({"configuration": tmp_path / "list.yaml"}, "holds list; expected the keys of a configuration"),
-        ({"configuration": tmp_path / "typo.yaml"}, "did you mean seeds?"),
-        ({"configuration": tmp_path / "broken.yaml"}, "not YAML"),
-        ({"data": None}, "give the prepared SVHN data"),
+    for name, value, words in (
+        ("results", tmp_path / "none", "no such folder; give the results folder"),
+        ("configuration", tmp_path / "list.yaml", "holds list; expected the keys of a configuration"),
+        ("configuration", tmp_path / "typo.yaml", "did you mean seeds?"),
+        ("configuration", tmp_path / "broken.yaml", "not YAML"),
     ):
-        process = run_stage("write_report", *options(results, settings, tmp_path / "page.html", **changes))
-        assert process.returncode == 2 and words in process.stderr, process.stderr
-        assert "Traceback" not in process.stderr and not (tmp_path / "page.html").exists()
+        assert words in refused(given | {name: value})
+    assert "give the prepared SVHN data" in refused({name: given[name] for name in given if name != "data"})
 
 
-def test_a_damaged_result_is_named(results, settings, tmp_path):
+def test_a_missing_run_ends_with_2_and_one_line(given, settings, tmp_path):
+    config = json.loads(settings.read_text())
+    (tmp_path / "seeds.json").write_text(json.dumps(config | {"seeds": [7]}))
+    process = run_stage("write_report", *options(**given | {"configuration": tmp_path / "seeds.json"}))
+    assert process.returncode == 2 and "seed7" in process.stderr and process.stderr.count("\n") == 1
+    assert not given["output"].exists()
+
+
+def test_a_damaged_result_is_named(results, given, settings, tmp_path):
     copy = shutil.copytree(results, tmp_path / "copy", ignore=shutil.ignore_patterns("features.npz", "tensorboard"))
-    data = options(results, settings, tmp_path / "page.html")[5]
+    given = given | {"results": copy}
     (copy / "fid_gan.json").write_text("{}")
-    process = run_stage("write_report", *options(copy, settings, tmp_path / "page.html", data=data))
-    assert process.returncode == 2 and "not the results of one finished run" in process.stderr
-    assert process.stderr.count("\n") == 1
+    assert "not the results of one finished run" in refused(given)
     (copy / "fid_gan.json").write_bytes((results / "fid_gan.json").read_bytes())
-    (copy / "figures" / "fid.png").write_bytes(b"no picture")
-    process = run_stage("write_report", *options(copy, settings, tmp_path / "page.html", data=data))
-    assert process.returncode == 2 and "fid.png: not a picture" in process.stderr
-    process = run_stage(
-        "export_tables", "--results", copy, "--configuration", settings, "--output", tmp_path / "tables"
-    )
-    assert process.returncode == 0 and len(list((tmp_path / "tables").iterdir())) == 18
+    (copy / "figures" / "data.png").write_bytes(b"no picture")
+    assert "data.png: not a picture" in refused(given)
+    run_here(export_tables, *options(results=copy, configuration=settings, output=tmp_path / "tables"))
+    assert len(list((tmp_path / "tables").iterdir())) == 18
 
 
-def test_a_run_without_image_models_has_a_report_too(results, settings, tmp_path):
+def test_a_run_without_image_models_has_a_report_too(results, given, settings, tmp_path):
     copy = shutil.copytree(results, tmp_path / "copy", ignore=shutil.ignore_patterns("*.npz", "tensorboard", "samples"))
     config = json.loads(settings.read_text())
     config["images"]["models"] = {}
@@ -301,7 +316,7 @@ def test_a_run_without_image_models_has_a_report_too(results, settings, tmp_path
     summary, comparison = (pandas.read_csv(copy / name) for name in ("summary.csv", "comparison.csv"))
     summary[summary["problem"] != "images"].to_csv(copy / "summary.csv", index=False)
     comparison.iloc[:0].to_csv(copy / "comparison.csv", index=False)
-    process = run_stage("write_report", *options(copy, tmp_path / "config.json", tmp_path / "page.html", data=None))
-    assert process.returncode == 0, process.stderr
+    changed = given | {"results": copy, "configuration": tmp_path / "config.json"}
+    run_here(write_report, *options(**{name: changed[name] for name in changed if name != "data"}))
     text = (tmp_path / "page.html").read_text()
-    assert 'id="likelihood"' in text and 'id="images"' not in text and "SVHN" not in text.split("<code>results:")[0]
+    assert 'id="likelihood"' in text and 'id="images"' not in text and "stand-in for SVHN" not in text

@@ -147,6 +147,11 @@ def runs(pattern, models):
     return expand(pattern, model=models, seed=config["seeds"])
 
 
+def category_of_run(wildcards):
+    """Under which head Snakemake's own report shows a figure of one run."""
+    return "Likelihood" if wildcards.run.startswith("binary_") else "Images"
+
+
 def comparisons(*plots):
     """Outputs of rules that draw all image models side by side; none without a model."""
     return [plot.output for plot in plots] if IMAGE_MODELS else []

@@ -132,7 +132,7 @@ rule plot_learning_curves:
         png=report(
             "<results>/figures/learning_curves_{run}.png",
             caption="../report/learning_curves.rst",
-            category="Likelihood",
+            category=category_of_run,
         ),
         pdf="<results>/figures/learning_curves_{run}.pdf",
     log:

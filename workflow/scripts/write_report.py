@@ -55,26 +55,29 @@ def render(found, data_path):
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # Numbers first: what is wrong with them is found before any picture is made.
+    made = tables.all_tables(found) | {"stages": report.stages_table(found)}
+    said = {
+        "divergences": findings.divergences(found),
+        "density": findings.density(found),
+        "likelihood": findings.likelihood(found),
+        "images": findings.images(found) if found.fid else {},
+        "comparison": findings.comparison(found),
+    }
     figures = report.figures(found)
     thumbnails = [
         {"name": figure["name"], "alt": figure["alt"]}
         | report.thumbnail(found.folder / "figures" / f"{figure['name']}.png")
-        for section, rank in (("divergences", 0), ("likelihood", 0), ("quality", 0), ("comparison", 0), ("latents", 0))
-        for figure in figures[section][rank : rank + 1]
+        for section in ("divergences", "likelihood", "quality", "comparison", "latents")
+        for figure in figures[section][:1]
     ]
     settings = report.as_yaml(found.config)
     return environment.get_template("report.html").render(
         results=found,
         config=found.config,
         acceptance=tables.acceptance(found),
-        tables=tables.all_tables(found) | {"stages": report.stages_table(found)},
-        findings={
-            "divergences": findings.divergences(found),
-            "density": findings.density(found),
-            "likelihood": findings.likelihood(found),
-            "images": findings.images(found) if found.fid else {},
-            "comparison": findings.comparison(found),
-        },
+        tables=made,
+        findings=said,
         figures=figures,
         thumbnails=thumbnails,
         grids=report.grids(found, data_path) if found.fid else [],

@@ -91,7 +91,8 @@ def figures(results):
                 if data and data != "both":
                     said += f" <span class='data'>Data: {escaped(results.title(data))}.</span>"
                 elif data:
-                    titles = [results.title(each) for each in ("likelihood", "images")]
+                    shown = {"likelihood": results.likelihood, "images": results.fid}
+                    titles = [results.title(problem) for problem, models_ in shown.items() if models_]
                     said += f" <span class='data'>Data: {escaped('; '.join(titles))}.</span>"
                 figure = embedded(results.folder / "figures" / f"{name}.png")
                 found[section].append(figure | {"name": name, "caption": said, "alt": alt.format(model=model)})
