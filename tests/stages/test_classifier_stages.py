@@ -8,9 +8,9 @@ import plot_confusion
 import pytest
 import torch
 from conftest import succeed
-from genlab import InputError, classifier, cli, data, networks, training
+from genlab import InputError, checkpoint, classifier, cli, data, networks
 from safetensors.torch import save_file
-from stage import kill_and_resume, run_stage, run_without_torch
+from stage import run_stage, run_without_torch
 
 
 def options(data, folder, epochs=2):
@@ -56,12 +56,6 @@ def test_training_writes_weights_history_and_summary(trained, prepared_numbers):
     prepared = data.load_svhn(prepared_numbers)
     ((_, logits),) = classifier.feature_batches(network, [prepared.valid_images])
     assert (logits.argmax(1) == prepared.valid_labels).mean() == summary["best"]["valid_accuracy"]
-    assert not (trained / "c.safetensors.state").exists()
-
-
-def test_killed_halfway_and_run_again_it_ends_with_the_same_bytes(trained, prepared_numbers, tmp_path):
-    kill_and_resume("train_classifier", *options(prepared_numbers, tmp_path, 3))
-    assert (tmp_path / "c.safetensors").read_bytes() == (trained / "c.safetensors").read_bytes()
 
 
 def test_import_converts_the_weights_once_and_says_where_they_are_from(tmp_path):
@@ -69,7 +63,7 @@ def test_import_converts_the_weights_once_and_says_where_they_are_from(tmp_path)
     weights = {name: tensor.contiguous() for name, tensor in networks.FeatureClassifier().state_dict().items()}
     torch.save(weights, tmp_path / "given.pt", _use_new_zipfile_serialization=False)
     succeed("import_classifier", "--weights", tmp_path / "given.pt", "--model", tmp_path / "out" / "c.safetensors")
-    tensors, about = training.load_tensors(tmp_path / "out" / "c.safetensors")
+    tensors, about = checkpoint.load_tensors(tmp_path / "out" / "c.safetensors")
     original = {"file": "given.pt", "sha256": cli.checksum(tmp_path / "given.pt")}
     assert about == {"source": "given", "original": original}
     assert all(torch.equal(tensor, weights[name]) for name, tensor in tensors.items()) and len(tensors) == len(weights)

@@ -118,7 +118,7 @@ def test_a_critic_of_the_wrong_sign_is_named(tmp_path):
             "divergences",
             ("--optimizer", "sgd", "--learning-rate", 1e9),
             1,
-            "an estimate is not a number; lower --learn",
+            "numbers stopped being finite by step 20; lower --learn",
         ),
         ("density", ("--seeds", 3, 3), 2, "--seeds: 3 3; give each once"),
         ("density", ("--limit", 50), 2, "argument --limit: 50 is out of range; give 10 or less"),
@@ -126,7 +126,7 @@ def test_a_critic_of_the_wrong_sign_is_named(tmp_path):
             "density",
             ("--optimizer", "sgd", "--learning-rate", 1e9),
             1,
-            "the estimate is not a number; lower --learning",
+            "numbers stopped being finite by step 20; lower --learning",
         ),
     ],
 )

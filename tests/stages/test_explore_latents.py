@@ -9,7 +9,7 @@ import pytest
 import reconstruct_images
 import torch
 from conftest import succeed
-from genlab import InputError, data, generator, images, networks, training
+from genlab import InputError, checkpoint, data, generator, images, networks
 from stage import run_here, run_stage
 
 L, PAIRS = 6, 4
@@ -42,7 +42,7 @@ def made(tmp_path_factory):
         }  # fmt: skip
         kept = parts if kind == "vae" else {"generator": parts["generator"]}
         generator.save_model(folder / f"{kind}.safetensors", kept, about)
-    training.save_tensors(
+    checkpoint.save_tensors(
         folder / "classifier.safetensors", networks.FeatureClassifier().state_dict(), {"model": "fid"}
     )
     return folder

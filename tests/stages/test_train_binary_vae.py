@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from conftest import succeed, training_options
-from genlab import training
+from genlab import checkpoint
 from stage import command, kill_and_resume, run_stage
 
 
@@ -23,9 +23,9 @@ def test_it_writes_weights_history_and_summary(trained_vae):
     assert summary["best_epoch"] == int(best["epoch"]) and summary["parameters"] == 938_825
     assert summary["data"]["source"] == "embedded" and "stand-in" in summary["data"]["title"]
     assert summary["settings"]["latents"] == 100 and "torch" in summary["provenance"]["versions"]
-    _, about = training.load_tensors(trained_vae / "vae.safetensors")
+    _, about = checkpoint.load_tensors(trained_vae / "vae.safetensors")
     assert about["seed"] == 1 and about["architecture"] == "suggested" and about["data"] == summary["data"]
-    assert not (trained_vae / "vae.safetensors.state").exists()  # cleared once the outputs are published
+    assert summary["stretches"] == [{"epochs": 2, "threads": 1, "from_step": 0}]
 
 
 def test_killed_halfway_and_run_again_it_ends_with_the_same_bytes(prepared_digits, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from genlab import InputError, classifier, cli, data, images, networks, training
+from genlab import InputError, checkpoint, classifier, cli, data, images, networks, training
 from safetensors.torch import save_file
 from scipy.stats import binomtest
 
@@ -33,7 +33,7 @@ def pixels(count, seed=0):
 
 
 def test_our_files_and_plain_ones_give_the_same_classifier(network, weights, tmp_path):
-    training.save_tensors(tmp_path / "ours.safetensors", weights, {"model": "classifier", "seed": 4})
+    checkpoint.save_tensors(tmp_path / "ours.safetensors", weights, {"model": "classifier", "seed": 4})
     save_file(weights, tmp_path / "plain.safetensors")
     torch.save(weights, tmp_path / "new.pt")
     torch.save(weights, tmp_path / "old.pt", _use_new_zipfile_serialization=False)

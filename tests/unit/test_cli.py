@@ -1,7 +1,11 @@
 """The habits of stages: exit codes, atomic files, JSON, provenance."""
 
+import ast
+import errno
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 
@@ -59,6 +63,64 @@ def test_atomic_leaves_nothing_of_a_failed_write(tmp_path):
         temporary.write_text("half")
         raise RuntimeError
     assert path.read_text() == "old" and [p.name for p in path.parent.iterdir()] == ["result.txt"]
+
+
+def test_leftovers_of_killed_processes_are_deleted_and_those_of_living_ones_are_not(tmp_path):
+    path = tmp_path / "a [1].csv"
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    mark = f".{path.name}.{socket.gethostname()}-"
+    of_killed, of_living, of_another = (
+        tmp_path / f"{mark}{killed.pid}.part.csv",
+        tmp_path / f"{mark}{os.getppid()}.part.csv",
+        tmp_path / f".{path.name}.elsewhere-{killed.pid}.part.csv",
+    )
+    (tmp_path / f"{mark}{killed.pid}.old").mkdir()
+    for file in (of_killed, of_living, of_another):
+        file.touch()
+    cli.write_text(path, "whole")
+    assert {file.name for file in tmp_path.iterdir()} == {path.name, of_living.name, of_another.name}
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_a_signal_ends_a_stage_in_one_line_and_takes_its_half_written_file_away(tmp_path, name, capsys):
+    before = signal.getsignal(getattr(signal, name))
+
+    def main(options):
+        with cli.atomic(tmp_path / "x") as temporary:
+            temporary.write_text("half")
+            os.kill(os.getpid(), getattr(signal, name))
+            raise AssertionError("went on")
+
+    with pytest.raises(SystemExit) as stop:
+        cli.run(main, cli.parser("A stage."), [])
+    assert stop.value.code == 75 and f"interrupted: by {name}; no file is half-written" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [] and signal.getsignal(getattr(signal, name)) == before
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_no_wrong_input_and_named_by_the_output(tmp_path, number):
+    (tmp_path / "x").write_text("old")
+    message = r"x: cannot be written .*what was there is unchanged; make room"
+    with pytest.raises(cli.ComputationError, match=message), cli.atomic(tmp_path / "x"):
+        raise OSError(number, os.strerror(number))
+    assert (tmp_path / "x").read_text() == "old"
+
+
+WRITERS = {"to_csv", "savez", "savez_compressed", "save", "savefig", "save_file", "savemat", "tofile"}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_no_stage_writes_but_by_a_temporary_file(name):
+    for call in ast.walk(ast.parse((SCRIPTS / f"{name}.py").read_text())):
+        if not isinstance(call, ast.Call):
+            continue
+        function, words = ast.unparse(call.func), [ast.unparse(word) for word in call.args]
+        if function.split(".")[-1] in WRITERS or (function == "open" and "'w'" in words):
+            assert words[0] == "temporary", ast.unparse(call)
+        assert not function.endswith((".write_bytes", ".open", "mkdir")), ast.unparse(call)
+        if function.endswith(".write_text"):
+            assert function == "cli.write_text", ast.unparse(call)
 
 
 def test_results_can_be_read_by_others_whatever_wrote_them(tmp_path):

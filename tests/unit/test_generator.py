@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from genlab import InputError, generator, images, networks, training
+from genlab import InputError, checkpoint, generator, images, networks
 
 ABOUT = {"kind": "vae", "model": "vae", "seed": 1, "generator": {"latents": 5, "width": 4}}
 
@@ -40,7 +40,7 @@ def test_of_a_gan_only_the_generator_is_loaded(parts, tmp_path):
     ],
 )
 def test_other_weights_are_refused(parts, tmp_path, about, reason):
-    training.save_tensors(tmp_path / "x.safetensors", parts["generator"].state_dict(), about)
+    checkpoint.save_tensors(tmp_path / "x.safetensors", parts["generator"].state_dict(), about)
     with pytest.raises(InputError, match=r"x\.safetensors: not the weights of an image model") as error:
         generator.load_model(tmp_path / "x.safetensors")
     assert reason in str(error.value)

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 import torch
-from genlab import InputError, cli, training
+from genlab import InputError, checkpoint, cli, training
 from torch import nn
 
 SETTINGS = {"learning_rate": 0.01, "optimizer": "adam", "weight_decay": 0.0, "schedule": "cosine", "warmup_steps": 3}
@@ -46,14 +46,18 @@ class Regression:
 DATA = torch.randn(23, 3, 5, 5, generator=torch.Generator().manual_seed(9)).to(memory_format=torch.channels_last)
 
 
-def run(task, folder, epochs=4, fingerprint=None, **keywords):
+def run(task, folder, epochs=4, fingerprint=None, seconds=60.0, limit=0, seed=3, finish=False, **keywords):
+    """Train the task; returns its history, its best epoch, and its stretches."""
     torch.manual_seed(6)
-    state = training.State(folder)
-    with state.lock():
-        return training.train(
-            task, DATA, epochs=epochs, batch_size=5, seed=3, state=state,
-            fingerprint=fingerprint or {"lr": 1}, **keywords,
+    state = checkpoint.State(folder)
+    with state.lock(), checkpoint.stop_signals() as stop:
+        checkpoints = checkpoint.Checkpoints(state, fingerprint or {"lr": 1}, seconds, limit, stop)
+        result = training.train(
+            task, DATA, epochs=epochs, batch_size=5, seed=seed, checkpoints=checkpoints, **keywords
         )  # fmt: skip
+        if finish:
+            state.finish()
+        return result
 
 
 def weights(task):
@@ -67,11 +71,11 @@ def raise_signal(_):
 @pytest.mark.parametrize("at_step", [0, 4, 7, 14, 19])  # within an epoch, and at the last step of one
 def test_an_interrupted_run_ends_with_the_same_weights_and_numbers(tmp_path, at_step):
     undisturbed = Regression()
-    history, best = run(undisturbed, tmp_path / "a")
+    history, best, _ = run(undisturbed, tmp_path / "a")
     with pytest.raises(cli.Interrupted, match="SIGTERM"):
         run(Regression(at_step, raise_signal), tmp_path / "b")
     resumed = Regression()
-    history_resumed, best_resumed = run(resumed, tmp_path / "b")
+    history_resumed, best_resumed, _ = run(resumed, tmp_path / "b")
     assert best == best_resumed
     timing = ("images_per_second", "seconds")
     assert [{k: v for k, v in row.items() if k not in timing} for row in history] == [
@@ -84,12 +88,12 @@ def test_an_interrupted_run_ends_with_the_same_weights_and_numbers(tmp_path, at_
 def test_a_run_checkpointed_at_every_step_is_no_different(tmp_path):
     plain, saved = Regression(), Regression()
     run(plain, tmp_path / "a")
-    run(saved, tmp_path / "b", checkpoint_seconds=0)
+    run(saved, tmp_path / "b", seconds=0)
     assert all(torch.equal(a, b) for a, b in zip(weights(plain).values(), weights(saved).values(), strict=True))
 
 
 def test_epoch_means_weigh_every_example_the_same(tmp_path):
-    history, _ = run(Regression(), tmp_path)
+    history, *_ = run(Regression(), tmp_path)
     assert [row["epoch"] for row in history] == [1, 2, 3, 4] and [row["step"] for row in history] == [5, 10, 15, 20]
     for row in history:  # the last batch has 3 of 23 examples
         assert row["train_first"] == pytest.approx(DATA[:, 0, 0, 0].double().mean().item(), rel=1e-6)
@@ -102,7 +106,7 @@ def test_the_best_epoch_s_weights_are_kept(tmp_path):
         at_step=10, action=lambda task: setattr(early, "kept", {k: v.clone() for k, v in weights(task).items()})
     )
     run(stopped, tmp_path / "a")
-    _, best = run(late, tmp_path / "b")
+    _, best, _ = run(late, tmp_path / "b")
     assert best == 2
     assert all(torch.equal(a, b) for a, b in zip(early.kept.values(), weights(late).values(), strict=True))
 
@@ -123,28 +127,16 @@ def test_nan_stops_with_a_clear_error_and_keeps_the_last_good_state(tmp_path):
             task.model[0].weight.fill_(float("nan"))
 
     with pytest.raises(cli.ComputationError, match=r"stopped being finite by epoch 2.*last good state is kept"):
-        run(Regression(7, poison), tmp_path, checkpoint_seconds=0)
-    tensors, about = training.load_tensors(tmp_path / "checkpoint.safetensors")
+        run(Regression(7, poison), tmp_path, seconds=0)
+    tensors, about = checkpoint.load_tensors(tmp_path / "checkpoint.safetensors")
     assert (about["epoch"], about["step"]) == (1, 2)
     assert all(torch.isfinite(value).all() for key, value in tensors.items() if key.startswith("module."))
 
 
 def test_a_broken_checkpoint_is_not_trusted(tmp_path, caplog):
     (tmp_path / "checkpoint.safetensors").write_bytes(b"\x10\0\0\0\0\0\0\0not a checkpoint")
-    history, _ = run(Regression(), tmp_path)
+    history, *_ = run(Regression(), tmp_path)
     assert len(history) == 4 and "starting afresh" in caplog.text
-
-
-def test_two_trainers_never_share_a_state(tmp_path):
-    state = training.State(tmp_path)
-    with (
-        state.lock(),
-        pytest.raises(InputError, match="another training uses this state"),
-        training.State(tmp_path).lock(),
-    ):
-        pass
-    with state.lock():  # released at the end
-        pass
 
 
 def test_signal_handlers_are_put_back(tmp_path):
@@ -180,9 +172,9 @@ def test_weight_average_is_the_exponential_moving_average():
 def test_tensors_come_back_with_reproducible_bytes(tmp_path):
     tensors = {"b": torch.arange(6.0).view(2, 3).T, "a": torch.tensor(3)}
     for name in ("x", "y"):
-        training.save_tensors(tmp_path / name, tensors, {"z": [1, 2], "k": "v"})
+        checkpoint.save_tensors(tmp_path / name, tensors, {"z": [1, 2], "k": "v"})
     assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
-    loaded, about = training.load_tensors(tmp_path / "x")
+    loaded, about = checkpoint.load_tensors(tmp_path / "x")
     assert about == {"z": [1, 2], "k": "v"} and all(torch.equal(loaded[key], tensors[key]) for key in tensors)
 
 
@@ -212,27 +204,86 @@ def test_seeds_see_the_data_in_different_orders_and_every_example_once_an_epoch(
 
     orders = []
     for seed in (1, 2, 1):
-        task, state = Order(), training.State(tmp_path / "state")
-        with state.lock():
-            training.train(task, DATA, epochs=2, batch_size=5, seed=seed, state=state, fingerprint={"run": len(orders)})
+        task = Order()
+        run(task, tmp_path / "state", epochs=2, seed=seed, fingerprint={"run": len(orders)})
         orders.append((task.seen[:23], task.seen[23:]))
     assert orders[0] == orders[2] and orders[0] != orders[1] and orders[0][0] != orders[0][1]
     for first, second in orders:
         assert sorted(first) == sorted(second) == sorted(DATA[:, 0, 0, 0].tolist())
 
 
+@pytest.mark.parametrize("interrupted", [False, True])
+def test_more_epochs_go_on_and_with_a_constant_rate_end_with_the_same_bytes(tmp_path, caplog, monkeypatch, interrupted):
+    caplog.set_level("INFO")
+    monkeypatch.setitem(SETTINGS, "schedule", "constant")
+    longer, short, more = Regression(), Regression(), Regression()
+    history, best, _ = run(longer, tmp_path / "a", epochs=6)
+    run(short, tmp_path / "b", epochs=2, finish=True)  # leaves the best weights in the task, the last ones in the state
+    if interrupted:
+        with pytest.raises(cli.Interrupted):
+            run(Regression(17, raise_signal), tmp_path / "b", epochs=6)
+    history_more, best_more, stretches = run(more, tmp_path / "b", epochs=6, finish=True)
+    assert "the training of 2 epochs goes on to 6" in caplog.text and "going on at epoch" in caplog.text
+    assert "undisturbed" not in caplog.text
+    assert [row["valid_score"] for row in history_more] == [row["valid_score"] for row in history]
+    assert best_more == best and all(map(torch.equal, weights(longer).values(), weights(more).values()))
+    assert stretches == [{"epochs": 2, "threads": 1, "from_step": 0}, {"epochs": 6, "threads": 1, "from_step": 10}]
+
+
+def test_more_epochs_of_another_schedule_are_not_passed_off_as_undisturbed_ones(tmp_path, caplog):
+    experiment = {"schedule": "cosine"}
+    run(Regression(), tmp_path, epochs=2, fingerprint=experiment, finish=True)
+    run(Regression(), tmp_path, epochs=4, fingerprint=experiment)
+    assert "followed a schedule of 2 epochs: the result is not that of 4 undisturbed ones" in caplog.text
+
+
+def test_the_best_epoch_may_be_of_an_earlier_stretch(tmp_path):
+    first, more = Regression(scores=[1.0, 5.0]), Regression(scores=[1.0, 5.0, 2.0, 3.0])
+    run(first, tmp_path, epochs=2, finish=True)
+    _, best, _ = run(more, tmp_path, epochs=4, finish=True)
+    assert best == 2 and all(map(torch.equal, weights(first).values(), weights(more).values()))
+
+
+@pytest.mark.parametrize("epochs", [2, 3])
+def test_the_same_or_a_smaller_number_of_epochs_trains_anew_and_says_so(tmp_path, caplog, epochs):
+    run(Regression(), tmp_path / "a", epochs=3, finish=True)
+    fresh, again = Regression(), Regression()
+    run(fresh, tmp_path / "b", epochs=epochs)
+    *_, stretches = run(again, tmp_path / "a", epochs=epochs)
+    assert f"a finished training of 3 epochs is there, and {epochs} are asked for; training anew" in caplog.text
+    assert all(map(torch.equal, weights(fresh).values(), weights(again).values()))
+    assert [stretch["epochs"] for stretch in stretches] == [epochs]
+
+
+def test_a_training_that_was_waited_for_is_not_repeated(tmp_path, monkeypatch):
+    first, second = Regression(), Regression(at_step=0, action=lambda _: pytest.fail("trained again"))
+    result = run(first, tmp_path, finish=True)
+    lock = checkpoint.State.lock
+
+    def waited(state):
+        state.waited = True
+        return lock(state)
+
+    monkeypatch.setattr(checkpoint.State, "lock", waited)
+    assert run(second, tmp_path) == result
+    assert all(map(torch.equal, weights(first).values(), weights(second).values()))
+
+
+def test_a_time_limit_saves_and_stops(tmp_path, monkeypatch):
+    clock = iter(range(100))
+    with monkeypatch.context() as patch, pytest.raises(cli.Interrupted, match="limit of 3 s"):
+        patch.setattr(cli, "seconds_since_start", lambda: next(clock))
+        run(Regression(), tmp_path, limit=3)
+    stopped, undisturbed = Regression(), Regression()
+    run(stopped, tmp_path)
+    run(undisturbed, tmp_path / "b")
+    assert all(map(torch.equal, weights(undisturbed).values(), weights(stopped).values()))
+
+
 def test_a_finished_but_unpublished_training_is_not_run_again(tmp_path):
     first, again = Regression(), Regression(at_step=0, action=lambda _: pytest.fail("trained again"))
-    history, best = run(first, tmp_path)
-    assert run(again, tmp_path) == (history, best)
+    assert run(first, tmp_path) == run(again, tmp_path)
     assert all(torch.equal(a, b) for a, b in zip(weights(first).values(), weights(again).values(), strict=True))
-
-
-def test_clearing_a_state_deletes_nothing_else(tmp_path):
-    (tmp_path / "thesis.tex").write_text("precious")
-    run(Regression(), tmp_path)
-    training.State(tmp_path).clear()
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
 def test_events_of_an_earlier_experiment_are_replaced_and_other_files_are_not(tmp_path):

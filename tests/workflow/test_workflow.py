@@ -87,7 +87,7 @@ def test_it_makes_what_the_readme_promises(run):
     seed = results / "runs" / "binary_vae" / "seed1"
     assert {path.name for path in seed.iterdir()} == {
         "model.safetensors", "history.csv", "training.json", "log_likelihood.json", "log_likelihood.csv", "images.npz",
-        "tensorboard",
+        "tensorboard", "model.safetensors.state",
     }  # fmt: skip
     assert list((seed / "tensorboard").glob("events.out.tfevents.*"))
     for model in ("vae", "gan"):
@@ -373,9 +373,11 @@ def test_a_failed_rerun_after_a_changed_setting_leaves_no_number_that_looks_curr
         assert f"rule {rule}:" in process.stdout
 
 
-def test_a_run_killed_outright_goes_on_where_it_stopped(project):
+def test_a_run_killed_outright_goes_on_where_it_stopped_and_so_do_more_epochs(project):
     where = {"directory": project, "snakefile": project / "Snakefile"}
     seed = project / "results" / "smoke" / "runs" / "binary_vae" / "seed1"
+    state = seed / "model.safetensors.state" / "checkpoint.safetensors"
+    state.unlink()  # of the finished training, which would go on to more epochs
     target, change = (
         str(seed.relative_to(project) / "model.safetensors"),
         "likelihood={'models': {'vae': {'epochs': 40}}}",
@@ -385,13 +387,29 @@ def test_a_run_killed_outright_goes_on_where_it_stopped(project):
         command, cwd=project, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
     )
     deadline = time.monotonic() + 120
-    while not (seed / "model.safetensors.state" / "checkpoint.safetensors").exists():
+    while not state.exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     assert snakemake("--unlock", **where).returncode == 0
+    process = snakemake("results/smoke/log_likelihood_vae.txt", "--dry-run", "--config", change, **where)
+    for rule in LIKELIHOOD_CHAIN:  # no number of before looks current
+        assert f"rule {rule}:" in process.stdout
     assert snakemake(target, "--config", change, **where).returncode == 0
-    log = (project / "results" / "smoke" / "logs" / "train_binary_vae" / "vae_seed1.log").read_text()
+    log_file = project / "results" / "smoke" / "logs" / "train_binary_vae" / "vae_seed1.log"
+    log = log_file.read_text()
     assert "going on at epoch" in log and "starting afresh" not in log
     assert len((seed / "history.csv").read_text().splitlines()) == 1 + 40
+
+    # More epochs go on from there, and a forced run of as many does not.
+    more, log = "likelihood={'models': {'vae': {'epochs': 41}}}", log_file.read_text
+    assert snakemake(target, "--config", more, **where).returncode == 0
+    assert "the training of 40 epochs goes on to 41" in log() and "going on at epoch 41, step 0" in log()
+    stretches = json.loads((seed / "training.json").read_text())["stretches"]
+    assert [stretch["epochs"] for stretch in stretches] == [40, 41]
+    fewer = "likelihood={'models': {'vae': {'epochs': 2}}}"
+    assert snakemake(target, "--config", fewer, **where).returncode == 0
+    assert "a finished training of 41 epochs is there, and 2 are asked for; training anew" in log()
+    assert snakemake(target, "--config", fewer, "--forcerun", "train_binary_vae", **where).returncode == 0
+    assert "a finished training of 2 epochs is there, and 2 are asked for; training anew" in log()

@@ -2,8 +2,8 @@
 
 A discriminator D tells distribution 4, f(z) = tanh(2 z + 1) + 0.75 z of z ~ N(0, 1), from N(0, 1) itself, whose
 density f0 is known. The best one is f1 / (f0 + f1); solved for f1, any one estimates f0 D / (1 - D). All
-seeds are trained together as one batched model, on the CPU. The table has a row for each point of
-a grid and each seed:
+seeds are trained together as one batched model, on the CPU. Killed or interrupted, the same command goes
+on where it stopped. The table has a row for each point of a grid and each seed:
 
   d, d_optimal             the discriminator, and the best one there is
   density, density_exact   its estimate of f1, and f1 by change of variables
@@ -19,7 +19,7 @@ example:
 
 from pathlib import Path
 
-from genlab import cli, configuration
+from genlab import cli, configuration, experiment
 
 BINS = 100
 
@@ -29,6 +29,7 @@ def parser():
     result.add_argument("--output", type=Path, required=True, metavar="CSV", help="table to write")
     result.add_argument("--summary", type=Path, required=True, metavar="JSON", help="errors and provenance to write")
     result.add_argument("--histogram", type=Path, required=True, metavar="CSV", help="histogram of samples to write")
+    experiment.add_state_options(result, "OUTPUT")
     configuration.add_options(result, "density_estimation")
     return result
 
@@ -36,6 +37,16 @@ def parser():
 def main(options):
     settings = configuration.settings(options, "density_estimation")
 
+    from genlab import divergences  # noqa: F401  the fingerprint is of the modules that are there
+
+    identity = experiment.fingerprint(settings, seeds=options.seeds)
+    with experiment.checkpoints(options, options.output, identity, "discriminators") as (saved,):
+        estimate(options, settings, saved)
+        saved.state.clear()
+
+
+def estimate(options, settings, saved):
+    """Train a discriminator, with `Checkpoints`, read it on the grid, and write the results."""
     import pandas
     import torch
     from genlab import divergences
@@ -44,7 +55,7 @@ def main(options):
     generators = [torch.Generator().manual_seed(seed) for seed in options.seeds]
     pair = divergences.distribution4, divergences.standard_normal
     with cli.progress(total=settings["steps"], label="training", unit="step") as bar:
-        discriminators = divergences.train_discriminators(*pair, generators, settings, bar.update)
+        discriminators = divergences.train_discriminators(*pair, generators, settings, bar.update, saved)
 
     x = torch.linspace(-settings["limit"], settings["limit"], settings["grid_points"], dtype=torch.float64)
     logits = discriminators(x.float().expand(len(generators), -1)[..., None]).double()

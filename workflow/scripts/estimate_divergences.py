@@ -2,8 +2,8 @@
 
 p is (0, U) and q is (theta, U), U uniform on [0, 1], theta at even distances over [-1, 1], both ends in. A
 discriminator estimates the divergence (nats), a critic with gradient penalty the distance, each read
-on fresh points. All thetas and seeds are trained together as one batched model, on the CPU. The table
-has a row for each theta and seed:
+on fresh points. All thetas and seeds are trained together as one batched model, on the CPU. Killed or
+interrupted, the same command goes on where it stopped. The table has a row for each theta and seed:
 
   jsd            estimate; jsd_exact is 0 at theta = 0 and log 2 elsewhere
   w1             difference of the critic's means; w1_exact is |theta|
@@ -17,7 +17,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli, configuration
+from genlab import InputError, cli, configuration, experiment
 
 
 def parser():
@@ -26,6 +26,7 @@ def parser():
     result.add_argument(
         "--summary", type=Path, required=True, metavar="JSON", help="largest errors and provenance to write"
     )
+    experiment.add_state_options(result, "OUTPUT")
     configuration.add_options(result, "divergence_estimation")
     return result
 
@@ -35,6 +36,17 @@ def main(options):
     if settings["thetas"] % 2 == 0:
         raise InputError(f"--thetas: {settings['thetas']} is even; give an odd number, so that 0 is one of them")
 
+    from genlab import divergences  # noqa: F401  the fingerprint is of the modules that are there
+
+    identity = experiment.fingerprint(settings, seeds=options.seeds)
+    with experiment.checkpoints(options, options.output, identity, "discriminators", "critics") as saved:
+        estimate(options, settings, saved)
+        for checkpoints in saved:
+            checkpoints.state.clear()
+
+
+def estimate(options, settings, saved):
+    """Train both networks, each with `Checkpoints` of its own, read them, and write the results."""
     import numpy
     import pandas
     import torch
@@ -46,8 +58,8 @@ def main(options):
     pair = divergences.segments(torch.zeros(len(thetas))), divergences.segments(thetas.float())
     generators = [torch.Generator().manual_seed(seed) for seed in options.seeds]
     with cli.progress(total=2 * settings["steps"], label="training", unit="step") as bar:
-        discriminators = divergences.train_discriminators(*pair, generators, settings, bar.update)
-        critics = divergences.train_critics(*pair, generators, settings, bar.update)
+        discriminators = divergences.train_discriminators(*pair, generators, settings, bar.update, saved[0])
+        critics = divergences.train_critics(*pair, generators, settings, bar.update, saved[1])
     jsd, jsd_error = divergences.read_jensen_shannon(discriminators, *pair, settings["points"], generators)
     w1, w1_error, lipschitz = divergences.read_wasserstein(critics, *pair, settings["points"], generators)
 

@@ -55,7 +55,7 @@ def main(options):
     def stop(number, frame):
         raise cli.Interrupted(f"what has come is kept in {options.output}.partial; the same command goes on from there")
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, stop)
     expected = {"bytes": options.bytes, "md5": options.md5, "sha256": options.sha256}
     download.fetch(

@@ -24,11 +24,11 @@ def parser():
 
 
 def main(options):
-    from genlab import classifier, training
+    from genlab import checkpoint, classifier
 
     network, about = classifier.load_classifier(options.weights)
     original = {key: about[key] for key in ("file", "sha256")}
-    training.save_tensors(options.model, network.state_dict(), {"source": "given", "original": original})
+    checkpoint.save_tensors(options.model, network.state_dict(), {"source": "given", "original": original})
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def main(options):
     settings = configuration.settings(options, "classifier")
 
     import torch
-    from genlab import classifier, data, networks, training
+    from genlab import checkpoint, classifier, data, networks, training
 
     prepared = data.load_svhn(options.data)
     device = training.set_up(options.device, options.threads, options.seed)
@@ -36,7 +36,7 @@ def main(options):
     task = classifier.ClassifierTraining(networks.FeatureClassifier().to(device), train, valid, settings)
 
     def publish(facts):
-        training.save_tensors(options.model, task.average.module.state_dict(), facts | {"source": "trained"})
+        checkpoint.save_tensors(options.model, task.average.module.state_dict(), facts | {"source": "trained"})
 
     indices = torch.arange(len(train[0]), device=device)
     summary = experiment.run(options, settings, task, indices, prepared.about, publish)

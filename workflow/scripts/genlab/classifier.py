@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 
 from . import InputError, cli, images, legacy, networks
-from .training import WeightAverage, learning_rate, load_tensors, optimizer
+from .checkpoint import load_tensors
+from .training import WeightAverage, learning_rate, optimizer
 
 REMEDY = "give weights that train_classifier.py or import_classifier.py wrote, or the course's svhn_classifier"
 

@@ -9,24 +9,33 @@ A stage is
         cli.run(main, parser())
 
 Exit codes: 0 done, 1 the computation failed, 2 the input is wrong,
-75 interrupted by a signal after saving what is needed to go on (`EXIT_RESUMABLE`).
+75 interrupted by a signal or a time limit, and the same command goes on (`EXIT_RESUMABLE`).
 """
 
 import argparse
 import contextlib
+import errno
+import glob
 import hashlib
 import json
 import logging
 import os
 import platform
 import re
+import shutil
+import signal
+import socket
 import sys
+import time
 from importlib import metadata
 from pathlib import Path
 
 from . import InputError
 
 EXIT_FAILED, EXIT_INPUT, EXIT_RESUMABLE = 1, 2, 75  # 75 is EX_TEMPFAIL of sysexits.h
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room: the disk, the quota, the largest file allowed
+STARTED = time.monotonic()  # this module is the first that a stage imports
 
 log = logging.getLogger("genlab")
 
@@ -35,8 +44,8 @@ class ComputationError(RuntimeError):
     """The input was sound but the computation failed (say, the loss became NaN)."""
 
 
-class Interrupted(Exception):
-    """A signal asked to stop; everything needed to go on has been saved."""
+class Interrupted(BaseException):
+    """A signal or a time limit asked to stop; everything needed to go on has been saved. No code may swallow it."""
 
 
 class Distinct(argparse.Action):
@@ -77,6 +86,11 @@ def parser(doc, *, seed=False, seeds=False, device=False, threads=False):
     return result
 
 
+def seconds_since_start():
+    """How long this process has run."""
+    return time.monotonic() - STARTED
+
+
 def cores():
     """The CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -115,6 +129,11 @@ def run(main, parser, argv=None):
     # Before torch or numpy start their pools: oversubscribed threads are ruinous.
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(getattr(options, "threads", 1))
+
+    def stop(number, _):
+        raise Interrupted(f"by {signal.Signals(number).name}; no file is half-written; run again")
+
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGUSR1)}
     try:
         main(options)
     except InputError as error:
@@ -134,6 +153,9 @@ def run(main, parser, argv=None):
         if error.filename is None:
             fail(parser, "failed", error, EXIT_FAILED)
         fail(parser, "error", f"{error.filename}: {error.strerror}", EXIT_INPUT)
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def fail(parser, kind, message, code):
@@ -179,7 +201,7 @@ def atomic(path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
+    temporary = beside(path, f"part{path.suffix}")
     try:
         yield temporary
         with open(temporary, "rb") as file:
@@ -188,9 +210,51 @@ def atomic(path):
         os.chmod(temporary, 0o666 & ~umask)  # some writers make private files
         os.replace(temporary, path)
     except OSError as error:  # a full disk has no file name of its own
+        if error.errno in FULL:
+            raise cannot_write(path, error.strerror) from None
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def cannot_write(path, reason):
+    """The error of a disk that takes no more."""
+    return ComputationError(f"{path}: cannot be written ({reason}); what was there is unchanged; make room, run again")
+
+
+def beside(path, ending):
+    """A hidden name beside `path` that is this process's own; what killed ones left there is deleted."""
+    mark = f".{path.name}.{socket.gethostname()}-"
+    for left in path.parent.glob(f"{glob.escape(mark)}*"):
+        number = left.name.removeprefix(mark).partition(".")[0]
+        if number.isdigit() and not _alive(int(number)):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    return path.with_name(f"{mark}{os.getpid()}.{ending}")
+
+
+def _alive(number):
+    """Whether there is a process of this number."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # of another user
+    return True
+
+
+def locked(path):
+    """The opened file at `path`, locked until it is closed or its process ends; None if another one holds it."""
+    import fcntl
+
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(path, "w"))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
+        stack.pop_all()
+        return file
 
 
 def write_text(path, text):

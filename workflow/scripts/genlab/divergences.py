@@ -23,13 +23,14 @@ Both are read on fresh points. For two samplers of your own:
 import functools
 import itertools
 import math
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from . import wgan
-from .training import Progress, learning_rate
+from . import cli, wgan
+from .training import Progress, collect, learning_rate, restore
 
 LOG_2 = math.log(2)
 SHARPNESS = 5.0  # of the softplus: near to a rectifier, but smooth
@@ -132,20 +133,21 @@ def draw(sample, count, generators):
     return torch.cat([sample(count, generator) for generator in generators])
 
 
-def train_discriminators(sample_p, sample_q, generators, settings, progress=lambda steps: None):
+def train_discriminators(sample_p, sample_q, generators, settings, progress=lambda steps: None, checkpoints=None):
     """`Perceptrons` that tell p (logit > 0) from q, one for each pair and each generator.
 
     settings: width, batch_size, steps, optimizer ("adam" or "sgd"), learning_rate, schedule,
-    warmup_steps; configuration schema, `density_estimation`. progress(1) is called after each step.
+    warmup_steps; configuration schema, `density_estimation`. progress(1) is called after each step. With
+    `checkpoint.Checkpoints` it goes on from the last one, and leaves one at the end, generators included.
     """
 
     def loss(network, p, q, done):
         return -jensen_shannon_bound(*network(torch.cat([p, q], 1)).chunk(2, 1))
 
-    return _train(loss, sample_p, sample_q, generators, settings, progress)
+    return _train(loss, sample_p, sample_q, generators, settings, progress, checkpoints)
 
 
-def train_critics(sample_p, sample_q, generators, settings, progress=lambda steps: None):
+def train_critics(sample_p, sample_q, generators, settings, progress=lambda steps: None, checkpoints=None):
     """`Perceptrons` with slopes near 1 whose means on p and q differ most, one for each pair and each generator.
 
     settings: as of `train_discriminators`, and penalty_weight and penalty_warmup, the share of the
@@ -160,16 +162,34 @@ def train_critics(sample_p, sample_q, generators, settings, progress=lambda step
         ramp = min(1.0, done / warmup) if warmup else 1.0
         return weight * ramp * penalty - difference_of_means(*network(torch.cat([p, q], 1)).chunk(2, 1))
 
-    return _train(loss, sample_p, sample_q, generators, settings, progress)
+    return _train(loss, sample_p, sample_q, generators, settings, progress, checkpoints)
 
 
-def _train(loss, sample_p, sample_q, generators, settings, progress):
+def _train(loss, sample_p, sample_q, generators, settings, progress, checkpoints):
     """Perceptrons that minimise `loss(network, p, q, done)` (members,), on fresh points at each step."""
     members, _, dimensions = draw(sample_p, 1, generators).shape
     network = Perceptrons(members, dimensions, settings["width"], generators)
     kind = {"adam": functools.partial(torch.optim.Adam, fused=True), "sgd": torch.optim.SGD}[settings["optimizer"]]
     optimizer, steps = kind(network.parameters(), settings["learning_rate"]), settings["steps"]
-    for step in range(steps):
+    task, cpu = SimpleNamespace(modules={"network": network}, optimizers={"optimizer": optimizer}), torch.device("cpu")
+
+    def save(done):
+        if not all(torch.isfinite(parameter).all() for parameter in network.parameters()):
+            raise cli.ComputationError(
+                f"numbers stopped being finite by step {done}; lower --learning-rate, or give --warmup-steps"
+            )
+        states = {f"generator.{index}": generator.get_state() for index, generator in enumerate(generators)}
+        checkpoints.save(collect(task, cpu) | states, {"step": done})
+
+    first = 0
+    if checkpoints and (saved := checkpoints.load()):
+        tensors, first = saved[0], saved[1]["step"]
+        restore(task, tensors, cpu)
+        for index, generator in enumerate(generators):
+            generator.set_state(tensors[f"generator.{index}"])
+        progress(first)
+        cli.log.info("going on at step %d of %d", first, steps)
+    for step in range(first, steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(Progress(step, steps, step / steps), settings)
         p, q = (draw(sample, settings["batch_size"], generators) for sample in (sample_p, sample_q))
@@ -177,6 +197,11 @@ def _train(loss, sample_p, sample_q, generators, settings, progress):
         loss(network, p, q, step / steps).sum().backward()
         optimizer.step()
         progress(1)
+        if checkpoints and checkpoints.due():
+            save(step + 1)
+            checkpoints.heed()
+    if checkpoints and first < steps:
+        save(steps)
     return network.requires_grad_(False)
 
 

@@ -1,5 +1,6 @@
-"""What every training stage shares: its options, the fingerprint of the experiment, its files."""
+"""What every training stage shares: its options, the fingerprint of the experiment, its state, its files."""
 
+import contextlib
 import sys
 from pathlib import Path
 
@@ -17,14 +18,53 @@ def parser(doc, name, *definitions):
     result.add_argument("--history", type=Path, required=True, metavar="CSV", help="numbers of every epoch to write")
     result.add_argument("--training", type=Path, required=True, metavar="JSON", help="summary and provenance to write")
     result.add_argument("--name", default=name, help=f"the model's name in tables and figures (default: {name})")
-    result.add_argument("--state", type=Path, metavar="DIR", help="where to keep the checkpoint (default: MODEL.state)")
     result.add_argument("--events", type=Path, metavar="DIR", help="write TensorBoard events to this folder")
-    result.add_argument(
-        "--checkpoint-seconds", type=cli.positive, default=60, help="save the state this often (default: 60)"
-    )
+    add_state_options(result, "MODEL")
     for definition in definitions:
         configuration.add_options(result, definition)
     return result
+
+
+def add_state_options(parser, output):
+    """The options of a stage that can be interrupted; `output`: the placeholder of the one its state is named after."""
+    parser.add_argument(
+        "--state", type=Path, metavar="DIR", help=f"where to keep the checkpoint (default: {output}.state)"
+    )
+    parser.add_argument(
+        "--checkpoint-seconds", type=cli.positive, default=60, help="save the state this often (default: 60)"
+    )
+    parser.add_argument(
+        "--max-seconds",
+        type=cli.natural,
+        default=0,
+        metavar="N",
+        help=f"save and exit with code {cli.EXIT_RESUMABLE} after so long; 0 for no limit (default: 0)",
+    )
+
+
+def fingerprint(settings, **more):
+    """What a saved state must agree in to be gone on from: settings, what `more` says, code and versions."""
+    from . import checkpoint
+
+    code = checkpoint.code_checksum(*mathematics())
+    return {**settings, **more, "code": code, "versions": cli.versions()}
+
+
+@contextlib.contextmanager
+def checkpoints(options, output, identity, *names):
+    """A list of `Checkpoints`, one of each name, in the locked folder that the options say or `output` names.
+
+    Inside, a signal that asks to stop is noted for them and kills nothing. identity: the `fingerprint`.
+    """
+    from . import checkpoint
+
+    folder = options.state or output.with_name(output.name + ".state")
+    states = [checkpoint.State(folder, name) for name in names]
+    with states[0].lock(options.max_seconds), checkpoint.stop_signals() as stop:
+        yield [
+            checkpoint.Checkpoints(state, identity, options.checkpoint_seconds, options.max_seconds, stop)
+            for state in states
+        ]
 
 
 def run(options, settings, task, data, about, publish, more=()):
@@ -36,39 +76,35 @@ def run(options, settings, task, data, about, publish, more=()):
                  JSON-able: model, seed, settings, data, versions
     more         {name: file} of other inputs that belong to the experiment
 
-    Interrupted, the same call goes on where it stopped. Returns the summary that is written as JSON.
+    Interrupted, the same call goes on where it stopped, and later one with more epochs. Returns the summary
+    that is written as JSON.
     """
     import pandas
 
     from . import networks, training
 
-    fingerprint = {
-        **settings,
-        "seed": options.seed,
-        "data": cli.checksum(options.data),
+    identity = fingerprint(
+        {key: value for key, value in settings.items() if key != "epochs"},  # these may become more
+        seed=options.seed,
+        data=cli.checksum(options.data),
+        device=data.device.type,
         **{name: cli.checksum(path) for name, path in dict(more).items()},
-        "code": training.code_checksum(*mathematics()),
-        "versions": cli.versions(),
-        "device": data.device.type,
-    }
+    )
     facts = {"model": options.name, "seed": options.seed, "settings": settings, "data": about}
     parameters = networks.count_parameters(*task.modules.values())
     cli.log.info(
         "%s: %d parameters, on %d images of %s, device %s, %d threads",
         options.name, parameters, len(data), about["title"], data.device, options.threads,
     )  # fmt: skip
-    state = training.State(options.state or options.model.with_name(options.model.name + ".state"))
-    with state.lock():
-        history, best_epoch = training.train(
+    with checkpoints(options, options.model, identity, "checkpoint") as (saved,):
+        history, best_epoch, stretches = training.train(
             task,
             data,
             epochs=settings["epochs"],
             batch_size=settings["batch_size"],
             seed=options.seed,
-            state=state,
-            fingerprint=fingerprint,
+            checkpoints=saved,
             events=options.events,
-            checkpoint_seconds=options.checkpoint_seconds,
         )
         publish(facts | {"versions": cli.versions()})
         with cli.atomic(options.history) as temporary:
@@ -78,10 +114,11 @@ def run(options, settings, task, data, about, publish, more=()):
             "parameters": parameters,
             "best": history[best_epoch - 1],
             "seconds": history[-1]["seconds"],
+            "stretches": stretches,
             "provenance": cli.provenance(options, machine=cli.machine(), device=data.device.type),
         }
         cli.write_json(options.training, summary)
-        state.clear()
+        saved.state.finish()
     return summary
 
 

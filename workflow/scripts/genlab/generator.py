@@ -8,7 +8,7 @@ data and versions.
 import torch
 
 from . import InputError, images, networks
-from .training import load_tensors, save_tensors
+from .checkpoint import load_tensors, save_tensors
 
 
 def save_model(path, parts, about):

@@ -6,7 +6,6 @@ the image files. Importing this module imports no torch.
 """
 
 import logging
-import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from . import InputError
+from . import InputError, cli
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +53,8 @@ def write_directory(path, images):
     path = Path(path).resolve()
     if path.exists() and not (path.is_dir() and {entry.name for entry in path.iterdir()} <= {CLASS}):
         raise InputError(f"{path}: exists and is no sample directory, so it is not replaced; give another name")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    earlier = path.with_name(f".{path.name}.{os.getpid()}.old")
+    temporary = cli.beside(path, "part")
+    earlier = cli.beside(path, "old")
     try:
         folder = temporary / CLASS
         folder.mkdir(parents=True)
@@ -66,6 +65,8 @@ def write_directory(path, images):
             path.rename(earlier)
         temporary.rename(path)
     except OSError as error:  # name what the user asked for, not the temporary
+        if error.errno in cli.FULL:
+            raise cli.cannot_write(path, error.strerror) from None
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         if earlier.exists() and not path.exists():

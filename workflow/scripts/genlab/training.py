@@ -15,23 +15,16 @@ sums are all in the checkpoint, and the order of the data follows from (seed, ep
 
 import contextlib
 import copy
-import hashlib
-import json
 import math
 import os
-import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
-from . import InputError, cli
-
-METADATA = "genlab"  # one key only: safetensors writes several in an arbitrary order
+from . import InputError, cli, gpu
 
 
 def set_up(device, threads, seed):
@@ -40,12 +33,13 @@ def set_up(device, threads, seed):
         raise InputError("--device cuda: no GPU that this torch can use was found; give --device auto or cpu")
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cuda":
-        torch.backends.cudnn.allow_tf32 = False  # float32 means float32
-        torch.use_deterministic_algorithms(True, warn_only=True)
-    return torch.device(device)
+    if device == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    index, _ = gpu.choose()
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)
 
 
 @dataclass(frozen=True)
@@ -115,89 +109,6 @@ class WeightAverage(torch.nn.Module):
             average.copy_(current)
 
 
-def save_tensors(path, tensors, about):
-    """Write tensors and a JSON-able `about` to a safetensors file, atomically and with reproducible bytes."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
-    with cli.atomic(path) as temporary:
-        try:
-            save_file(tensors, temporary, metadata={METADATA: json.dumps(about, sort_keys=True)})
-        except SafetensorError as error:
-            raise cli.ComputationError(f"{path}: cannot be written ({error})") from None
-
-
-def load_tensors(path, about=None):
-    """Read (tensors, about) that `save_tensors` wrote; anything else is an `InputError`.
-
-    With a default `about`, safetensors files of others are read too, which say nothing about themselves.
-    """
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata, names = file.metadata() or {}, file.keys()
-            if about is None or METADATA in metadata:
-                about = json.loads(metadata[METADATA])
-            if not isinstance(about, dict):
-                raise TypeError(f"what it says of itself is {type(about).__name__}, no object")
-            return {name: file.get_tensor(name) for name in names}, about
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a sound safetensors file of this project ({error!r}); make it anew") from None
-
-
-def code_checksum(*paths):
-    """SHA-256 over the contents of source files: part of a fingerprint."""
-    return hashlib.sha256(b"".join(Path(path).read_bytes() for path in paths)).hexdigest()
-
-
-class State:
-    """The folder where a training keeps its checkpoint: outside the declared outputs, one trainer at a time."""
-
-    def __init__(self, folder):
-        self.folder = Path(folder)
-        self.path = self.folder / "checkpoint.safetensors"
-
-    @contextlib.contextmanager
-    def lock(self):
-        """Hold the folder; refuse if another process does. The lock dies with its process."""
-        import fcntl
-
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / "lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(f"{self.folder}: another training uses this state; wait for it or stop it") from None
-            yield
-
-    def load(self, fingerprint):
-        """The last checkpoint (tensors, about) of exactly this experiment, or None."""
-        if not self.path.exists():
-            return None
-        try:
-            tensors, about = load_tensors(self.path)
-        except InputError as error:
-            cli.log.warning("%s; starting afresh", error)
-            return None
-        if about["fingerprint"] != fingerprint:
-            old = about["fingerprint"]
-            changed = sorted(key for key in {*old, *fingerprint} if old.get(key) != fingerprint.get(key))
-            cli.log.warning(
-                "the saved state is of another experiment (changed: %s); starting afresh", ", ".join(changed)
-            )
-            return None
-        return tensors, about
-
-    def clear(self):
-        """Forget everything; called once the outputs are published, so that a forced rerun really retrains.
-
-        Deletes what this class has written and nothing else that may lie in the folder.
-        """
-        for file in (self.path, self.folder / "lock", *self.folder.glob(f".{self.path.name}.*")):
-            file.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()
-
-
 def collect(task, device):
     """All tensors of a task and of the random generators that a step on `device` uses, by unique names."""
     tensors = {
@@ -234,50 +145,40 @@ def restore(task, tensors, device):
         torch.cuda.set_rng_state(tensors["random.cuda"], device)
 
 
-@contextlib.contextmanager
-def stop_signals():
-    """Yield a list that receives the name of a signal that asks to stop, instead of dying of it."""
-    received, names = [], ("SIGTERM", "SIGINT", "SIGUSR1")
-    handlers = {
-        name: signal.signal(getattr(signal, name), lambda number, _: received.append(signal.Signals(number).name))
-        for name in names
-    }
-    try:
-        yield received
-    finally:
-        for name, handler in handlers.items():
-            signal.signal(getattr(signal, name), handler)
+def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
+    """Train `task` on `data` (N, ...), a tensor on the task's device; return (history, best epoch, stretches).
 
-
-def train(task, data, *, epochs, batch_size, seed, state, fingerprint, events=None, checkpoint_seconds=60.0):
-    """Train `task` on `data` (N, ...), a tensor on the task's device; return (history, best epoch).
-
-    state        a `State`, locked by the caller; fingerprint: JSON-able, identifies the experiment
+    checkpoints  a `checkpoint.Checkpoints`
     events       folder for TensorBoard events, or None
     history      a list with one dict an epoch: epoch, step, the task's columns as means per
                  example, images_per_second and the cumulative training seconds
+    stretches    what the training was made of: from which step on it was to have how many epochs, on how many threads
 
-    On return `task.modules` hold the best epoch's weights by `task.select`. Raises
-    `cli.Interrupted` after saving when a signal asks to stop, and `cli.ComputationError` when
-    a number stops being finite, leaving the last good checkpoint in place.
+    A finished state goes on if it is to have more epochs, else it is trained anew. On return
+    `task.modules` hold the best epoch's weights by `task.select`. Raises `cli.Interrupted` after saving
+    when asked to stop, and `cli.ComputationError` when a number stops being finite, leaving the last
+    good checkpoint in place.
     """
     steps = math.ceil(len(data) / batch_size)
-    history, best_epoch, best, start, first = [], 0, {}, 0, 0
+    history, best_epoch, best, stretches, start, first = [], 0, {}, [], 0, 0
     sums, seconds = {}, 0.0
-    if saved := state.load(fingerprint):
+    if saved := _standing(checkpoints, epochs):
         tensors, about = saved
         restore(task, tensors, data.device)
         best = {key.removeprefix("best."): value for key, value in tensors.items() if key.startswith("best.")}
         sums = {
             key.removeprefix("sum."): value.to(data.device) for key, value in tensors.items() if key.startswith("sum.")
         }
-        history, best_epoch, start, first, seconds = (
-            about[key] for key in ("history", "best_epoch", "epoch", "step", "seconds")
+        history, best_epoch, stretches, start, first, seconds = (
+            about[key] for key in ("history", "best_epoch", "stretches", "epoch", "step", "seconds")
         )
         cli.log.info("going on at epoch %d, step %d of %d", start + 1, first, steps)
     elif events:
         for file in Path(events).glob("events.out.tfevents.*"):
             file.unlink()
+    stretch = {"epochs": epochs, "threads": torch.get_num_threads()}
+    if not stretches or stretches[-1] != stretch | {"from_step": stretches[-1]["from_step"]}:
+        stretches = [*stretches, stretch | {"from_step": start * steps + first}]
 
     def modules():
         return {f"{name}.{key}": value for name, m in task.modules.items() for key, value in m.state_dict().items()}
@@ -286,29 +187,27 @@ def train(task, data, *, epochs, batch_size, seed, state, fingerprint, events=No
         values = [*sums.values(), *(p for m in task.modules.values() for p in m.parameters())]
         if all(torch.isfinite(value).all() for value in values):
             return
+        state = checkpoints.state
         raise cli.ComputationError(
             f"numbers stopped being finite by epoch {at_epoch + 1}, step {at_step}; "
             + (f"the last good state is kept in {state.folder}; " if state.path.exists() else "")
             + "lower learning_rate or lengthen warmup_steps and run again"
         )
 
-    def interrupted(name):
-        return cli.Interrupted(f"by {name}; the state is saved in {state.folder}; run again to go on")
-
     def save(next_epoch, next_step):
         check(next_epoch, next_step)
-        about = {"fingerprint": fingerprint, "history": history, "best_epoch": best_epoch, "seconds": seconds}
+        about = {"history": history, "best_epoch": best_epoch, "stretches": stretches, "seconds": seconds}
         tensors = (
             collect(task, data.device)
             | {f"best.{k}": v for k, v in best.items()}
             | {f"sum.{k}": v for k, v in sums.items()}
         )
-        save_tensors(state.path, tensors, about | {"epoch": next_epoch, "step": next_step})
+        checkpoints.save(tensors, about | {"epoch": next_epoch, "step": next_step})
 
     writer = event_writer(events, purge=start + 1)
     bar = {"total": epochs * steps, "initial": start * steps + first, "label": "training", "unit": "step"}
-    last_save = started = time.perf_counter()
-    with stop_signals() as stop, writer, cli.progress(**bar) as bar:  # whoever sees progress may send a signal
+    started = time.perf_counter()
+    with writer, cli.progress(**bar) as bar:
         for epoch in range(start, epochs):
             order = np.random.default_rng([seed, epoch]).permutation(len(data))
             order = torch.from_numpy(order).to(data.device)
@@ -318,13 +217,11 @@ def train(task, data, *, epochs, batch_size, seed, state, fingerprint, events=No
                 for name, value in task.step(batch, Progress(done, epochs * steps, done / steps)).items():
                     sums[name] = sums.get(name, 0) + value.double()
                 bar.update()
-                if stop or time.perf_counter() - last_save > checkpoint_seconds:
+                if checkpoints.due():
                     now = time.perf_counter()
                     seconds, started = seconds + now - started, now
                     save(epoch, step + 1)
-                    last_save = time.perf_counter()
-                if stop:
-                    raise interrupted(stop[0])
+                    checkpoints.heed()
             check(epoch, steps)
             now = time.perf_counter()
             seconds, started = seconds + now - started, now
@@ -342,13 +239,34 @@ def train(task, data, *, epochs, batch_size, seed, state, fingerprint, events=No
             writer.add(row)
             cli.log.info(describe(row))
             save(epoch + 1, 0)
-            last_save = started = time.perf_counter()  # neither validation nor saving counts as training
-            if stop:
-                raise interrupted(stop[0])
+            started = time.perf_counter()  # neither validation nor saving counts as training
+            if epoch + 1 < epochs:
+                checkpoints.heed()
     for name, module in task.modules.items():
         prefix = f"{name}."
         module.load_state_dict({k.removeprefix(prefix): v for k, v in best.items() if k.startswith(prefix)})
-    return history, best_epoch
+    return history, best_epoch, stretches
+
+
+def _standing(checkpoints, epochs):
+    """The saved state that a training of so many epochs goes on from, or None; what is odd about it is logged."""
+    if not (saved := checkpoints.load()):
+        return None
+    about = saved[1]
+    planned, reached = about["stretches"][-1]["epochs"], about["epoch"]
+    published = about.get("finished") and not checkpoints.state.waited  # else by the training that was waited for
+    if epochs < reached or (epochs == reached and (published or about["step"])):
+        what = "finished training" if about.get("finished") else "saved state"
+        cli.log.warning("a %s of %d epochs is there, and %d are asked for; training anew", what, reached, epochs)
+        return None
+    if epochs != planned:
+        cli.log.info("the training of %d epochs goes on to %d", planned, epochs)
+        if checkpoints.fingerprint.get("schedule", "constant") != "constant":
+            cli.log.warning(
+                "its learning rate has followed a schedule of %d epochs: the result is not that of %d undisturbed ones",
+                planned, epochs,
+            )  # fmt: skip
+    return saved
 
 
 def describe(row):

@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from . import InputError, images, networks
+from .checkpoint import load_tensors, save_tensors
 from .pareto import pareto_k
-from .training import WeightAverage, autocast, learning_rate, load_tensors, optimizer, save_tensors
+from .training import WeightAverage, autocast, learning_rate, optimizer
 
 LOG_2PI = math.log(2 * math.pi)
 

@@ -46,6 +46,11 @@ class Frames(nn.Module):
         """Store the images uint8 (count, 3, 32, 32) if `epoch` is one of those to keep."""
         self.images[self.epochs == epoch] = pictures
 
+    def load_state_dict(self, state):
+        """Take over what was kept, also by a training of another number of epochs."""
+        for epoch, pictures in zip(state["epochs"], state["images"], strict=True):
+            self.keep(epoch, pictures)
+
 
 class WGANTraining:
     """The task that `training.train` runs: one critic update a batch, one of the generator every critic_steps.

@@ -1,0 +1,118 @@
+"""What is kept of a training: its state, who may use it, and when it is saved."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from genlab import checkpoint, cli
+from stage import SCRIPTS
+
+TENSORS = {"a": torch.arange(5.0), "b": torch.tensor(3), "c": torch.zeros(0)}
+ABOUT = {"fingerprint": {"lr": 1}, "epoch": 2}
+
+
+@pytest.fixture
+def state(tmp_path):
+    state = checkpoint.State(tmp_path / "state")
+    state.save(TENSORS, ABOUT)
+    return state
+
+
+def test_what_is_saved_is_loaded(state):
+    tensors, about = state.load({"lr": 1})
+    assert about == ABOUT and all(torch.equal(tensors[name], value) for name, value in TENSORS.items())
+    state.finish()
+    tensors, about = state.load({"lr": 1})
+    assert about == ABOUT | {"finished": True} and torch.equal(tensors["a"], TENSORS["a"])
+
+
+@pytest.mark.parametrize("where", ["header", "tensors", "end"])
+def test_a_damaged_or_truncated_state_is_not_trusted(state, where, caplog):
+    content = bytearray(state.path.read_bytes())
+    if where == "end":
+        del content[-3:]
+    else:
+        content[content.index(b"epoch") + 10 if where == "header" else -3] ^= 1  # 2 becomes 3; another float
+    state.path.write_bytes(content)
+    assert state.load({"lr": 1}) is None and "starting afresh" in caplog.text
+
+
+HOLD = """
+import sys, time
+from genlab import cli
+held = cli.locked(sys.argv[1])
+print("held", flush=True)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+def holding(folder, seconds):
+    """A process that holds the state's lock for so long."""
+    words = [sys.executable, "-c", HOLD, folder / "lock", str(seconds)]
+    process = subprocess.Popen(words, env=os.environ | {"PYTHONPATH": str(SCRIPTS)}, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def test_a_second_training_waits_until_the_first_ends_and_even_if_it_is_killed(state, caplog):
+    first = holding(state.folder, 0.7)
+    with state.lock():
+        assert first.poll() is not None or first.wait(5) == 0
+    assert state.waited and "waiting for it to end" in caplog.text
+    first = holding(state.folder, 60)
+    with pytest.raises(cli.Interrupted, match="limit of 1 s"), checkpoint.State(state.folder).lock(limit=1):
+        pass
+    first.kill()
+    first.wait()
+    with state.lock():
+        pass
+
+
+def test_a_lock_that_its_holder_has_deleted_is_no_lock(tmp_path, monkeypatch):
+    state, locked = checkpoint.State(tmp_path / "state"), cli.locked
+
+    def late(path):
+        """Lock a file that was deleted between its opening and its locking."""
+        monkeypatch.undo()
+        file = locked(path)
+        path.unlink()
+        return file
+
+    monkeypatch.setattr(cli, "locked", late)
+    with state.lock():
+        assert cli.locked(state.folder / "lock") is None  # others see that it is held
+    assert not state.folder.exists()  # for there is no checkpoint
+
+
+def test_leftovers_of_killed_savings_are_deleted_and_nothing_else(state):
+    for name in (".checkpoint.safetensors.elsewhere-77.part.safetensors", "thesis.tex"):
+        (state.folder / name).write_text("precious?")
+    with state.lock():
+        assert sorted(path.name for path in state.folder.iterdir()) == ["checkpoint.safetensors", "lock", "thesis.tex"]
+        state.clear()
+    assert [path.name for path in state.folder.iterdir()] == ["thesis.tex"]
+
+
+def test_saving_is_due_at_intervals_and_when_asked_to_stop(state, monkeypatch):
+    stop = []
+    regular = checkpoint.Checkpoints(state, {}, seconds=10, stop=stop)
+    limited = checkpoint.Checkpoints(state, {}, seconds=10, limit=100)
+    now = time.perf_counter()
+    monkeypatch.setattr(cli, "seconds_since_start", lambda: 99)
+    assert not regular.due() and not limited.due()
+    monkeypatch.setattr(time, "perf_counter", lambda: now + 11)
+    assert regular.due() and not regular.why_stop()
+    regular.save({}, {})
+    assert not regular.due()
+    regular.heed()
+    stop.append("SIGUSR1")
+    assert regular.due()
+    with pytest.raises(cli.Interrupted, match=r"by SIGUSR1; the state is saved in .*state; run again to go on"):
+        regular.heed()
+    monkeypatch.setattr(cli, "seconds_since_start", lambda: 101)
+    assert limited.due()
+    with pytest.raises(cli.Interrupted, match="by the limit of 100 s"):
+        limited.heed()
