@@ -10,6 +10,7 @@ import os
 import random
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ TRAININGS = {
     "estimate_divergences": "divergences.csv",
     "estimate_density": "density.csv",
 }
+MORE_STEPS = ("train_classifier", "train_vae", "train_gan")  # than the smoke configuration's six
 # Of the stages that draw, which all write by the same function, two; test_cli.py looks at how the others write.
 OTHERS = (
     "render_digits", "prepare_binarized_mnist", "prepare_svhn", "evaluate_classifier", "sample_binary_vae",
@@ -132,9 +134,11 @@ def undisturbed(stages, tmp_path_factory):
     def undisturbed(name):
         if name not in known:
             outputs, command = stages.ready(name)
+            if name in MORE_STEPS:
+                command = [*command, "--batch-size", "16"]
             folder = stages.folder / "undisturbed" / name
             files, words = elsewhere(command, outputs, folder)
-            code, events, log = stages(words, save_every=3)
+            code, events, log = stages(words, save_every=5)
             assert code == 0, log
             known[name] = outputs, command, {file.name: lasting(file) for file in files}, events
         return known[name]
@@ -155,16 +159,30 @@ def test_a_training_killed_again_and_again_ends_with_the_same_bytes(stages, undi
         files, words = elsewhere(command, outputs, stages.folder / f"chain{number}" / name)
         for moment, kind in chain:
             print(f"seed {SEED}: {kind} at event {moment} of {events}")
-            code, _, log = stages(words, save_every=3, moment=moment, signal=kind)
+            code, _, log = stages(words, save_every=5, moment=moment, signal=kind)
             print(log)
             # A signal that comes while the outputs are published no longer stops anything.
             assert code in ((-signal.SIGKILL,) if kind == "SIGKILL" else (75, 0)), log
             for file in files:  # whole or not there
                 assert not file.exists() or lasting(file) == expected[file.name], file
-        code, _, log = stages(words, save_every=3)
-        assert code == 0 and "Traceback" not in log, log
+        code, _, log = stages(words, save_every=5)
+        assert code == 0 and not re.search("Traceback|anew|afresh", log), log
         assert {file.name: lasting(file) for file in files} == expected
         assert leftovers(files[0].parent) == []
+
+
+def test_more_epochs_of_a_constant_rate_end_with_the_bytes_of_as_many_undisturbed_ones(stages):
+    outputs, command = stages.ready("train_gan")
+    files, longer = elsewhere(command, outputs, stages.folder / "longer")
+    _, more = elsewhere(command, outputs, stages.folder / "more")
+    for words, epochs in ((longer, 5), (more, 3), (more, 5)):
+        code, _, log = stages([*words, "--schedule", "constant", "--epochs", str(epochs)])
+        assert code == 0, log
+    assert "the training of 3 epochs goes on to 5" in log and "going on at epoch 4, step 0" in log
+    for name in ("model.safetensors", "frames.npz"):
+        assert (stages.folder / "more" / name).read_bytes() == (stages.folder / "longer" / name).read_bytes()
+    summary = json.loads((stages.folder / "more" / "training.json").read_text())
+    assert [stretch["epochs"] for stretch in summary["stretches"]] == [3, 5]
 
 
 @pytest.mark.parametrize("name", OTHERS)
@@ -215,16 +233,52 @@ def test_a_disk_that_takes_no_more_is_one_line_and_leaves_the_old_outputs(stages
 def test_a_training_whose_state_finds_no_room_keeps_the_last_one(stages, undisturbed, name):
     outputs, command, expected, events = undisturbed(name)
     files, words = elsewhere(command, outputs, stages.folder / "full" / name)
-    moment = random.Random(f"{SEED} {name} full").randint(events // 3, events // 2)
-    code, _, log = stages(words, save_every=3, moment=moment, signal="SIGTERM")
+    moment = random.Random(f"{SEED} {name} full").randint(events // 6, events // 3)
+    code, _, log = stages(words, save_every=5, moment=moment, signal="SIGTERM")
     assert code == 75, log
     (state,) = files[0].parent.rglob("*.safetensors")
     before = state.read_bytes()
     for file in files:
         file.write_bytes(b"old")
-    code, _, log = stages(words, save_every=3, file_size=len(before) - 1)
+    code, _, log = stages(words, save_every=5, file_size=len(before) - 1)
     assert code == 1 and f"{state}: cannot be written (" in log.splitlines()[-1] and "Traceback" not in log, log
     assert state.read_bytes() == before and {file.read_bytes() for file in files} == {b"old"}
-    code, _, log = stages(words, save_every=3)
+    code, _, log = stages(words, save_every=5)
+    assert code == 0 and "going on at" in log, log
+    assert {file.name: lasting(file) for file in files} == expected
+
+
+@pytest.fixture
+def disk(stages):
+    """A function that gives a small disk of its own so many bytes of room."""
+    folder = stages.folder / "disk"
+    folder.mkdir(exist_ok=True)
+    words = ["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder]
+    if not shutil.which("mount") or subprocess.run(words, capture_output=True).returncode:
+        pytest.skip("mounting a disk takes root's rights")
+
+    def room(size):
+        usage = shutil.disk_usage(folder)
+        subprocess.run(["mount", "-o", f"remount,size={usage.used + size}", folder], check=True)
+
+    room.folder = folder
+    yield room
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_a_full_disk_stops_a_training_in_one_line_and_room_lets_it_go_on(stages, undisturbed, disk, share):
+    outputs, command, expected, events = undisturbed("train_vae")
+    files, words = elsewhere(command, outputs, disk.folder)
+    assert stages(words, save_every=5, moment=events // 3, signal="SIGTERM")[0] == 75
+    (state,) = disk.folder.rglob("*.safetensors")
+    before = state.read_bytes()
+    disk(int(share * len(before)))
+    code, _, log = stages(words, save_every=5)
+    assert code == 1 and "Traceback" not in log, log
+    assert re.search(r": cannot be written \(.*o space left.*make room, run again$", log.splitlines()[-1]), log
+    assert state.read_bytes() == before and not any(file.exists() for file in files)
+    disk(64 << 20)
+    code, _, log = stages(words, save_every=5)
     assert code == 0 and "going on at" in log, log
     assert {file.name: lasting(file) for file in files} == expected

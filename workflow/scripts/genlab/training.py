@@ -17,6 +17,7 @@ import contextlib
 import copy
 import math
 import os
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,10 +205,9 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
         )
         checkpoints.save(tensors, about | {"epoch": next_epoch, "step": next_step})
 
-    writer = event_writer(events, purge=start + 1)
     bar = {"total": epochs * steps, "initial": start * steps + first, "label": "training", "unit": "step"}
     started = time.perf_counter()
-    with writer, cli.progress(**bar) as bar:
+    with event_writer(events, purge=start + 1) as writer, cli.progress(**bar) as bar:
         for epoch in range(start, epochs):
             order = np.random.default_rng([seed, epoch]).permutation(len(data))
             order = torch.from_numpy(order).to(data.device)
@@ -275,24 +275,42 @@ def describe(row):
 
 
 class event_writer(contextlib.AbstractContextManager):
-    """TensorBoard events, one scalar a column; does nothing without a folder."""
+    """TensorBoard events, one scalar a column: none without a folder, and no more once the disk takes no more."""
 
     def __init__(self, folder, purge):
-        self.writer = None
-        if folder:
+        self.folder, self.purge, self.writer = folder, purge, None
+
+    def __enter__(self):
+        self.hook = threading.excepthook
+        if self.folder:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.writer = SummaryWriter(os.fspath(folder), purge_step=purge)
+            threading.excepthook = lambda error: None  # of the thread that writes: `add` gets its error, too
+            with self.tolerant():
+                self.writer = SummaryWriter(os.fspath(self.folder), purge_step=self.purge)
+        return self
+
+    @contextlib.contextmanager
+    def tolerant(self):
+        """Events are worth no training: an error ends them alone."""
+        try:
+            yield
+        except OSError as error:
+            cli.log.warning("%s: no more TensorBoard events (%s)", self.folder, error.strerror)
+            self.writer = None
 
     def add(self, row):
-        if self.writer:
-            for name, value in row.items():
+        with self.tolerant():
+            for name, value in row.items() if self.writer else ():
                 if name not in ("epoch", "step"):
                     self.writer.add_scalar(
                         name.replace("train_", "train/").replace("valid_", "valid/"), value, row["epoch"]
                     )
-            self.writer.flush()
+            if self.writer:
+                self.writer.flush()
 
     def __exit__(self, *exception):
-        if self.writer:
-            self.writer.close()
+        with self.tolerant():
+            if self.writer:
+                self.writer.close()
+        threading.excepthook = self.hook
