@@ -173,7 +173,7 @@ def test_a_training_killed_again_and_again_ends_with_the_same_bytes(stages, undi
 
 def test_more_epochs_of_a_constant_rate_end_with_the_bytes_of_as_many_undisturbed_ones(stages):
     outputs, command = stages.ready("train_gan")
-    files, longer = elsewhere(command, outputs, stages.folder / "longer")
+    _, longer = elsewhere(command, outputs, stages.folder / "longer")
     _, more = elsewhere(command, outputs, stages.folder / "more")
     for words, epochs in ((longer, 5), (more, 3), (more, 5)):
         code, _, log = stages([*words, "--schedule", "constant", "--epochs", str(epochs)])
