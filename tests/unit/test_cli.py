@@ -23,6 +23,11 @@ STAGES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
         (FileNotFoundError(2, "No such file or directory", "gone.csv"), 2, "stage: error: gone.csv: No such file"),
         (cli.ComputationError("NaN in epoch 3"), 1, "stage: failed: NaN in epoch 3"),
         (OSError(28, "No space left on device"), 1, "stage: failed: [Errno 28] No space left on device"),
+        (
+            OSError(28, "No space left on device", "state/lock"),
+            1,
+            "stage: failed: [Errno 28] No space left on device: 's",
+        ),
         (MemoryError("8 GiB"), 1, "stage: failed: not enough memory (8 GiB)"),
         (cli.Interrupted("by SIGTERM"), 75, "stage: interrupted: by SIGTERM"),
         (KeyboardInterrupt(), 130, "stage: interrupted"),

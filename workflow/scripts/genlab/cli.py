@@ -150,7 +150,7 @@ def run(main, parser, argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)
     except OSError as error:
-        if error.filename is None:
+        if error.filename is None or error.errno in FULL:
             fail(parser, "failed", error, EXIT_FAILED)
         fail(parser, "error", f"{error.filename}: {error.strerror}", EXIT_INPUT)
     finally:
