@@ -91,7 +91,18 @@ def results():
     found.fid = {"vae": fid(2194.0, 30.6), "gan": fid(445.0, 1.4)}
     found.statistics = {"vae": statistics(2.0), "gan": statistics(5.01)}
     found.latents = {"vae": latents(0.9, 0.7), "gan": latents(0.98, 0.6)}
-    found.training = {"gan": [{"seed": 1, "parameters": 10, "settings": {"epochs": 3}, "best_epoch": 3, "seconds": 60}]}
+    found.training = {
+        "gan": [
+            {
+                "seed": 1,
+                "parameters": 10,
+                "settings": {"epochs": 3},
+                "best_epoch": 3,
+                "seconds": 60,
+                "stretches": [{"from_step": 0, "epochs": 2}, {"from_step": 9, "epochs": 3}],
+            }
+        ]
+    }
     subjects = (("vae", "model", 0.2), ("gan", "model", 0.8), ("training images", "reference", 0.96))
     common = {"problem": "images", "data": "SVHN", "protocol": "N = 1000", "better": "higher", "over": "seeds"}
     found.summary = pandas.DataFrame(
@@ -237,6 +248,7 @@ def test_tables_hold_their_numbers_to_sort_by(results):
     assert [row[2][1] for row in made["fid"].rows] == [2194.0, 445.0]
     assert made["fid"].rows[1][2][0] == "445 ± 10" and made["fid"].rows[1][4][0] == "317.9 ± 3.0"
     assert [row[0][1] for row in made["divergences"].rows] == [-1.0, 0.0, 1.0]
+    assert made["training"].rows[0][3] == ("3\nwent on from 2", 3)
     assert made["metrics"].rows[1][1] == ("0.800\n[0.700, 0.900]", 0.8)
     assert "SVHN" in made["metrics"].caption and "N = 1000" in made["metrics"].caption
     assert "Binarized MNIST" in made["likelihood"].caption

@@ -241,6 +241,13 @@ def comparison_table(results):
     return Table("comparison", caption, ["metric", "models", "difference", "interval", "verdict"], rows)
 
 
+def epochs_cell(training):
+    """The epochs of a training, and from which fewer ones it went on."""
+    epochs = training["settings"]["epochs"]
+    before = dict.fromkeys(stretch["epochs"] for stretch in training["stretches"] if stretch["epochs"] != epochs)
+    return str(epochs) + (f"\nwent on from {', '.join(map(str, before))}" if before else ""), epochs
+
+
 def training_table(results):
     """Size, epochs and time of every training."""
     rows = [
@@ -248,7 +255,7 @@ def training_table(results):
             run,
             cell(each["seed"]),
             (f"{each['parameters']:,}", each["parameters"]),
-            cell(each["settings"]["epochs"]),
+            epochs_cell(each),
             cell(each["best_epoch"]),
             cell(each["seconds"] / 60, 3),
         ]
