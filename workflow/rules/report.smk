@@ -55,10 +55,10 @@ rule export_tables:
         runtime=10,
     params:
         configuration=json.dumps(config),
-        results=config["results"],
+        tables=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
-        "echo {params.configuration:q} | python {input.script:q} --results {params.results:q} --configuration -"
-        " --output {params.results:q}/tables > {log:q} 2>&1"
+        "echo {params.configuration:q} | python {input.script:q} --results {params.tables:q}/.. --configuration -"
+        " --output {params.tables:q} > {log:q} 2>&1"
 
 
 rule write_report:
@@ -84,7 +84,7 @@ rule write_report:
         runtime=10,
     params:
         configuration=json.dumps(config),
-        results=config["results"],
+        results=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
         "echo {params.configuration:q} | python {input.script:q} --results {params.results:q} --configuration -"
         " --data {input.data:q} --output {output:q} > {log:q} 2>&1"
