@@ -33,7 +33,7 @@ rule plot_workflow:
     shell:
         "{params.python:q} -m snakemake all --forceall --rulegraph dot --snakefile {params.snakefile:q}"
         " --replace-workflow-config --configfile <(echo {params.configuration:q}) 2> {log:q}"
-        " | python {input.script:q} --graph - --omit all {rule} export_tables write_report --output {output.png:q} 2>> {log:q}"
+        " | python {input.script:q} --graph - --omit all plot_workflow export_tables write_report --output {output.png:q} 2>> {log:q}"
 
 
 rule export_tables:
