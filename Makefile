@@ -11,7 +11,7 @@ RUN := $(VENV)/bin
 UV = $$(command -v uv || echo $(RUN)/uv)
 SNAKEMAKE := $(RUN)/snakemake --cores $(CORES)
 
-.PHONY: all full report test lint format lock clean distclean help setup unlock
+.PHONY: all full report test test-slurm lint format lock clean distclean help setup unlock
 
 all: $(STAMP)  ## set up, then run the main job on the embedded data (minutes, no download)
 	$(SNAKEMAKE) all $(ARGS)
@@ -26,6 +26,9 @@ report: all  ## write Snakemake's own report of the main job too, to results/sna
 
 test: $(STAMP)  ## set up, then run every test and check
 	$(RUN)/pytest -n $(CORES) --dist loadfile
+
+test-slurm: $(STAMP)  ## on Debian, as root: install and start a Slurm, run the workflow on it (20 minutes), and stop it
+	tests/slurm/run.sh $(abspath $(RUN))/python
 
 lint: $(STAMP)  ## check style: ruff, snakefmt, snakemake --lint
 	$(RUN)/ruff check .
@@ -63,4 +66,4 @@ distclean: clean  ## delete results, data, what Snakemake knows of them, and the
 	rm -rf resources .snakemake $(VENV)
 
 help:  ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -269,6 +269,16 @@ def test_a_training_that_was_waited_for_is_not_repeated(tmp_path, monkeypatch):
     assert all(map(torch.equal, weights(first).values(), weights(second).values()))
 
 
+@pytest.mark.parametrize("began, repeated", [(-60, False), (60, True)])
+def test_a_training_finished_since_this_run_began_is_not_repeated(tmp_path, monkeypatch, caplog, began, repeated):
+    result = run(Regression(), tmp_path, finish=True)
+    state = checkpoint.State(tmp_path)
+    monkeypatch.setenv("GENLAB_RUN_STARTED", str(state.path.stat().st_mtime + began))
+    action = None if repeated else lambda _: pytest.fail("trained again")
+    again = run(Regression(at_step=0, action=action or (lambda _: None)), tmp_path)
+    assert ("training anew" in caplog.text) == repeated and (again == result) != repeated
+
+
 def test_a_time_limit_saves_and_stops(tmp_path, monkeypatch):
     clock = iter(range(100))
     with monkeypatch.context() as patch, pytest.raises(cli.Interrupted, match="limit of 3 s"):

@@ -64,6 +64,19 @@ def test_the_lock_has_hashes_and_names_no_index():
             assert "--hash=sha256:" in block, block.splitlines()[0]
 
 
+def test_profiles_name_options_that_exist_and_explain_each():
+    words = subprocess.run([BIN / "snakemake", "--help"], capture_output=True, text=True, check=True).stdout
+    options = set(re.findall(r"^  --([a-z-]+)", words, re.MULTILINE))
+    for file in (ROOT / "profiles").glob("*/config.yaml"):
+        lines = file.read_text().splitlines()
+        for key, value in yaml.safe_load("\n".join(lines)).items():
+            foreign = key.startswith(("kubernetes", "googlebatch", "storage")) or value in ("kubernetes", "googlebatch")
+            assert key in options or (foreign and "UNTESTED" in lines[1]), f"{file}: {key}: no option of Snakemake"
+            number = next(number for number, line in enumerate(lines) if line.startswith(f"{key}:"))
+            explained = "#" in lines[number] or lines[number - 1].startswith("#")
+            assert explained, f"{file}: {key}: not explained"
+
+
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 def test_make_help_lists_the_commands():
     text = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout

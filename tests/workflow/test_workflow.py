@@ -125,6 +125,30 @@ def test_afterwards_nothing_is_to_be_done(run):
     assert planned(directory=run) == {}
 
 
+def test_a_training_knows_the_time_limit_of_its_job_where_there_is_one_and_never_reruns_for_it(run):
+    limited = ("--default-resources", "spare_seconds=60", "--set-resources", "train_gan:runtime=10")
+    assert planned(*limited, directory=run) == {}
+    forced = ("--forcerun", "train_gan", "--printshellcmds")
+    for words, limit in (((), 0), (limited, 540), ((*limited[:1], "spare_seconds=600", *limited[2:]), 300)):
+        process = snakemake("images", "--dry-run", *words, *forced, directory=run)
+        assert f" --max-seconds {limit} " in process.stdout, process.stdout
+
+
+@pytest.mark.parametrize("profile", ["slurm", "cluster-generic"])
+def test_a_cluster_profile_reruns_nothing_and_limits_trainings(run, profile):
+    words = ("--profile", ROOT / "profiles" / profile, "--printshellcmds")
+    assert planned(*words, directory=run) == {}
+    process = snakemake("images", "--dry-run", *words, "--forcerun", "train_gan", directory=run)
+    assert f" --max-seconds {1440 * 60 - 120} " in process.stdout
+
+
+def test_jobs_ask_for_a_gpu_only_if_the_configuration_does(tmp_path):
+    target = "results/smoke/runs/gan/seed1/model.safetensors"
+    for words, gpus in (((), 0), (("--config", "device=cuda"), 2)):  # of the classifier and the GAN
+        process = snakemake(target, "--dry-run", *words, directory=tmp_path)
+        assert process.returncode == 0 and len(re.findall(r"resources: .*\bgpu=1\b", process.stdout)) == gpus
+
+
 def test_no_results_land_beside_the_snakefile(run):
     assert not list(run.glob("*.npz")) and {path.name for path in run.iterdir()} == {
         "results",

@@ -1,10 +1,12 @@
 # Configuration and the helpers that the rules share. Rules themselves hold no logic.
 import ast
+import functools
 import json
 import os
 import re
 import shlex
 import sys
+import time
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -18,6 +20,16 @@ os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), os.envi
 
 from genlab import InputError, configuration
 
+# When this run began, for its jobs too, on whatever machine: a training that a job of an earlier, lost run has
+# finished since then is not repeated.
+if workflow.is_main_process:
+    os.environ["GENLAB_RUN_STARTED"] = str(time.time())
+
+
+envvars:
+    "GENLAB_RUN_STARTED",
+
+
 try:
     config.update(configuration.complete(config))
 except InputError as error:
@@ -27,6 +39,18 @@ except InputError as error:
 pathvars:
     results=config["results"],
     resources=config["resources"],
+
+
+@functools.cache
+def imported(file):
+    """The source files of the genlab modules that a source file imports itself."""
+    files = []
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.level == 1 or node.module.split(".")[0] == "genlab"):
+            parent = (node.module or "").removeprefix("genlab").strip(".")
+            names = [parent] if parent else [alias.name for alias in node.names]
+            files += [SCRIPTS / "genlab" / f"{name}.py" for name in names]
+    return files
 
 
 def stage(name):
@@ -41,11 +65,7 @@ def stage(name):
         if file in files or not file.exists() or file.stem in ("cli", "configuration", "experiment"):
             continue
         files.append(file)
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and (node.level == 1 or node.module.split(".")[0] == "genlab"):
-                parent = (node.module or "").removeprefix("genlab").strip(".")
-                names = [parent] if parent else [alias.name for alias in node.names]
-                queue += [SCRIPTS / "genlab" / f"{name}.py" for name in names]
+        queue += imported(file)
     here = Path.cwd()
     files = [str(file.relative_to(here) if file.is_relative_to(here) else file) for file in files]
     # local: neither a module's prefix nor a remote storage applies to them.
@@ -60,6 +80,27 @@ def code(*names):
 def options(settings):
     """A dict of settings as command-line options: {"batch_size": 32} gives --batch-size 32."""
     return " ".join(f"--{key.replace('_', '-')} {shlex.quote(str(value))}" for key, value in settings.items())
+
+
+# What a job that computes on the configured device asks for besides. With `auto` nothing: it takes what it finds.
+GPUS = {"gpu": 1} if config["device"] == "cuda" else {}
+
+
+def growing(amount):
+    """A resource of which every retry of a job asks for more: `amount` times the number of the attempt."""
+    return lambda wildcards, attempt: amount * attempt
+
+
+def time_limit(wildcards, resources):
+    """Seconds after which a training saves and stops, before its `runtime` ends it; 0 for never.
+
+    A profile whose executor ends jobs sets `spare_seconds`: how long before the end. Without it a run has no limit.
+    A function of the resources, and thus no reason to rerun.
+    """
+    if "spare_seconds" not in resources.keys():
+        return 0
+    seconds = 60 * resources.runtime
+    return max(seconds - resources.spare_seconds, seconds // 2)
 
 
 # The files of both data sets by their official names: (data set, split).

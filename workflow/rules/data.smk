@@ -12,8 +12,8 @@ rule fetch:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=120,
+        mem_mb=growing(500),
+        runtime=growing(120),
     params:
         options=lambda wildcards: fetch_options(wildcards.file),
         # A function of the output is no reason to rerun: a mirror says where from, not what.
@@ -35,8 +35,8 @@ rule render_digits:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         options=lambda wildcards: render_options(wildcards.file),
     shell:
@@ -59,8 +59,8 @@ rule prepare_binarized_mnist:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=15,
+        mem_mb=growing(1000),
+        runtime=growing(15),
     params:
         source=config["data"]["binarized_mnist"]["source"],
     shell:
@@ -83,8 +83,8 @@ rule prepare_svhn:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=15,
+        mem_mb=growing(2000),
+        runtime=growing(15),
     params:
         source=config["data"]["svhn"]["source"],
         split=options(
@@ -111,8 +111,8 @@ rule plot_data:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=15,
+        mem_mb=growing(1000),
+        runtime=growing(15),
     shell:
         "python {input.script:q} --binarized-mnist {input.binarized_mnist:q} --svhn {input.svhn:q}"
         " --output {output.png:q} > {log:q} 2>&1"

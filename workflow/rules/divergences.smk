@@ -12,14 +12,15 @@ rule estimate_divergences:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=20,
     params:
         settings=options(config["divergences"]["estimation"]),
         seeds=config["divergences"]["seeds"],
+        limit=time_limit,
     shell:
         "python {input.script:q} --output {output.table:q} --summary {output.summary:q} --seeds {params.seeds}"
-        " --threads {threads} {params.settings} > {log:q} 2>&1"
+        " --threads {threads} --max-seconds {params.limit} {params.settings} > {log:q} 2>&1"
 
 
 rule plot_divergences:
@@ -38,8 +39,8 @@ rule plot_divergences:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     shell:
         "python {input.script:q} --table {input.table:q} --summary {input.summary:q} --output {output.png:q} > {log:q} 2>&1"
 
@@ -59,14 +60,15 @@ rule estimate_density:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        mem_mb=2000,
+        mem_mb=growing(2000),
         runtime=20,
     params:
         settings=options(config["divergences"]["density"]),
         seeds=config["divergences"]["seeds"],
+        limit=time_limit,
     shell:
         "python {input.script:q} --output {output.table:q} --summary {output.summary:q}"
-        " --histogram {output.histogram:q} --seeds {params.seeds} --threads {threads} {params.settings} > {log:q} 2>&1"
+        " --histogram {output.histogram:q} --seeds {params.seeds} --threads {threads} --max-seconds {params.limit} {params.settings} > {log:q} 2>&1"
 
 
 rule plot_density:
@@ -86,8 +88,8 @@ rule plot_density:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     shell:
         "python {input.script:q} --table {input.table:q} --summary {input.summary:q} --histogram {input.histogram:q}"
         " --output {output.png:q} > {log:q} 2>&1"

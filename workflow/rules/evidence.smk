@@ -19,8 +19,9 @@ rule extract_features:
         "../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=60,
+        **GPUS,
+        mem_mb=growing(3000),
+        runtime=growing(60),
     params:
         source=set_options,
         seed=config["images"]["evaluation"]["sample_seed"],
@@ -49,8 +50,8 @@ rule evaluate_features:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=3000,
-        runtime=60,
+        mem_mb=growing(3000),
+        runtime=growing(60),
     params:
         samples=config["images"]["evaluation"]["samples"],
         seed=config["images"]["evaluation"]["sample_seed"],
@@ -84,8 +85,8 @@ rule compare:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=growing(500),
+        runtime=growing(10),
     params:
         upstream=[config["data"], *map(image_settings, IMAGE_MODELS), config["likelihood"], config["device"]],
     shell:
@@ -108,8 +109,8 @@ rule plot_summary:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     shell:
         "python {input.script:q} --summary {input.summary:q} --output {output.png:q} > {log:q} 2>&1"
 
@@ -130,8 +131,8 @@ rule plot_fid_curve:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     shell:
         "python {input.script:q} --metrics {input.metrics:q} --curves {input.curves:q} --output {output.png:q} > {log:q} 2>&1"
 
@@ -153,8 +154,8 @@ rule plot_nearest:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     shell:
         "python {input.script:q} --nearest {input.nearest:q} --test {input.test:q} --data {input.data:q}"
         " --output {output.png:q} > {log:q} 2>&1"

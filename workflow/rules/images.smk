@@ -14,7 +14,8 @@ rule train_classifier:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        mem_mb=3000,
+        **GPUS,
+        mem_mb=growing(3000),
         runtime=120,
     params:
         settings=options(config["images"]["classifier"]),
@@ -22,10 +23,11 @@ rule train_classifier:
         device=config["device"],
         state=lambda wildcards, output: f"{output.model}.state",
         events=lambda wildcards, output: os.path.join(os.path.dirname(output.model), "tensorboard"),
+        limit=time_limit,
     shell:
         "python {input.script:q} --data {input.data:q} --model {output.model:q} --history {output.history:q}"
         " --training {output.training:q} --seed {params.seed} --device {params.device} --threads {threads}"
-        " --state {params.state:q} --events {params.events:q} {params.settings} > {log:q} 2>&1"
+        " --state {params.state:q} --max-seconds {params.limit} --events {params.events:q} {params.settings} > {log:q} 2>&1"
 
 
 rule import_classifier:
@@ -42,8 +44,8 @@ rule import_classifier:
         "../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     shell:
         "python {input.script:q} --weights {input.weights:q} --model {output:q} > {log:q} 2>&1"
 
@@ -63,8 +65,9 @@ rule evaluate_classifier:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **GPUS,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         device=config["device"],
     shell:
@@ -87,8 +90,8 @@ rule plot_confusion:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     shell:
         "python {input.script:q} --evaluation {input.accuracy:q} --output {output.png:q} > {log:q} 2>&1"
 
@@ -112,17 +115,19 @@ rule train_vae:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        mem_mb=4000,
+        **GPUS,
+        mem_mb=growing(4000),
         runtime=720,
     params:
         settings=lambda wildcards: image_options(wildcards.model),
         device=config["device"],
         state=lambda wildcards, output: f"{output.model}.state",
         events=lambda wildcards, output: os.path.join(os.path.dirname(output.model), "tensorboard"),
+        limit=time_limit,
     shell:
         "python {input.script:q} --data {input.data:q} --model {output.model:q} --history {output.history:q}"
         " --training {output.training:q} --name {wildcards.model} --seed {wildcards.seed} --device {params.device}"
-        " --threads {threads} --state {params.state:q} --events {params.events:q} {params.settings} > {log:q} 2>&1"
+        " --threads {threads} --state {params.state:q} --max-seconds {params.limit} --events {params.events:q} {params.settings} > {log:q} 2>&1"
 
 
 rule train_gan:
@@ -145,18 +150,20 @@ rule train_gan:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        mem_mb=4000,
+        **GPUS,
+        mem_mb=growing(4000),
         runtime=1440,
     params:
         settings=lambda wildcards: image_options(wildcards.model),
         device=config["device"],
         state=lambda wildcards, output: f"{output.model}.state",
         events=lambda wildcards, output: os.path.join(os.path.dirname(output.model), "tensorboard"),
+        limit=time_limit,
     shell:
         "python {input.script:q} --data {input.data:q} --classifier {input.classifier:q} --model {output.model:q}"
         " --history {output.history:q} --training {output.training:q} --frames-output {output.frames:q}"
         " --name {wildcards.model} --seed {wildcards.seed} --device {params.device} --threads {threads}"
-        " --state {params.state:q} --events {params.events:q} {params.settings} > {log:q} 2>&1"
+        " --state {params.state:q} --max-seconds {params.limit} --events {params.events:q} {params.settings} > {log:q} 2>&1"
 
 
 rule sample:
@@ -173,8 +180,9 @@ rule sample:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **GPUS,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         number=config["images"]["evaluation"]["samples"],
         seed=config["images"]["evaluation"]["sample_seed"],
@@ -198,8 +206,8 @@ rule publish_samples:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=100,
-        runtime=5,
+        mem_mb=growing(100),
+        runtime=growing(5),
     shell:
         "cp -R {input:q} {output:q} > {log:q} 2>&1"
 
@@ -220,8 +228,9 @@ rule score_fid:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **GPUS,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         draws=config["images"]["evaluation"]["floor_draws"],
         device=config["device"],
@@ -249,8 +258,8 @@ rule summarise_fid:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=growing(500),
+        runtime=growing(10),
     params:
         upstream=lambda wildcards: [config["data"]["svhn"], image_settings(wildcards.model), config["device"]],
     shell:
@@ -274,8 +283,9 @@ rule evaluate_samples:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **GPUS,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         draws=config["images"]["evaluation"]["floor_draws"],
         device=config["device"],
@@ -303,8 +313,9 @@ rule explore_latents:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **GPUS,
+        mem_mb=growing(2000),
+        runtime=growing(30),
     params:
         settings=options(config["images"]["exploration"]),
         device=config["device"],
@@ -329,8 +340,9 @@ rule reconstruct_images:
         "../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **GPUS,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         device=config["device"],
     shell:
@@ -357,8 +369,8 @@ rule plot_gan_training:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     shell:
         "python {input.script:q} --history {input.history:q} --training {input.training:q} --frames {input.frames:q}"
         " --output {output.png:q} --frames-output {output.frames:q} > {log:q} 2>&1"
@@ -379,8 +391,8 @@ rule plot_latents:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     shell:
         "python {input.script:q} --latents {input.latents:q} --output {output.png:q} > {log:q} 2>&1"
 
@@ -403,8 +415,8 @@ rule plot_interpolation:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     shell:
         "python {input.script:q} --latents {input.latents:q} --table {input.table:q} --output {output.png:q} > {log:q} 2>&1"
 
@@ -428,8 +440,8 @@ rule plot_reconstructions:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     shell:
         "python {input.script:q} --images {input.images:q} --output {output.png:q} > {log:q} 2>&1"
 
@@ -450,8 +462,8 @@ rule plot_samples:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         names=" ".join(IMAGE_MODELS),
     shell:
@@ -477,8 +489,8 @@ rule plot_image_statistics:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     shell:
         "python {input.script:q} --statistics {input.statistics:q} --spectra {input.spectra:q} --output {output.png:q} > {log:q} 2>&1"
 
@@ -498,8 +510,8 @@ rule plot_fid:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     shell:
         "python {input.script:q} --scores {input.scores:q} --output {output.png:q} > {log:q} 2>&1"
 

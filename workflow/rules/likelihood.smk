@@ -17,7 +17,8 @@ rule train_binary_vae:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        mem_mb=3000,
+        **GPUS,
+        mem_mb=growing(3000),
         runtime=240,
     params:
         settings=lambda wildcards: options(BINARY_MODELS[wildcards.model]),
@@ -25,10 +26,11 @@ rule train_binary_vae:
         # Not declared as outputs: Snakemake deletes the outputs of a killed job, and these let it go on.
         state=lambda wildcards, output: f"{output.model}.state",
         events=lambda wildcards, output: os.path.join(os.path.dirname(output.model), "tensorboard"),
+        limit=time_limit,
     shell:
         "python {input.script:q} --data {input.data:q} --model {output.model:q} --history {output.history:q}"
         " --training {output.training:q} --name {wildcards.model} --seed {wildcards.seed} --device {params.device}"
-        " --threads {threads} --state {params.state:q} --events {params.events:q} {params.settings} > {log:q} 2>&1"
+        " --threads {threads} --state {params.state:q} --max-seconds {params.limit} --events {params.events:q} {params.settings} > {log:q} 2>&1"
 
 
 rule estimate_likelihood:
@@ -47,8 +49,9 @@ rule estimate_likelihood:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        mem_mb=2000,
-        runtime=120,
+        **GPUS,
+        mem_mb=growing(2000),
+        runtime=growing(120),
     params:
         settings=options(config["likelihood"]["evaluation"]),
         device=config["device"],
@@ -84,8 +87,8 @@ rule summarise_likelihood:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=growing(500),
+        runtime=growing(10),
     params:
         upstream=lambda wildcards: [
             config["data"]["binarized_mnist"],
@@ -113,8 +116,9 @@ rule sample_binary_vae:
         "../envs/torch.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=10,
+        **GPUS,
+        mem_mb=growing(2000),
+        runtime=growing(10),
     params:
         device=config["device"],
     shell:
@@ -143,8 +147,8 @@ rule plot_learning_curves:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     shell:
         "python {input.script:q} --history {input.history:q} --training {input.training:q} --output {output.png:q} > {log:q} 2>&1"
 
@@ -172,8 +176,8 @@ rule plot_digits:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     shell:
         "python {input.script:q} --images {input.images:q} --reconstructions {output.reconstructions:q}"
         " --samples {output.samples:q} > {log:q} 2>&1"
@@ -199,8 +203,8 @@ rule plot_log_likelihood:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     shell:
         "python {input.script:q} --table {input.table:q} --summary {input.summary:q} --output {output.png:q} > {log:q} 2>&1"
 

@@ -23,8 +23,8 @@ rule plot_workflow:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         configuration=json.dumps(config),
         # Functions of the output are no reason to rerun: where the project and Python lie says nothing of the graph.
@@ -51,8 +51,8 @@ rule export_tables:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=500,
-        runtime=10,
+        mem_mb=growing(500),
+        runtime=growing(10),
     params:
         configuration=json.dumps(config),
         tables=lambda wildcards, output: os.path.dirname(output[0]),
@@ -80,8 +80,8 @@ rule write_report:
         "../envs/data.yaml"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=10,
+        mem_mb=growing(1000),
+        runtime=growing(10),
     params:
         configuration=json.dumps(config),
         results=lambda wildcards, output: os.path.dirname(output[0]),

@@ -19,6 +19,7 @@ from pathlib import Path
 from genlab import cli, configuration
 
 SPLITS = ("train", "valid", "test")
+BLOCK = 10000  # images unpacked at a time: packed, a million take 98 MB
 
 
 def parser():
@@ -94,12 +95,16 @@ def evaluate(model, packed, split, count, samples, ks, settings, device):
     # A prefix would be no sample: the official test file is sorted by digit. Fewer images are some of the more.
     seed = [settings["evaluation_seed"], SPLITS.index(split)]
     chosen = np.random.default_rng(seed).permutation(len(packed))[: count or None]
-    images = torch.from_numpy(data.unpack_bits(packed[np.sort(chosen)]))
     noise = np.random.default_rng([*seed, samples]).integers(2**63)
     generator = torch.Generator(device).manual_seed(int(noise))
-    with cli.progress(total=len(images), label=f"{split}, K = {samples}", unit="image") as bar:
-        numbers = vae.evaluate_likelihood(model, images, samples, ks, generator, settings["chunk"], bar.update)
-    return {name: values.numpy() for name, values in numbers.items()}
+    numbers = {}
+    with cli.progress(total=len(chosen), label=f"{split}, K = {samples}", unit="image") as bar:
+        for block in np.split(np.sort(chosen), range(BLOCK, len(chosen), BLOCK)):
+            images = torch.from_numpy(data.unpack_bits(packed[block]))
+            found = vae.evaluate_likelihood(model, images, samples, ks, generator, settings["chunk"], bar.update)
+            for name, values in found.items():
+                numbers.setdefault(name, []).append(values.numpy())
+    return {name: np.concatenate(values) for name, values in numbers.items()}
 
 
 def mean_and_error(values):

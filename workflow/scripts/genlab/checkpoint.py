@@ -103,6 +103,10 @@ class State:
                 raise cli.Interrupted(f"by the limit of {limit} s, while another training uses {self.folder}")
             time.sleep(0.5)
 
+    def is_of_this_run(self):
+        """Whether the checkpoint was written since the run of the workflow began that this process belongs to."""
+        return self.path.stat().st_mtime > float(os.environ.get("GENLAB_RUN_STARTED", "inf"))
+
     def load(self, fingerprint):
         """The last checkpoint (tensors, about) of exactly this experiment, or None."""
         if not self.path.exists():

@@ -254,7 +254,9 @@ def _standing(checkpoints, epochs):
         return None
     about = saved[1]
     planned, reached = about["stretches"][-1]["epochs"], about["epoch"]
-    published = about.get("finished") and not checkpoints.state.waited  # else by the training that was waited for
+    published = about.get("finished")
+    if published and (checkpoints.state.waited or checkpoints.state.is_of_this_run()):
+        published = False  # by this one, but by a copy of it that was waited for, or that a lost run had left behind
     if epochs < reached or (epochs == reached and (published or about["step"])):
         what = "finished training" if about.get("finished") else "saved state"
         cli.log.warning("a %s of %d epochs is there, and %d are asked for; training anew", what, reached, epochs)
