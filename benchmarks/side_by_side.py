@@ -1,25 +1,115 @@
-"""Time a reference and this project's way in turn, in one process, and print the ratio with its spread."""
+"""Run a reference and this project's way in turn, hold their results together, and print the ratio with its spread."""
 
+import argparse
+import json
+import multiprocessing
+import os
+import resource
 import statistics
+import sys
 import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+
+from genlab import cli  # noqa: E402
 
 
-def compare(subject, reference, ours, check, repeats):
-    """Call `reference()` and `ours()` in turn, `repeats` times each, hold their results together, print the ratio.
+def parser(doc, turns=5):
+    """An `ArgumentParser` described by a program's docstring, with the options that all benchmarks share."""
+    result = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result.add_argument("--threads", type=cli.positive, default=cli.cores(), help="CPU threads (default: all cores)")
+    result.add_argument("--turns", type=cli.positive, default=turns, help=f"turns of each (default: {turns})")
+    result.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
+    return result
+
+
+def limit_threads(count):
+    """Tell every pool of threads its size; to be called before numpy and torch are imported."""
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(count)
+
+
+def compare(subject, reference, ours, check, turns, wanted=None, amount=None):
+    """Call `reference()` and `ours()` in turn, `turns` times each, hold their results together, print the ratio.
 
     check(reference's result, our result) raises AssertionError if they disagree. In turn, so that a
     machine that slows down slows both; the ratio of each turn, so that the spread shows what is left.
-    Returns the list of ratios, reference's seconds to ours.
+    wanted: the ratio to reach; amount: (how many, of what) a call works through, for a rate.
+    Returns the record that `write` takes: seconds of every turn, and the smallest, middle and largest ratio.
     """
-    ratios = []
-    for turn in range(1, repeats + 1):
-        seconds, results = [], []
-        for function in (reference, ours):
+    seconds = {"reference": [], "ours": []}
+    for turn in range(1, turns + 1):
+        results = []
+        for way, function in (("reference", reference), ("ours", ours)):
             start = time.perf_counter()
             results.append(function())
-            seconds.append(time.perf_counter() - start)
+            seconds[way].append(time.perf_counter() - start)
         check(*results)
-        ratios.append(seconds[0] / seconds[1])
-        print(f"{subject}, turn {turn}: reference {seconds[0]:.2f} s, ours {seconds[1]:.2f} s, ratio {ratios[-1]:.1f}")
-    print(f"{subject}: ratio {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}), results agree")
-    return ratios
+        print(f"{subject}, turn {turn}: " + ", ".join(f"{way} {values[-1]:.3g} s" for way, values in seconds.items()))
+    return record(subject, seconds, wanted, amount)
+
+
+def compare_apart(subject, reference, ours, arguments, check, turns, wanted=None, amount=None):
+    """`compare` with a process of its own for every call, which shows how much memory each takes.
+
+    reference and ours are functions of a module, called with `arguments`, that return (seconds, result).
+    The record has the peak memory of each in MiB besides, everything that the process holds included.
+    """
+    seconds, peaks = {"reference": [], "ours": []}, {"reference": [], "ours": []}
+    for turn in range(1, turns + 1):
+        results = []
+        for way, function in (("reference", reference), ("ours", ours)):
+            receiver, sender = multiprocessing.get_context("spawn").Pipe(duplex=False)
+            process = multiprocessing.get_context("spawn").Process(target=_report, args=(sender, function, arguments))
+            process.start()
+            sender.close()
+            (took, result), peak = receiver.recv()
+            process.join()
+            results.append(result)
+            seconds[way].append(took)
+            peaks[way].append(peak)
+        check(*results)
+        print(
+            f"{subject}, turn {turn}: "
+            + ", ".join(f"{way} {seconds[way][-1]:.3g} s, {peaks[way][-1]:.0f} MiB" for way in seconds)
+        )
+    return record(subject, seconds, wanted, amount) | {"peak_mib": {way: max(peaks[way]) for way in peaks}}
+
+
+def _report(sender, function, arguments):
+    result = function(*arguments)
+    unit = 1 if sys.platform == "darwin" else 1024
+    sender.send((result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20))
+
+
+def record(subject, seconds, wanted, amount):
+    """What is kept of a comparison, as a dict; prints its line."""
+    ratios = sorted(a / b for a, b in zip(seconds["reference"], seconds["ours"], strict=True))
+    spread = {"min": ratios[0], "median": statistics.median(ratios), "max": ratios[-1]}
+    result = {"subject": subject, "wanted": wanted, "ratio": spread, "seconds": seconds}
+    line = f"{subject}: ratio {spread['median']:.3g} ({spread['min']:.3g} to {spread['max']:.3g})"
+    if amount:
+        number, unit = amount
+        result["rate"] = {way: number / statistics.median(values) for way, values in seconds.items()} | {"unit": unit}
+        line += ", " + ", ".join(f"{way} {result['rate'][way]:.4g} {unit}/s" for way in seconds)
+    print(line + (f", wanted {wanted}" if wanted else "") + "; results agree", flush=True)
+    return result
+
+
+def write(options, records):
+    """Write the records of a program as JSON, if --json was given."""
+    if options.json:
+        about = {"machine": cli.machine(), "versions": cli.versions(), "threads": options.threads}
+        cli.write_json(options.json, about | {"records": records})
+
+
+def load_average():
+    """How many processes wanted a core in the last minute; a measurement wants fewer than one besides itself."""
+    return os.getloadavg()[0]
+
+
+def read(path):
+    """The content of a file that `write` wrote."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))
