@@ -2,10 +2,10 @@
 
 The reference: DataLoader, the same layers in the default layout, float32, torch.optim.Adam, a pass of the critic over
 the real, the generated and the mixed images each. Ours: the task of train_gan.py, stepped as the training loop
-steps it, its moving average of the weights included. Both take as many critic updates for one of the generator.
-Held together: the gradient of the critic's first loss from the same weights, images and noise, whose cosine must be
-at least 0.9999 (float32) or 0.99 (bfloat16) and its length equal to 1e-3 or 0.05; and the penalty after training, to
-lie between 0 and 1 for both.
+steps it, its moving average of the weights included. Both start from the same weights and take as many critic updates
+for one of the generator, each turn of each in a process of its own. Held together: the gradient of the critic's
+first loss with the same images and noise, whose cosine must be at least 0.9999 (float32) or 0.99 (bfloat16) and its
+length equal to 1e-3 or 0.05; and the penalty in training, to lie between 0 and 1 for both.
 """
 
 import side_by_side
@@ -31,43 +31,57 @@ def main(options):
 
 
 def compare(options, precision):
+    arguments = (
+        options.threads, options.updates, options.critic_steps, options.batch_size, options.width, precision,
+    )  # fmt: skip
+    task, plainly, pixels, _ = begin(*arguments)
+    agree_on_a_gradient(task, plainly, pixels[:64], precision)
+
+    def check(expected, found):
+        assert 0 < expected < 1 and 0 < found < 1, (expected, found)
+
+    return side_by_side.compare_apart(
+        f"train the WGAN-GP, width {options.width}, critic updates {options.critic_steps}, ours in {precision}",
+        reference, ours, arguments, check, options.turns, 2, (options.updates, "generator updates"),
+    )  # fmt: skip
+
+
+def begin(threads, updates, critic_steps, batch_size, width, precision):
+    """(task, the same training the plain way, images uint8, the same as floats), alike at every call."""
+    side_by_side.limit_threads(threads)
     import copy
 
     import plain
     import torch
     from genlab import images, networks, training, wgan
 
-    training.set_up("cpu", options.threads, seed=1)
+    training.set_up("cpu", threads, seed=1)
     defaults = configuration.complete({"images": {"models": {"gan": {"kind": "gan"}}}})["images"]["models"]["gan"]
     settings = defaults | {
-        "critic_steps": options.critic_steps, "schedule": "constant", "warmup_steps": 0, "precision": precision,
+        "critic_steps": critic_steps, "schedule": "constant", "warmup_steps": 0, "precision": precision,
         "epochs": 1, "learning_rate": 2e-4,
     }  # fmt: skip
-    pixels = plain.coloured_blobs(options.updates * options.critic_steps * options.batch_size)
-    floats = images.to_model(pixels)
+    pixels = plain.coloured_blobs(updates * critic_steps * batch_size)
     features = networks.FeatureClassifier().eval()
-    task = wgan.WGANTraining(
-        networks.Generator(100, options.width), networks.Critic(options.width), pixels[:64], features, settings
-    )
-    reference = WGANTraining(*(
-        copy.deepcopy(part).to(memory_format=torch.contiguous_format) for part in (task.generator, task.critic)
-    ), settings)  # fmt: skip
-    agree_on_a_gradient(task, reference, pixels[:64], precision)
+    task = wgan.WGANTraining(networks.Generator(100, width), networks.Critic(width), pixels[:64], features, settings)
+    parts = [copy.deepcopy(part).to(memory_format=torch.contiguous_format) for part in (task.generator, task.critic)]
+    return task, WGANTraining(*parts, settings), pixels, images.to_model(pixels)
 
-    def ours(pixels):
-        return plain.epoch(task, pixels, options.batch_size, seed=1)["train_penalty"]
 
-    def check(expected, found):
-        assert 0 < expected < 1 and 0 < found < 1, (expected, found)
+def reference(threads, updates, critic_steps, batch_size, width, precision):
+    """(times, mean penalty) of a pass the plain way, after two updates of the generator."""
+    _, training, _, floats = begin(threads, updates, critic_steps, batch_size, width, precision)
+    training.epoch(floats[: 2 * critic_steps * batch_size], batch_size)
+    return side_by_side.timed(lambda: training.epoch(floats, batch_size))
 
-    warm_up = 2 * options.critic_steps * options.batch_size
-    reference.epoch(floats[:warm_up], options.batch_size)
-    ours(pixels[:warm_up])
-    return side_by_side.compare(
-        f"train the WGAN-GP, width {options.width}, {options.critic_steps} critic updates, ours in {precision}",
-        lambda: reference.epoch(floats, options.batch_size), lambda: ours(pixels), check,
-        options.turns, 2, (options.updates, "generator updates"),
-    )  # fmt: skip
+
+def ours(threads, updates, critic_steps, batch_size, width, precision):
+    """(times, mean penalty) of a pass of the project's task, after two updates of the generator."""
+    task, _, pixels, _ = begin(threads, updates, critic_steps, batch_size, width, precision)
+    import plain
+
+    plain.epoch(task, pixels[: 2 * critic_steps * batch_size], batch_size, seed=1)
+    return side_by_side.timed(lambda: plain.epoch(task, pixels, batch_size, seed=1)["train_penalty"])
 
 
 class WGANTraining:

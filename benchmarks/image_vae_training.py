@@ -2,8 +2,9 @@
 
 The reference: DataLoader, the same layers in the default layout, float32, torch.optim.Adam. Ours: the task of
 train_vae.py, stepped as the training loop steps it, its moving average of the weights included. Both start from the
-same weights. Held together: the ELBO of one batch with the same noise, to 1e-5 relative (float32) or 3e-3 (bfloat16),
-and the mean ELBO of each pass, to --tolerance relative: batches and noise of the passes differ.
+same weights, each turn of each in a process of its own. Held together: the ELBO of one batch with the same noise, to
+1e-5 relative (float32) or 3e-3 (bfloat16), and the mean ELBO of each pass, to --tolerance relative: batches and noise
+of the passes differ.
 """
 
 import side_by_side
@@ -29,42 +30,61 @@ def main(options):
 
 
 def compare(options, precision):
+    import plain
+    import torch
+
+    arguments = (options.threads, options.images, options.batch_size, options.width, precision)
+    model, parts, _, _, floats = begin(*arguments)
+    plain.agree_on_a_batch(model, *parts, plain.gaussian, floats[:64].flatten(1), floats[:64], precision)
+
+    def check(expected, found):
+        torch.testing.assert_close(found, expected, rtol=options.tolerance, atol=0)
+
+    return side_by_side.compare_apart(
+        f"train the VAE of images, width {options.width}, ours in {precision}", reference, ours, arguments, check,
+        options.turns, 2.5, (options.images, "images"),
+    )  # fmt: skip
+
+
+def begin(threads, count, batch_size, width, precision):
+    """(model, its parts in the default layout, settings, images uint8, the same as floats), alike at every call."""
+    side_by_side.limit_threads(threads)
     import copy
 
     import plain
     import torch
     from genlab import images, networks, training, vae
 
-    training.set_up("cpu", options.threads, seed=1)
+    training.set_up("cpu", threads, seed=1)
     defaults = configuration.complete({"images": {"models": {"vae": {"kind": "vae"}}}})["images"]["models"]["vae"]
-    plainly = {"batch_size": options.batch_size, "schedule": "constant", "warmup_steps": 0}
-    settings = defaults | plainly | {"precision": precision}
-    pixels = plain.coloured_blobs(options.images)
-    floats = images.to_model(pixels)
+    plainly = {"batch_size": batch_size, "schedule": "constant", "warmup_steps": 0}
+    model = vae.image_vae(networks.Generator(100, width))
+    parts = [copy.deepcopy(part).to(memory_format=torch.contiguous_format) for part in (model.encoder, model.decoder)]
+    pixels = plain.coloured_blobs(count)
+    return model, parts, defaults | plainly | {"precision": precision}, pixels, images.to_model(pixels)
 
-    model = vae.image_vae(networks.Generator(100, options.width))
-    encoder, decoder = (
-        copy.deepcopy(part).to(memory_format=torch.contiguous_format) for part in (model.encoder, model.decoder)
-    )
-    plain.agree_on_a_batch(model, encoder, decoder, plain.gaussian, floats[:64].flatten(1), floats[:64], precision)
-    reference = plain.VAETraining(encoder, decoder, plain.gaussian, settings)
-    task = vae.VAETraining(model, pixels[:64].flatten(1), settings, images.to_model)
 
-    def ours(pixels):
-        elbo = plain.epoch(task, pixels, options.batch_size, seed=1)["train_elbo"]
-        return elbo + 0.5 * pixels.shape[1] * vae.LOG_2PI
+def reference(threads, count, batch_size, width, precision):
+    """(times, mean ELBO up to its constant) of a pass the plain way, after a few updates."""
+    _, parts, settings, _, floats = begin(threads, count, batch_size, width, precision)
+    import plain
 
-    def check(expected, found):
-        torch.testing.assert_close(found, expected, rtol=options.tolerance, atol=0)
+    training = plain.VAETraining(*parts, plain.gaussian, settings)
+    training.epoch(floats[: 2 * batch_size])
+    return side_by_side.timed(lambda: training.epoch(floats))
 
-    warm_up = 2 * options.batch_size
-    reference.epoch(floats[:warm_up])
-    ours(pixels[:warm_up].flatten(1))
-    return side_by_side.compare(
-        f"train the VAE of images, width {options.width}, ours in {precision}",
-        lambda: reference.epoch(floats), lambda: ours(pixels.flatten(1)), check,
-        options.turns, 2.5, (options.images, "images"),
-    )  # fmt: skip
+
+def ours(threads, count, batch_size, width, precision):
+    """(times, mean ELBO up to its constant) of a pass of the project's task, after a few updates."""
+    model, _, settings, pixels, _ = begin(threads, count, batch_size, width, precision)
+    import plain
+    from genlab import images, vae
+
+    pixels = pixels.flatten(1)
+    task = vae.VAETraining(model, pixels[:64], settings, images.to_model)
+    plain.epoch(task, pixels[: 2 * batch_size], batch_size, seed=1)
+    times, sums = side_by_side.timed(lambda: plain.epoch(task, pixels, batch_size, seed=1))
+    return times, sums["train_elbo"] + 0.5 * pixels.shape[1] * vae.LOG_2PI
 
 
 if __name__ == "__main__":

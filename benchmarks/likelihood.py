@@ -7,8 +7,6 @@ the peak memory. Held together: the estimates with the same latents, to 1e-5 rel
 to four standard errors of their difference.
 """
 
-import time
-
 import side_by_side
 from genlab import cli, configuration
 
@@ -57,7 +55,7 @@ def estimate(encoder, decoder, x, samples, noise=None):
 
 
 def reference(threads, count, samples, batch):
-    """(seconds, estimates) of the plain loop over batches of images."""
+    """(times, estimates) of the plain loop over batches of images."""
     import torch
 
     model, images = model_and_images(threads, count)
@@ -67,13 +65,13 @@ def reference(threads, count, samples, batch):
     floats = images.float().view(-1, 1, 28, 28)
     with torch.no_grad():
         estimate(encoder, decoder, floats[:batch], samples)
-        start = time.perf_counter()
-        found = [estimate(encoder, decoder, x, samples) for x in floats.split(batch)]
-        return time.perf_counter() - start, torch.cat(found).tolist()
+        return side_by_side.timed(
+            lambda: torch.cat([estimate(encoder, decoder, x, samples) for x in floats.split(batch)]).tolist()
+        )
 
 
 def ours(threads, count, samples, batch):
-    """(seconds, estimates) of `vae.evaluate_likelihood`."""
+    """(times, estimates) of `vae.evaluate_likelihood`."""
     import torch
     from genlab import vae
 
@@ -81,9 +79,10 @@ def ours(threads, count, samples, batch):
     chunk = configuration.complete({})["likelihood"]["evaluation"]["chunk"]
     generator = torch.Generator().manual_seed(3)
     vae.evaluate_likelihood(model, images[:5], samples, [1, samples], generator, chunk)
-    start = time.perf_counter()
-    found = vae.evaluate_likelihood(model, images, samples, [1, samples], generator, chunk)
-    return time.perf_counter() - start, found["log_likelihood"].tolist()
+    times, found = side_by_side.timed(
+        lambda: vae.evaluate_likelihood(model, images, samples, [1, samples], generator, chunk)
+    )
+    return times, found["log_likelihood"].tolist()
 
 
 def main(options):

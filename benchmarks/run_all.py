@@ -65,7 +65,10 @@ def tables(found, load):
     ]
     ratios = [record for name in found if name != "machine" for record in found[name]["records"]]
     if ratios:
-        lines += ["| subject | wanted | ratio | spread | reference | ours |", "| --- | --- | --- | --- | --- | --- |"]
+        lines += [
+            "| subject | wanted | ratio | spread | of processor time | reference | ours |",
+            "| --- | --- | --- | --- | --- | --- | --- |",
+        ]
         lines += [row(record) for record in ratios]
     if "machine" in found:
         limits, *computations = found["machine"]["records"]
@@ -97,10 +100,9 @@ def row(record):
         if "peak_mib" in record:
             cells[way] += f", {record['peak_mib'][way]:.0f} MiB"
     wanted = f"{record['wanted']:.3g}" if record["wanted"] else ""
-    return (
-        f"| {record['subject']} | {wanted} | {ratio['median']:.3g} | {ratio['min']:.3g} to {ratio['max']:.3g} | "
-        f"{cells['reference']} | {cells['ours']} |"
-    )
+    processor = f"{record['processor_ratio']['median']:.3g}" if "processor_ratio" in record else ""
+    spread = f"{ratio['median']:.3g} | {ratio['min']:.3g} to {ratio['max']:.3g} | {processor}"
+    return f"| {record['subject']} | {wanted} | {spread} | {cells['reference']} | {cells['ours']} |"
 
 
 def commit():

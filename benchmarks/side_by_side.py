@@ -37,27 +37,25 @@ def compare(subject, reference, ours, check, turns, wanted=None, amount=None):
     check(reference's result, our result) raises AssertionError if they disagree. In turn, so that a
     machine that slows down slows both; the ratio of each turn, so that the spread shows what is left.
     wanted: the ratio to reach; amount: (how many, of what) a call works through, for a rate.
-    Returns the record that `write` takes: seconds of every turn, and the smallest, middle and largest ratio.
+    Returns the dict that `write` takes: times of every turn, and the smallest, middle and largest ratio.
     """
-    seconds = {"reference": [], "ours": []}
+    times = {"reference": [], "ours": []}
     for turn in range(1, turns + 1):
-        results = []
-        for way, function in (("reference", reference), ("ours", ours)):
-            start = time.perf_counter()
-            results.append(function())
-            seconds[way].append(time.perf_counter() - start)
-        check(*results)
-        print(f"{subject}, turn {turn}: " + ", ".join(f"{way} {values[-1]:.3g} s" for way, values in seconds.items()))
-    return record(subject, seconds, wanted, amount)
+        (first, expected), (second, found) = timed(reference), timed(ours)
+        check(expected, found)
+        times["reference"].append(first)
+        times["ours"].append(second)
+        show(subject, turn, times)
+    return record(subject, times, wanted, amount)
 
 
 def compare_apart(subject, reference, ours, arguments, check, turns, wanted=None, amount=None):
     """`compare` with a process of its own for every call, which shows how much memory each takes.
 
-    reference and ours are functions of a module, called with `arguments`, that return (seconds, result).
-    The record has the peak memory of each in MiB besides, everything that the process holds included.
+    reference and ours are functions of a module, called with `arguments`, that return what `timed` does. The dict
+    has the peak memory of each in MiB besides, everything that the process holds included.
     """
-    seconds, peaks = {"reference": [], "ours": []}, {"reference": [], "ours": []}
+    times, peaks = {"reference": [], "ours": []}, {"reference": [], "ours": []}
     for turn in range(1, turns + 1):
         results = []
         for way, function in (("reference", reference), ("ours", ours)):
@@ -68,14 +66,18 @@ def compare_apart(subject, reference, ours, arguments, check, turns, wanted=None
             (took, result), peak = receiver.recv()
             process.join()
             results.append(result)
-            seconds[way].append(took)
+            times[way].append(took)
             peaks[way].append(peak)
         check(*results)
-        print(
-            f"{subject}, turn {turn}: "
-            + ", ".join(f"{way} {seconds[way][-1]:.3g} s, {peaks[way][-1]:.0f} MiB" for way in seconds)
-        )
-    return record(subject, seconds, wanted, amount) | {"peak_mib": {way: max(peaks[way]) for way in peaks}}
+        show(subject, turn, times)
+    return record(subject, times, wanted, amount) | {"peak_mib": {way: max(peaks[way]) for way in peaks}}
+
+
+def timed(function):
+    """((seconds, processor seconds), result) of a call; the latter of all threads and of processes it waited for."""
+    before, start = sum(os.times()[:4]), time.perf_counter()
+    result = function()
+    return (time.perf_counter() - start, sum(os.times()[:4]) - before), result
 
 
 def _report(sender, function, arguments):
@@ -84,18 +86,32 @@ def _report(sender, function, arguments):
     sender.send((result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20))
 
 
-def record(subject, seconds, wanted, amount):
-    """What is kept of a comparison, as a dict; prints its line."""
-    ratios = sorted(a / b for a, b in zip(seconds["reference"], seconds["ours"], strict=True))
-    spread = {"min": ratios[0], "median": statistics.median(ratios), "max": ratios[-1]}
-    result = {"subject": subject, "wanted": wanted, "ratio": spread, "seconds": seconds}
+def show(subject, turn, times):
+    """Print the times of a turn."""
+    ways = (f"{way} {pairs[-1][0]:.3g} s ({pairs[-1][1]:.3g} s of processors)" for way, pairs in times.items())
+    print(f"{subject}, turn {turn}: {', '.join(ways)}", flush=True)
+
+
+def record(subject, times, wanted, amount):
+    """What is kept of a comparison, as a dict; prints its line. times: {way: [(seconds, processor seconds)]}."""
+    seconds, processor = ({way: [pair[kind] for pair in pairs] for way, pairs in times.items()} for kind in (0, 1))
+    spread = spread_of_ratios(seconds)
+    result = {"subject": subject, "wanted": wanted, "ratio": spread, "seconds": seconds, "processor_seconds": processor}
+    if min(processor["ours"]) > 0.1:  # counted in hundredths
+        result["processor_ratio"] = spread_of_ratios(processor)
     line = f"{subject}: ratio {spread['median']:.3g} ({spread['min']:.3g} to {spread['max']:.3g})"
     if amount:
         number, unit = amount
         result["rate"] = {way: number / statistics.median(values) for way, values in seconds.items()} | {"unit": unit}
         line += ", " + ", ".join(f"{way} {result['rate'][way]:.4g} {unit}/s" for way in seconds)
-    print(line + (f", wanted {wanted}" if wanted else "") + "; results agree", flush=True)
+    print(line + (f", wanted {wanted:.3g}" if wanted else "") + "; results agree", flush=True)
     return result
+
+
+def spread_of_ratios(values):
+    """Smallest, middle and largest of the turns' ratios, reference to ours."""
+    ratios = sorted(a / b for a, b in zip(values["reference"], values["ours"], strict=True))
+    return {"min": ratios[0], "median": statistics.median(ratios), "max": ratios[-1]}
 
 
 def write(options, records):
