@@ -20,7 +20,7 @@ from genlab import cli
 FOLDER = Path(__file__).parent
 PROGRAMS = (
     "amat_parsing", "binary_vae_training", "likelihood", "gan_training", "image_vae_training", "frechet_distance",
-    "feature_extraction", "divergences", "whole_run", "machine",
+    "feature_extraction", "divergences", "whole_run", "machine", "scaling",
 )  # fmt: skip
 BEGIN, END = "<!-- measured -->", "<!-- end of measured -->"
 
@@ -63,7 +63,7 @@ def tables(found, load):
         f"{about['machine']}. {versions}. Load average before each program: {load:.1f} at most.",
         "",
     ]
-    ratios = [record for name in found if name != "machine" for record in found[name]["records"]]
+    ratios = [record for name in found if name not in ("machine", "scaling") for record in found[name]["records"]]
     if ratios:
         lines += [
             "| subject | wanted | ratio | spread | of processor time | reference | ours |",
@@ -85,6 +85,13 @@ def tables(found, load):
             f"{each['seconds'] * 1e3:.3g} | {each['of_matrix_product']:.0%} | {each['of_convolution']:.0%} | "
             f"{each['of_copy']:.0%} |"
             for each in computations
+        ]
+    if "scaling" in found:
+        lines += ["", "| how many | of what | s | of processors | peak MiB |", "| --- | --- | --- | --- | --- |"]
+        lines += [
+            f"| {each['count']:,} | {each['what']} | {each['seconds']:.3g} | {each['processor_seconds']:.3g} | "
+            f"{each['peak_mib']:.0f} |"
+            for each in sorted(found["scaling"]["records"], key=lambda each: each["what"])
         ]
     return "\n".join(lines)
 

@@ -59,18 +59,26 @@ def compare_apart(subject, reference, ours, arguments, check, turns, wanted=None
     for turn in range(1, turns + 1):
         results = []
         for way, function in (("reference", reference), ("ours", ours)):
-            receiver, sender = multiprocessing.get_context("spawn").Pipe(duplex=False)
-            process = multiprocessing.get_context("spawn").Process(target=_report, args=(sender, function, arguments))
-            process.start()
-            sender.close()
-            (took, result), peak = receiver.recv()
-            process.join()
+            (took, result), peak = apart(function, arguments)
             results.append(result)
             times[way].append(took)
             peaks[way].append(peak)
         check(*results)
         show(subject, turn, times)
     return record(subject, times, wanted, amount) | {"peak_mib": {way: max(peaks[way]) for way in peaks}}
+
+
+def apart(function, arguments):
+    """(what a module's function returns, peak memory in MiB) of a call in a new process."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_report, args=(sender, function, arguments))
+    process.start()
+    sender.close()
+    try:
+        return receiver.recv()
+    finally:
+        process.join()
 
 
 def timed(function):

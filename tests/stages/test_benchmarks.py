@@ -18,6 +18,7 @@ import image_vae_training
 import likelihood
 import machine
 import run_all
+import scaling
 import side_by_side
 import whole_run
 
@@ -66,6 +67,16 @@ def test_a_disagreement_is_an_error():
 
     with pytest.raises(AssertionError):
         side_by_side.compare("nothing", lambda: 1, lambda: 2, check, 1)
+
+
+def test_scaling_measures_every_computation(monkeypatch):
+    monkeypatch.setattr(side_by_side, "apart", lambda function, arguments: (function(*arguments), 100.0))
+    records = run(scaling, "--factors", 1, 2, "--smaller", 100)
+    counts = {record["what"]: [] for record in records}
+    for record in records:
+        counts[record["what"]].append(record["count"])
+    assert len(counts) == 5 and counts["lines of .amat parsed"] == [125, 250]
+    assert counts["latents an image, log-likelihood of 5 images"] == [2, 4]
 
 
 def test_operations_are_counted():
