@@ -11,7 +11,7 @@ RUN := $(VENV)/bin
 UV = $$(command -v uv || echo $(RUN)/uv)
 SNAKEMAKE := $(RUN)/snakemake --cores $(CORES)
 
-.PHONY: all full report test test-slurm lint format lock clean distclean help setup unlock
+.PHONY: all full report test test-slurm benchmark lint format lock clean distclean help setup unlock
 
 all: $(STAMP)  ## set up, then run the main job on the embedded data (minutes, no download)
 	$(SNAKEMAKE) all $(ARGS)
@@ -29,6 +29,9 @@ test: $(STAMP)  ## set up, then run every test and check
 
 test-slurm: $(STAMP)  ## on Debian, as root: install and start a Slurm, run the workflow on it (20 minutes), and stop it
 	tests/slurm/run.sh $(abspath $(RUN))/python
+
+benchmark: $(STAMP)  ## measure speed and memory side by side with plain references, into docs/performance.md (minutes)
+	$(RUN)/python benchmarks/run_all.py --output docs/performance.md
 
 lint: $(STAMP)  ## check style: ruff, snakefmt, snakemake --lint
 	$(RUN)/ruff check .

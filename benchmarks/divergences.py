@@ -6,37 +6,34 @@ torch.nn.Linear layers and one optimizer for each. Both must reach the exact val
     python benchmarks/divergences.py
 """
 
-import argparse
-import os
-import sys
-from pathlib import Path
-
 import side_by_side
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow" / "scripts"))
-
 from genlab import cli, configuration
 
 SETTINGS = configuration.complete({})["divergences"]["estimation"]
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--threads", type=cli.positive, default=cli.cores(), help="CPU threads (default: all cores)")
-    parser.add_argument("--repeats", type=cli.positive, default=2, help="turns of each (default: 2)")
-    options = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = str(options.threads)
+def parser():
+    result = side_by_side.parser(__doc__, turns=1)
+    steps = SETTINGS["steps"]
+    result.add_argument("--steps", type=cli.positive, default=steps, help=f"of each training (default: {steps})")
+    result.add_argument("--thetas", type=cli.positive, default=21, help="values of theta (default: 21)")
+    result.add_argument("--tolerance", type=float, default=0.02, help="of both against exact values (default: 0.02)")
+    return result
 
+
+def main(options):
+    side_by_side.limit_threads(options.threads)
     import torch
     import torch.nn.functional as F
     from genlab import divergences
 
     torch.set_num_threads(options.threads)
-    thetas = (torch.arange(21) - 10) / 10
-    batch, steps, weight = SETTINGS["batch_size"], SETTINGS["steps"], SETTINGS["penalty_weight"]
+    settings = SETTINGS | {"steps": options.steps}
+    thetas = (torch.arange(options.thetas) - options.thetas // 2) / max(1, options.thetas // 2)
+    batch, steps, weight = settings["batch_size"], settings["steps"], settings["penalty_weight"]
 
     def network():
-        width = SETTINGS["width"]
+        width = settings["width"]
         return torch.nn.Sequential(
             torch.nn.Linear(2, width), torch.nn.Softplus(5),
             torch.nn.Linear(width, width), torch.nn.Softplus(5),
@@ -61,11 +58,11 @@ def main():
 
     def lagrangian(critic, p, q, done):
         penalty = ((slopes(critic, p, q) - 1) ** 2).mean()
-        return critic(p).mean() - critic(q).mean() - weight * min(1, done / SETTINGS["penalty_warmup"]) * penalty
+        return critic(p).mean() - critic(q).mean() - weight * min(1, done / settings["penalty_warmup"]) * penalty
 
     def train(objective, theta):
         model = network()
-        optimizer = torch.optim.Adam(model.parameters(), SETTINGS["learning_rate"])
+        optimizer = torch.optim.Adam(model.parameters(), settings["learning_rate"])
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         for step in range(steps):
             loss = -objective(model, segment(0, batch), segment(theta, batch), step / steps)
@@ -90,9 +87,9 @@ def main():
 
     def ours():
         generators = [torch.Generator().manual_seed(1)]
-        pair = divergences.segments(torch.zeros(21)), divergences.segments(thetas)
-        discriminators = divergences.train_discriminators(*pair, generators, SETTINGS)
-        critics = divergences.train_critics(*pair, generators, SETTINGS)
+        pair = divergences.segments(torch.zeros(len(thetas))), divergences.segments(thetas)
+        discriminators = divergences.train_discriminators(*pair, generators, settings)
+        critics = divergences.train_critics(*pair, generators, settings)
         jsd, _ = divergences.read_jensen_shannon(discriminators, *pair, 20000, generators)
         w1, _, lipschitz = divergences.read_wasserstein(critics, *pair, 20000, generators)
         return torch.stack([jsd, w1, w1 / lipschitz])
@@ -101,10 +98,12 @@ def main():
         w1 = divergences.segments_wasserstein(thetas)
         exact = torch.stack([divergences.segments_jensen_shannon(thetas), w1, w1])
         for result in results:
-            torch.testing.assert_close(result, exact, atol=0.02, rtol=0)
+            torch.testing.assert_close(result, exact, atol=options.tolerance, rtol=0)
 
-    side_by_side.compare(f"42 trainings of {steps} steps", reference, ours, check, options.repeats)
+    subject = f"Problem 1, {2 * len(thetas)} trainings of {steps} steps"
+    return [side_by_side.compare(subject, reference, ours, check, options.turns, 10)]
 
 
 if __name__ == "__main__":
-    main()
+    options = parser().parse_args()
+    side_by_side.write(options, main(options))

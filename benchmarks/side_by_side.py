@@ -1,25 +1,139 @@
-"""Time a reference and this project's way in turn, in one process, and print the ratio with its spread."""
+"""Run a reference and this project's way in turn, hold their results together, and print the ratio with its spread."""
 
+import argparse
+import json
+import multiprocessing
+import os
+import resource
 import statistics
+import sys
 import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+
+from genlab import cli  # noqa: E402
 
 
-def compare(subject, reference, ours, check, repeats):
-    """Call `reference()` and `ours()` in turn, `repeats` times each, hold their results together, print the ratio.
+def parser(doc, turns=5):
+    """An `ArgumentParser` described by a program's docstring, with the options that all benchmarks share."""
+    result = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    result.add_argument("--threads", type=cli.positive, default=cli.cores(), help="CPU threads (default: all cores)")
+    result.add_argument("--turns", type=cli.positive, default=turns, help=f"turns of each (default: {turns})")
+    result.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
+    return result
+
+
+def limit_threads(count):
+    """Tell every pool of threads its size; to be called before numpy and torch are imported."""
+    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[variable] = str(count)
+
+
+def compare(subject, reference, ours, check, turns, wanted=None, amount=None):
+    """Call `reference()` and `ours()` in turn, `turns` times each, hold their results together, print the ratio.
 
     check(reference's result, our result) raises AssertionError if they disagree. In turn, so that a
     machine that slows down slows both; the ratio of each turn, so that the spread shows what is left.
-    Returns the list of ratios, reference's seconds to ours.
+    wanted: the ratio to reach; amount: (how many, of what) a call works through, for a rate.
+    Returns the dict that `write` takes: times of every turn, and the smallest, middle and largest ratio.
     """
-    ratios = []
-    for turn in range(1, repeats + 1):
-        seconds, results = [], []
-        for function in (reference, ours):
-            start = time.perf_counter()
-            results.append(function())
-            seconds.append(time.perf_counter() - start)
+    times = {"reference": [], "ours": []}
+    for turn in range(1, turns + 1):
+        (first, expected), (second, found) = timed(reference), timed(ours)
+        check(expected, found)
+        times["reference"].append(first)
+        times["ours"].append(second)
+        show(subject, turn, times)
+    return record(subject, times, wanted, amount)
+
+
+def compare_apart(subject, reference, ours, arguments, check, turns, wanted=None, amount=None):
+    """`compare` with a process of its own for every call, which shows how much memory each takes.
+
+    reference and ours are functions of a module, called with `arguments`, that return what `timed` does. The dict
+    has the peak memory of each in MiB besides, everything that the process holds included.
+    """
+    times, peaks = {"reference": [], "ours": []}, {"reference": [], "ours": []}
+    for turn in range(1, turns + 1):
+        results = []
+        for way, function in (("reference", reference), ("ours", ours)):
+            (took, result), peak = apart(function, arguments)
+            results.append(result)
+            times[way].append(took)
+            peaks[way].append(peak)
         check(*results)
-        ratios.append(seconds[0] / seconds[1])
-        print(f"{subject}, turn {turn}: reference {seconds[0]:.2f} s, ours {seconds[1]:.2f} s, ratio {ratios[-1]:.1f}")
-    print(f"{subject}: ratio {statistics.median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}), results agree")
-    return ratios
+        show(subject, turn, times)
+    return record(subject, times, wanted, amount) | {"peak_mib": {way: max(peaks[way]) for way in peaks}}
+
+
+def apart(function, arguments):
+    """(what a module's function returns, peak memory in MiB) of a call in a new process."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_report, args=(sender, function, arguments))
+    process.start()
+    sender.close()
+    try:
+        return receiver.recv()
+    finally:
+        process.join()
+
+
+def timed(function):
+    """((seconds, processor seconds), result) of a call; the latter of all threads and of processes it waited for."""
+    before, start = sum(os.times()[:4]), time.perf_counter()
+    result = function()
+    return (time.perf_counter() - start, sum(os.times()[:4]) - before), result
+
+
+def _report(sender, function, arguments):
+    result = function(*arguments)
+    unit = 1 if sys.platform == "darwin" else 1024
+    sender.send((result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20))
+
+
+def show(subject, turn, times):
+    """Print the times of a turn."""
+    ways = (f"{way} {pairs[-1][0]:.3g} s ({pairs[-1][1]:.3g} s of processors)" for way, pairs in times.items())
+    print(f"{subject}, turn {turn}: {', '.join(ways)}", flush=True)
+
+
+def record(subject, times, wanted, amount):
+    """What is kept of a comparison, as a dict; prints its line. times: {way: [(seconds, processor seconds)]}."""
+    seconds, processor = ({way: [pair[kind] for pair in pairs] for way, pairs in times.items()} for kind in (0, 1))
+    spread = spread_of_ratios(seconds)
+    result = {"subject": subject, "wanted": wanted, "ratio": spread, "seconds": seconds, "processor_seconds": processor}
+    if min(processor["ours"]) > 0.1:  # counted in hundredths
+        result["processor_ratio"] = spread_of_ratios(processor)
+    line = f"{subject}: ratio {spread['median']:.3g} ({spread['min']:.3g} to {spread['max']:.3g})"
+    if amount:
+        number, unit = amount
+        result["rate"] = {way: number / statistics.median(values) for way, values in seconds.items()} | {"unit": unit}
+        line += ", " + ", ".join(f"{way} {result['rate'][way]:.4g} {unit}/s" for way in seconds)
+    print(line + (f", wanted {wanted:.3g}" if wanted else "") + "; results agree", flush=True)
+    return result
+
+
+def spread_of_ratios(values):
+    """Smallest, middle and largest of the turns' ratios, reference to ours."""
+    ratios = sorted(a / b for a, b in zip(values["reference"], values["ours"], strict=True))
+    return {"min": ratios[0], "median": statistics.median(ratios), "max": ratios[-1]}
+
+
+def write(options, records):
+    """Write the records of a program as JSON, if --json was given."""
+    if options.json:
+        about = {"machine": cli.machine(), "versions": cli.versions(), "threads": options.threads}
+        cli.write_json(options.json, about | {"records": records})
+
+
+def load_average():
+    """How many processes wanted a core in the last minute; a measurement wants fewer than one besides itself."""
+    return os.getloadavg()[0]
+
+
+def read(path):
+    """The content of a file that `write` wrote."""
+    return json.loads(Path(path).read_text(encoding="utf-8"))

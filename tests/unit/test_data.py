@@ -54,10 +54,21 @@ def test_amat_line_ends(tmp_path, ending, last):
     np.testing.assert_array_equal(data.read_amat(tmp_path / "x.amat", 3), [[0b011 << 5], [0b100 << 5], [0b111 << 5]])
 
 
+@pytest.mark.parametrize("ending", ["\r\n", " \n"])
+@pytest.mark.parametrize("last", [True, False])
+def test_amat_line_ends_of_whole_bytes(tmp_path, ending, last):
+    bits = random_bits(1025, 16)  # a block and a row
+    text = ending.join(" ".join(map(str, row)) for row in bits) + ending * last
+    (tmp_path / "x.amat").write_bytes(text.encode())
+    np.testing.assert_array_equal(data.read_amat(tmp_path / "x.amat", 16), np.packbits(bits, axis=1))
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         (b"", "the file is empty"),
+        (b"0 1 1 0 1 1 0 1 1 0 1 1\n", "line 1 has 12 values"),
+        (b"0" * 5000, "line 1 has 1 values"),
         (b"\n", "line 1 has 0 values"),
         (b"0 1 1\n0 1\n1 1 1\n", "line 2 has 2 values"),
         (b"0 1 1 0\n0 1 1 0\n", "line 1 has 4 values"),

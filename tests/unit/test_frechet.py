@@ -186,7 +186,7 @@ def test_score_holds_few_vectors_at_a_time():
         ([], np.eye(3), "sample features: 0 in all; moments need 2"),
         (np.eye(3), np.eye(3)[:1], "test features: 1 in all; moments need 2"),
         (np.eye(3), np.eye(2), "sample features have 3 numbers each and test features 2"),
-        ([*np.eye(3), np.zeros(2)], np.eye(3), "sample features are not vectors of one length"),
+        ([*np.eye(3), np.zeros(2)], np.eye(3), "sample features have 3 numbers and then 2"),
         ([np.eye(3), np.eye(2)], np.eye(3), "sample features have 3 numbers and then 2"),
         (np.eye(3), [np.zeros(3), [0, np.nan, 0]], "test features: vector 1 holds NaN or infinity"),
         (np.full((2, 3), np.inf), np.eye(3), "sample features: vector 0 holds NaN"),

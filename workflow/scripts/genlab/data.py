@@ -4,6 +4,7 @@ Images are uint8 arrays here. Binarized MNIST is kept at one bit a pixel, rows o
 SVHN as (N, 3, 32, 32) with values 0..255 and labels 0..9.
 """
 
+import io
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,29 +41,55 @@ def read_amat(path, width=PIXELS):
     Raises InputError naming line and column for anything else.
     """
     packed, line = [], 1
-    with Path(path).open("rb") as file:
-        first = file.readline(1 << 20)
-        ending = first[2 * width - 1 :] or b"\n"
+    with Path(path).open("rb", buffering=0) as file:
+        first = file.read(2 * width + 2)
+        ending = first[2 * width - 1 :].partition(b"\n")
+        ending = ending[0] + ending[1] or b"\n"
         if not first or ending not in (b"\n", b"\r\n", b" \n", b" \r\n"):
-            raise _bad_line(path, 1, first, width)
+            file.seek(0)
+            raise _bad_line(path, 1, io.BufferedReader(file).readline(1 << 20), width)
         template = np.frombuffer(b" ".join([b"0"] * width) + ending, np.uint8)
-        allowed = np.zeros(len(template), np.uint8)  # how far a byte may be from the template's
+        allowed = np.zeros(len(template), np.uint8)  # the bits in which a byte may differ from the template's
         allowed[: 2 * width : 2] = 1
+        buffer = np.empty((BLOCK, len(template)), np.uint8)
         file.seek(0)
-        while block := file.read(len(template) * BLOCK):
-            missing = -len(block) % len(template)
-            if missing <= len(ending):
-                block += ending[len(ending) - missing :]
-            rows = np.frombuffer(block, np.uint8, len(block) // len(template) * len(template))
-            bits = rows.reshape(-1, len(template)) ^ template
-            wrong = bits > allowed
-            if wrong.any() or len(rows) < len(block):
-                good = int(np.argmax(wrong.any(axis=1))) if wrong.any() else len(bits)
-                bad = block[good * len(template) :].split(b"\n", 1)[0] + b"\n"
+        while size := _fill(file, buffer):
+            rows = -(-size // len(template))
+            if 0 < (missing := rows * len(template) - size) <= len(ending):
+                buffer.reshape(-1)[size : size + missing] = np.frombuffer(ending[-missing:], np.uint8)
+                missing = 0
+            block = buffer[: rows if missing == 0 else rows - 1]
+            block ^= template
+            if missing or (np.bitwise_or.reduce(block, axis=0, initial=0) & ~allowed).any():
+                wrong = (block & ~allowed).any(axis=1)
+                good = int(np.argmax(wrong)) if wrong.any() else len(block)
+                block ^= template
+                bad = buffer.reshape(-1)[good * len(template) : size].tobytes().split(b"\n", 1)[0] + b"\n"
                 raise _bad_line(path, line + good, bad, width)
-            packed.append(np.packbits(bits[:, : 2 * width : 2], axis=1))
-            line += len(bits)
+            packed.append(_pack(block, width))
+            line += len(block)
     return np.concatenate(packed)
+
+
+def _fill(file, buffer):
+    """Read into the array as much as there is of an unbuffered file; returns the number of bytes."""
+    view, size = memoryview(buffer.reshape(-1)), 0
+    while size < len(view) and (count := file.readinto(view[size:])):
+        size += count
+    return size
+
+
+def _pack(block, width):
+    """Bits from bytes 0 and 1 at the even columns of uint8 (R, >= 2 width), as `np.packbits` would give them."""
+    if width % 8:
+        return np.packbits(block[:, : 2 * width : 2], axis=1)
+    # Eight pixels are two words of four; the second goes between the first, and one product brings their bits together.
+    words = np.ascontiguousarray(block[:, : 2 * width]).view(np.uint64)
+    eight = words[:, 1::2] << np.uint64(8)
+    eight |= words[:, ::2]
+    eight *= np.uint64(sum(1 << shift for shift in (63, 46, 29, 12, 51, 34, 17, 0)))
+    eight >>= np.uint64(56)
+    return eight.astype(np.uint8)
 
 
 def _bad_line(path, number, line, width):

@@ -9,7 +9,7 @@ from scipy import linalg
 
 from . import InputError
 
-BLOCK = 512  # single vectors gathered at a time, so that the arithmetic is a matrix product
+BLOCK = 4096  # vectors gathered at a time: few and large matrix products, in little memory
 
 
 class Moments:
@@ -116,11 +116,14 @@ def frechet_distance(mean_p, covariance_p, mean_q, covariance_q):
 def _factor(covariance):
     """F with F F^T = covariance; any such F gives the singular values that the symmetric root gives.
 
-    Eigenvalues within rounding of 0, negative ones too, count as 0: their roots would be 1e8 times the rounding.
+    By Cholesky's method with pivoting, which ends where what is left is within rounding of 0, negative too: the
+    root of it would be 1e8 times the rounding.
     """
-    values, vectors = linalg.eigh(covariance)
-    rounding = len(values) * np.finfo(np.float64).eps * values[-1]
-    return vectors * np.sqrt(np.where(values > rounding, values, 0))
+    rounding = len(covariance) * np.finfo(np.float64).eps * max(covariance.diagonal().max(initial=0), 0)
+    lower, pivots, rank, _ = linalg.lapack.dpstrf(covariance, tol=rounding, lower=1)
+    factor = np.empty((len(covariance), rank))
+    factor[pivots - 1] = np.tril(lower)[:, :rank]
+    return factor
 
 
 def calculate_fid_score(sample_features, test_features):
@@ -135,15 +138,18 @@ def calculate_fid_score(sample_features, test_features):
 
 def moments(features, name="features"):
     """`Moments` of an iterable of vectors (D,) or batches (M, D), read once; errors call them `name`."""
-    result, waiting = Moments(name), []
+    result, waiting, vectors = Moments(name), [], 0
     for item in features:
         item = np.asarray(item)
-        if item.ndim == 1:
+        item = item[None] if item.ndim == 1 else item
+        if waiting and (item.ndim != 2 or item.shape[1:] != waiting[0].shape[1:] or vectors + len(item) > BLOCK):
+            result.update(np.concatenate(waiting))
+            waiting, vectors = [], 0
+        if item.ndim != 2 or len(item) >= BLOCK:
+            result.update(item)
+        else:
             waiting.append(item)
-            if len(waiting) < BLOCK:
-                continue
-            item, waiting = waiting, []
-        result.update(item)
+            vectors += len(item)
     if waiting:
-        result.update(waiting)
+        result.update(np.concatenate(waiting))
     return result

@@ -1,33 +1,13 @@
 """Every architecture of the project, as plain torch modules.
 
-Nothing here knows about data, losses or training. Convolutions that meet a 1x1 map
-are computed as the matrix product they are (`CollapsingConv2d`, `ExpandingConv2d`):
-the same function with the same parameters, for half the arithmetic of the decoder.
+Nothing here knows about data, losses or training. Where a plain convolution would waste time, one
+of `layers` stands: the same function with the same parameters.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
-
-class CollapsingConv2d(nn.Conv2d):
-    """`Conv2d` whose kernel covers its whole input: (M, C, k, k) -> (M, O, 1, 1)."""
-
-    def forward(self, x):
-        return F.linear(x.flatten(1), self.weight.flatten(1), self.bias)[:, :, None, None]
-
-
-class ExpandingConv2d(nn.Conv2d):
-    """`Conv2d` of kernel k and padding k-1 on a 1x1 input: (M, C, 1, 1) -> (M, O, k, k).
-
-    Each output pixel sees the one input pixel through one tap of the flipped kernel.
-    """
-
-    def forward(self, x):
-        k = self.kernel_size[0]
-        taps = self.weight.flip(2, 3).permute(2, 3, 0, 1).reshape(-1, self.in_channels)  # rows: (i, j, o)
-        y = F.linear(x.flatten(1), taps).view(-1, k, k, self.out_channels) + self.bias
-        return y.permute(0, 3, 1, 2)  # channels-last in memory, as the next convolution likes it
+from .layers import BinaryStem, CollapsingConv2d, ExpandingConv2d, ScatteredConv2d, UpsampledConv2d
 
 
 class Residual(nn.Module):
@@ -57,9 +37,9 @@ def suggested_binary_vae(latents):
     down, bilinear upsampling on the way up. 938,825 parameters with 100 latents.
     """
     encoder = nn.Sequential(
-        nn.Conv2d(1, 32, 3),
-        nn.ELU(),
-        nn.AvgPool2d(2),
+        BinaryStem(32),
+        nn.Identity(),  # here and below stood what the layer beside it does too: files keep their names
+        nn.Identity(),
         nn.Conv2d(32, 64, 3),
         nn.ELU(),
         nn.AvgPool2d(2),
@@ -74,13 +54,13 @@ def suggested_binary_vae(latents):
         nn.Unflatten(1, (256, 1, 1)),
         ExpandingConv2d(256, 64, 5, padding=4),
         nn.ELU(),
-        nn.UpsamplingBilinear2d(scale_factor=2),
-        nn.Conv2d(64, 32, 3, padding=2),
+        nn.Identity(),
+        UpsampledConv2d(64, 32, 5),
         nn.ELU(),
-        nn.UpsamplingBilinear2d(scale_factor=2),
-        nn.Conv2d(32, 16, 3, padding=2),
+        nn.Identity(),
+        UpsampledConv2d(32, 16, 12),
         nn.ELU(),
-        nn.Conv2d(16, 1, 3, padding=2),
+        ScatteredConv2d(16, 1, 3, padding=2),
     )
     return encoder, decoder
 

@@ -1,0 +1,89 @@
+"""Train the suggested binary VAE, batch 64: the plain loop against this project's, in images per second.
+
+The reference: DataLoader, torch's own layers, float32, default layout, torch.optim.Adam. Ours: the task of
+train_binary_vae.py, stepped as the training loop steps it, its moving average of the weights included. Both start
+from the same weights, each turn of each in a process of its own. Held together: the ELBO of one batch with the same
+noise, to 1e-5 relative (float32) or 3e-3 (bfloat16), and the mean ELBO of each pass, to --tolerance relative: batches
+and noise of the passes differ.
+"""
+
+import side_by_side
+from genlab import cli, configuration
+
+
+def parser():
+    result = side_by_side.parser(__doc__)
+    result.add_argument("--images", type=cli.positive, default=6400, help="images of a pass (default: 6400)")
+    result.add_argument("--batch-size", type=cli.positive, default=64, help="images of an update (default: 64)")
+    result.add_argument("--tolerance", type=float, default=0.05, help="of the mean ELBO (default: 0.05)")
+    result.add_argument(
+        "--precision", choices=("float32", "bfloat16"), nargs="+", default=["float32", "bfloat16"],
+        help="of ours, one comparison each; float32 is the configuration's (default: both)",
+    )  # fmt: skip
+    return result
+
+
+def main(options):
+    side_by_side.limit_threads(options.threads)
+    return [compare(options, precision) for precision in options.precision]
+
+
+def compare(options, precision):
+    import plain
+    import torch
+
+    model, _, images, floats = begin(options.threads, options.images, options.batch_size, precision)
+    plain.agree_on_a_batch(
+        model, *plain.binary_vae(model), plain.bernoulli, images[:64].float(), floats[:64], precision
+    )
+
+    def check(expected, found):
+        torch.testing.assert_close(found, expected, rtol=options.tolerance, atol=0)
+
+    return side_by_side.compare_apart(
+        f"train the binary VAE, ours in {precision}", reference, ours,
+        (options.threads, options.images, options.batch_size, precision), check,
+        options.turns, 3, (options.images, "images"),
+    )  # fmt: skip
+
+
+def begin(threads, count, batch_size, precision):
+    """(model, settings, images uint8 (count, 784), the same as floats (count, 1, 28, 28)), alike at every call."""
+    side_by_side.limit_threads(threads)
+    import torch
+    from genlab import training, vae
+
+    training.set_up("cpu", threads, seed=1)
+    defaults = configuration.complete({"likelihood": {"models": {"vae": {}}}})["likelihood"]["models"]["vae"]
+    plainly = {"batch_size": batch_size, "schedule": "constant", "warmup_steps": 0}
+    # Blobs, for on noise there is nothing to learn and nothing to compare.
+    coarse = torch.rand(count, 1, 4, 4)
+    images = torch.nn.functional.interpolate(coarse, size=28, mode="bilinear").flatten(1).gt(0.5).byte()
+    model = vae.binary_vae("suggested", defaults["latents"])
+    return model, defaults | plainly | {"precision": precision}, images, images.float().view(-1, 1, 28, 28)
+
+
+def reference(threads, count, batch_size, precision):
+    """(times, mean ELBO) of a pass the plain way, after a few updates."""
+    model, settings, _, floats = begin(threads, count, batch_size, precision)
+    import plain
+
+    training = plain.VAETraining(*plain.binary_vae(model), plain.bernoulli, settings)
+    training.epoch(floats[: 3 * batch_size])
+    return side_by_side.timed(lambda: training.epoch(floats))
+
+
+def ours(threads, count, batch_size, precision):
+    """(times, mean ELBO) of a pass of the project's task, after a few updates."""
+    model, settings, images, _ = begin(threads, count, batch_size, precision)
+    import plain
+    from genlab import vae
+
+    task = vae.VAETraining(model, images[:64], settings)
+    plain.epoch(task, images[: 3 * batch_size], batch_size, seed=1)
+    return side_by_side.timed(lambda: plain.epoch(task, images, batch_size, seed=1)["train_elbo"])
+
+
+if __name__ == "__main__":
+    options = parser().parse_args()
+    side_by_side.write(options, main(options))

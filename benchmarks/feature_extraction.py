@@ -1,0 +1,64 @@
+"""Features of a directory of PNG images: a loop over torchvision's ImageFolder, batch 32, against this project's.
+
+The reference: ImageFolder with ToTensor and Normalize, DataLoader, the layers as printed in the default layout.
+Ours: what score_fid.py does with a sample directory. Held together: the features, to 1e-4.
+"""
+
+import tempfile
+from pathlib import Path
+
+import side_by_side
+from genlab import cli
+
+
+def parser():
+    result = side_by_side.parser(__doc__)
+    result.add_argument("--images", type=cli.positive, default=1000, help="(default: 1000)")
+    return result
+
+
+def main(options):
+    side_by_side.limit_threads(options.threads)
+    import copy
+
+    import numpy as np
+    import plain
+    import torch
+    from genlab import classifier, images, networks, training
+    from torchvision import datasets, transforms
+
+    training.set_up("cpu", options.threads, seed=1)
+    network = networks.FeatureClassifier().eval().requires_grad_(False)
+    printed = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
+    noise = torch.randint(-8, 9, (options.images, 3, 32, 32))
+    pixels = (plain.coloured_blobs(options.images) + noise).clamp(0, 255).to(torch.uint8)
+
+    def reference():
+        to_range = transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+        folder = datasets.ImageFolder(directory, transforms.Compose([transforms.ToTensor(), to_range]))
+        with torch.no_grad():
+            loader = torch.utils.data.DataLoader(folder, batch_size=32)
+            return torch.cat([printed.conv_stack(x)[:, :, 0, 0] for x, _ in loader]).numpy()
+
+    def ours():
+        _, batches = images.read_directory(directory)
+        return np.concatenate([found for found, _ in classifier.feature_batches(network, batches)])
+
+    def check(expected, found):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+    with tempfile.TemporaryDirectory() as temporary:
+        directory = Path(temporary) / "images"
+        images.write_directory(directory, pixels)
+        check(reference(), ours())
+        return [
+            side_by_side.compare(
+                f"features of {options.images} PNG files", reference, ours, check, options.turns, 3,
+                (options.images, "images"),
+            )
+        ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    options = parser().parse_args()
+    side_by_side.write(options, main(options))

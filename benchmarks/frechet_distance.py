@@ -1,0 +1,87 @@
+"""Frechet distance of 26,032 and 1,000 vectors of 512 numbers: pytorch-fid's calculation against this project's.
+
+The calculation is numpy's mean and covariance and scipy's square root of the product, with its offset on the diagonals
+where that is singular; written anew. Both begin with float32 features in memory. A process of its own for each
+turn of each shows the peak memory. Held together: the distances, to 1e-6 relative.
+"""
+
+import side_by_side
+from genlab import cli
+
+
+def parser():
+    result = side_by_side.parser(__doc__)
+    result.add_argument("--vectors", type=cli.positive, nargs=2, default=[26032, 1000], help="(default: 26032 1000)")
+    result.add_argument("--dimensions", type=cli.positive, default=512, help="(default: 512)")
+    return result
+
+
+def features(threads, counts, dimensions):
+    """Two sets of correlated vectors, float32, from a seed."""
+    side_by_side.limit_threads(threads)
+    import numpy as np
+
+    chance = np.random.default_rng(1)
+    mixing = chance.normal(size=(dimensions, dimensions)) / dimensions**0.5
+    sets = [chance.normal(0.1 * place, 1 + 0.1 * place, (count, dimensions)) for place, count in enumerate(counts)]
+    return [(vectors @ mixing).astype(np.float32) for vectors in sets]
+
+
+def reference(threads, counts, dimensions):
+    """(times, distance) the plain way."""
+    sets = features(threads, counts, dimensions)
+    from scipy import linalg
+
+    linalg.sqrtm([[2.0, 1.0], [1.0, 2.0]])  # scipy imports its parts when they are called
+    return side_by_side.timed(lambda: plain_distance(*sets))
+
+
+def plain_distance(vectors, others):
+    """As pytorch-fid has it."""
+    import numpy as np
+    from scipy import linalg
+
+    (mean, covariance), (other_mean, other_covariance) = (
+        (each.mean(axis=0), np.cov(each, rowvar=False)) for each in (vectors, others)
+    )
+    root = linalg.sqrtm(covariance @ other_covariance)
+    if not np.isfinite(root).all():
+        offset = 1e-6 * np.eye(len(covariance))
+        root = linalg.sqrtm((covariance + offset) @ (other_covariance + offset))
+    if np.iscomplexobj(root):
+        assert np.allclose(root.diagonal().imag, 0, atol=1e-3)
+        root = root.real
+    difference = mean - other_mean
+    return float(difference @ difference + np.trace(covariance + other_covariance) - 2 * np.trace(root))
+
+
+def ours(threads, counts, dimensions):
+    """(times, distance) of `frechet.calculate_fid_score`, from batches of 500 as the stages make them."""
+    sets = features(threads, counts, dimensions)
+    from genlab import frechet
+
+    frechet.calculate_fid_score(*(vectors[:3, :2] for vectors in sets))
+    return side_by_side.timed(lambda: frechet.calculate_fid_score(*map(batches, sets)))
+
+
+def batches(vectors):
+    """500 at a time."""
+    return (vectors[start : start + 500] for start in range(0, len(vectors), 500))
+
+
+def main(options):
+    def check(expected, found):
+        assert abs(found - expected) < 1e-6 * expected, (found, expected)
+
+    counts, dimensions = options.vectors, options.dimensions
+    return [
+        side_by_side.compare_apart(
+            f"Frechet distance of {counts[0]} and {counts[1]} vectors of {dimensions}", reference, ours,
+            (options.threads, counts, dimensions), check, options.turns, 5,
+        )
+    ]  # fmt: skip
+
+
+if __name__ == "__main__":
+    options = parser().parse_args()
+    side_by_side.write(options, main(options))

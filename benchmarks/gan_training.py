@@ -1,0 +1,170 @@
+"""Train the WGAN-GP: the plain loop with double backward against this project's, in generator updates per second.
+
+The reference: DataLoader, the same layers in the default layout, float32, torch.optim.Adam, a pass of the critic over
+the real, the generated and the mixed images each. Ours: the task of train_gan.py, stepped as the training loop
+steps it, its moving average of the weights included. Both start from the same weights and take as many critic updates
+for one of the generator, each turn of each in a process of its own. Held together: the gradient of the critic's
+first loss with the same images and noise, whose cosine must be at least 0.9999 (float32) or 0.99 (bfloat16) and its
+length equal to 1e-3 or 0.05; and the penalty in training, to lie between 0 and 1 for both.
+"""
+
+import side_by_side
+from genlab import cli, configuration
+
+
+def parser():
+    result = side_by_side.parser(__doc__)
+    result.add_argument("--updates", type=cli.positive, default=20, help="generator updates of a turn (default: 20)")
+    result.add_argument("--critic-steps", type=cli.positive, default=1, help="critic updates for each (default: 1)")
+    result.add_argument("--batch-size", type=cli.positive, default=64, help="images of an update (default: 64)")
+    result.add_argument("--width", type=cli.positive, default=32, help="of both networks (default: 32, as full)")
+    result.add_argument(
+        "--precision", choices=("float32", "bfloat16"), nargs="+", default=["bfloat16"],
+        help="of ours, one comparison each (default: bfloat16, what `auto` takes where the processor has it)",
+    )  # fmt: skip
+    return result
+
+
+def main(options):
+    side_by_side.limit_threads(options.threads)
+    return [compare(options, precision) for precision in options.precision]
+
+
+def compare(options, precision):
+    arguments = (
+        options.threads, options.updates, options.critic_steps, options.batch_size, options.width, precision,
+    )  # fmt: skip
+    task, plainly, pixels, _ = begin(*arguments)
+    agree_on_a_gradient(task, plainly, pixels[:64], precision)
+
+    def check(expected, found):
+        assert 0 < expected < 1 and 0 < found < 1, (expected, found)
+
+    return side_by_side.compare_apart(
+        f"train the WGAN-GP, width {options.width}, critic updates {options.critic_steps}, ours in {precision}",
+        reference, ours, arguments, check, options.turns, 2, (options.updates, "generator updates"),
+    )  # fmt: skip
+
+
+def begin(threads, updates, critic_steps, batch_size, width, precision):
+    """(task, the same training the plain way, images uint8, the same as floats), alike at every call."""
+    side_by_side.limit_threads(threads)
+    import copy
+
+    import plain
+    import torch
+    from genlab import images, networks, training, wgan
+
+    training.set_up("cpu", threads, seed=1)
+    defaults = configuration.complete({"images": {"models": {"gan": {"kind": "gan"}}}})["images"]["models"]["gan"]
+    settings = defaults | {
+        "critic_steps": critic_steps, "schedule": "constant", "warmup_steps": 0, "precision": precision,
+        "epochs": 1, "learning_rate": 2e-4,
+    }  # fmt: skip
+    pixels = plain.coloured_blobs(updates * critic_steps * batch_size)
+    features = networks.FeatureClassifier().eval()
+    task = wgan.WGANTraining(networks.Generator(100, width), networks.Critic(width), pixels[:64], features, settings)
+    parts = [copy.deepcopy(part).to(memory_format=torch.contiguous_format) for part in (task.generator, task.critic)]
+    return task, WGANTraining(*parts, settings), pixels, images.to_model(pixels)
+
+
+def reference(threads, updates, critic_steps, batch_size, width, precision):
+    """(times, mean penalty) of a pass the plain way, after two updates of the generator."""
+    _, training, _, floats = begin(threads, updates, critic_steps, batch_size, width, precision)
+    training.epoch(floats[: 2 * critic_steps * batch_size], batch_size)
+    return side_by_side.timed(lambda: training.epoch(floats, batch_size))
+
+
+def ours(threads, updates, critic_steps, batch_size, width, precision):
+    """(times, mean penalty) of a pass of the project's task, after two updates of the generator."""
+    task, _, pixels, _ = begin(threads, updates, critic_steps, batch_size, width, precision)
+    import plain
+
+    plain.epoch(task, pixels[: 2 * critic_steps * batch_size], batch_size, seed=1)
+    return side_by_side.timed(lambda: plain.epoch(task, pixels, batch_size, seed=1)["train_penalty"])
+
+
+class WGANTraining:
+    """The plain way: `critic_loss` of Gulrajani et al. (2017), and `epoch`, one pass over floats (N, 3, 32, 32)."""
+
+    def __init__(self, generator, critic, settings):
+        self.generator, self.critic, self.settings = generator, critic, settings
+        import torch
+
+        rate, betas = settings["learning_rate"], (settings["beta1"], settings["beta2"])
+        self.critic_optimizer = torch.optim.Adam(critic.parameters(), rate, betas)
+        self.generator_optimizer = torch.optim.Adam(generator.parameters(), rate, betas)
+
+    def critic_loss(self, real):
+        """(loss, penalty) of a batch."""
+        import torch
+
+        fake = self.generator(torch.randn(len(real), self.generator.latents)).detach()
+        alpha = torch.rand(len(real), 1, 1, 1)
+        mixed = (alpha * real + (1 - alpha) * fake).requires_grad_(True)
+        scores = self.critic(mixed)
+        gradient = torch.autograd.grad(scores, mixed, torch.ones_like(scores), create_graph=True, retain_graph=True)[0]
+        penalty = ((gradient.reshape(len(real), -1).norm(2, dim=1) - 1) ** 2).mean()
+        loss = self.critic(fake).mean() - self.critic(real).mean() + self.settings["penalty_weight"] * penalty
+        return loss, penalty
+
+    def epoch(self, images, batch_size):
+        """The mean penalty over the pass."""
+        import torch
+
+        total, data = 0.0, torch.utils.data.TensorDataset(images)
+        for step, (real,) in enumerate(torch.utils.data.DataLoader(data, batch_size, shuffle=True)):
+            loss, penalty = self.critic_loss(real)
+            self.critic_optimizer.zero_grad()
+            loss.backward()
+            self.critic_optimizer.step()
+            total += penalty.item() * len(real)
+            if (step + 1) % self.settings["critic_steps"] == 0:
+                loss = -self.critic(self.generator(torch.randn(len(real), self.generator.latents))).mean()
+                self.generator_optimizer.zero_grad()
+                loss.backward()
+                self.generator_optimizer.step()
+        return total / len(images)
+
+
+def agree_on_a_gradient(task, reference, pixels, precision):
+    """Raise AssertionError unless the first critic loss has the same gradient both ways."""
+    import copy
+
+    import torch
+    from genlab import images, training
+
+    gradients = []
+    torch.manual_seed(2)
+    reference.critic_loss(images.to_model(pixels))[0].backward()
+    gradients.append([parameter.grad for parameter in reference.critic.parameters()])
+    reference.critic.zero_grad()
+
+    before = copy.deepcopy(task.critic.state_dict())
+    statistics = copy.deepcopy(task.generator.state_dict())
+    caught = {}
+
+    def catch(name, loss, progress):
+        parameters = list(task.critic.parameters())
+        caught.setdefault(name, torch.autograd.grad(loss, parameters) if name == "critic" else None)
+
+    task.update = catch  # of this object alone: the loss is differentiated and no step taken
+    try:
+        torch.manual_seed(2)
+        task.step(pixels, training.Progress(0, 1, 0.0))
+    finally:
+        del task.update
+        task.critic.requires_grad_(True)
+    task.critic.load_state_dict(before)
+    task.generator.load_state_dict(statistics)
+    gradients.append(caught["critic"])
+    expected, found = (torch.cat([gradient.reshape(-1) for gradient in each]) for each in gradients)
+    cosine = torch.nn.functional.cosine_similarity(expected, found, dim=0).item()
+    length = (found.norm() / expected.norm()).item()
+    least, off = (0.9999, 1e-3) if precision == "float32" else (0.99, 0.05)
+    assert cosine > least and abs(length - 1) < off, f"cosine {cosine}, length {length} of the plain gradient's"
+
+
+if __name__ == "__main__":
+    options = parser().parse_args()
+    side_by_side.write(options, main(options))

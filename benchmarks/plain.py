@@ -1,0 +1,113 @@
+"""What the references share: the networks from layers as printed in the default layout, and the plain training loop."""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+def binary_vae(model):
+    """Encoder and decoder of the suggested architecture from torch's own layers, with the weights of a `vae.VAE`."""
+    encoder = nn.Sequential(
+        nn.Conv2d(1, 32, 3),
+        nn.ELU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(32, 64, 3),
+        nn.ELU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(64, 256, 5),
+        nn.ELU(),
+        nn.Flatten(),
+        nn.Linear(256, 2 * model.latents),
+    )
+    decoder = nn.Sequential(
+        nn.Linear(model.latents, 256),
+        nn.ELU(),
+        nn.Unflatten(1, (256, 1, 1)),
+        nn.Conv2d(256, 64, 5, padding=4),
+        nn.ELU(),
+        nn.UpsamplingBilinear2d(scale_factor=2),
+        nn.Conv2d(64, 32, 3, padding=2),
+        nn.ELU(),
+        nn.UpsamplingBilinear2d(scale_factor=2),
+        nn.Conv2d(32, 16, 3, padding=2),
+        nn.ELU(),
+        nn.Conv2d(16, 1, 3, padding=2),
+    )
+    encoder.load_state_dict(model.encoder.state_dict())
+    decoder.load_state_dict(model.decoder.state_dict())
+    return tuple(part.to(memory_format=torch.contiguous_format) for part in (encoder, decoder))
+
+
+def bernoulli(logits, x):
+    """log p(x) of each image (M,)."""
+    return -F.binary_cross_entropy_with_logits(logits, x, reduction="none").flatten(1).sum(1)
+
+
+def gaussian(mean, x):
+    """log N(x; mean, I) up to its constant, of each image (M,)."""
+    return -0.5 * ((x - mean) ** 2).flatten(1).sum(1)
+
+
+def elbo(encoder, decoder, log_prob, x):
+    """Each image's ELBO (M,) with one sample of z."""
+    mean, log_variance = encoder(x).chunk(2, dim=1)
+    z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+    kl = 0.5 * (mean**2 + log_variance.exp() - 1 - log_variance).sum(1)
+    return log_prob(decoder(z), x) - kl
+
+
+class VAETraining:
+    """A VAE in training the plain way: `epoch(images)` is one pass over floats (N, ...) and returns their mean ELBO."""
+
+    def __init__(self, encoder, decoder, log_prob, settings):
+        self.parts, self.log_prob, self.batch_size = (encoder, decoder), log_prob, settings["batch_size"]
+        parameters = [*encoder.parameters(), *decoder.parameters()]
+        self.optimizer = torch.optim.Adam(parameters, settings["learning_rate"])
+
+    def epoch(self, images):
+        data = torch.utils.data.TensorDataset(images)
+        total = 0.0
+        for (x,) in torch.utils.data.DataLoader(data, self.batch_size, shuffle=True):
+            bound = elbo(*self.parts, self.log_prob, x)
+            self.optimizer.zero_grad()
+            (-bound.mean()).backward()
+            self.optimizer.step()
+            total += bound.sum().item()
+        return total / len(images)
+
+
+def agree_on_a_batch(model, encoder, decoder, log_prob, x, plain_x, precision):
+    """Raise AssertionError unless both give the same ELBO for the same images and noise."""
+    from genlab import training, vae
+
+    with torch.no_grad():
+        torch.manual_seed(2)
+        expected = elbo(encoder, decoder, log_prob, plain_x)
+        torch.manual_seed(2)
+        noise = torch.randn(1, len(x), model.latents)
+        with training.autocast({"precision": precision}, x.device):
+            reconstruction, kl = vae.elbo_terms(model, x, noise)
+        constant = 0.5 * x.shape[1] * vae.LOG_2PI if log_prob is gaussian else 0
+        tolerance = 1e-5 if precision == "float32" else 3e-3
+        torch.testing.assert_close(reconstruction.float() - kl + constant, expected, rtol=tolerance, atol=1e-3)
+
+
+def epoch(task, data, batch_size, seed):
+    """One pass of a task over `data` as `training.train` steps it; means per example of the task's columns."""
+    import numpy as np
+    from genlab.training import Progress
+
+    steps = -(-len(data) // batch_size)
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(len(data)))
+    sums = {}
+    for step in range(steps):
+        batch = data[order[step * batch_size : (step + 1) * batch_size]]
+        for name, value in task.step(batch, Progress(step, steps, step / steps)).items():
+            sums[name] = sums.get(name, 0) + value.double()
+    return {name: float(value) / len(data) for name, value in sums.items()}
+
+
+def coloured_blobs(count):
+    """Images uint8 (count, 3, 32, 32) that a network can learn, from the process's random generator."""
+    coarse = torch.rand(count, 3, 4, 4)
+    return (255 * F.interpolate(coarse, size=32, mode="bilinear")).round().to(torch.uint8)

@@ -1,0 +1,105 @@
+"""Every benchmark at a tiny size: both ways of each must agree. No time is asserted."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+import amat_parsing
+import binary_vae_training
+import divergences
+import feature_extraction
+import frechet_distance
+import gan_training
+import image_vae_training
+import likelihood
+import machine
+import run_all
+import scaling
+import side_by_side
+import whole_run
+
+
+def run(program, *words):
+    """The records of a program's main, with one thread and one turn."""
+    options = program.parser().parse_args(["--threads", "1", "--turns", "1", *map(str, words)])
+    return program.main(options)
+
+
+def compare_here(subject, reference, ours, arguments, check, *more):
+    """`compare_apart` in this process."""
+    return side_by_side.compare(subject, lambda: reference(*arguments)[1], lambda: ours(*arguments)[1], check, *more)
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        (amat_parsing, ["--lines", 30]),
+        (binary_vae_training, ["--images", 96, "--batch-size", 32, "--tolerance", 0.2]),
+        (image_vae_training, ["--images", 64, "--batch-size", 32, "--width", 8, "--precision", "float32", "bfloat16"]),
+        (gan_training, ["--updates", 1, "--batch-size", 8, "--width", 8, "--precision", "float32", "bfloat16"]),
+        (likelihood, ["--images", 12, "--batch", 5, "--samples", 20]),
+        (feature_extraction, ["--images", 40]),
+        (frechet_distance, ["--vectors", 300, 40, "--dimensions", 12]),
+        (divergences, ["--steps", 3, "--thetas", 3, "--tolerance", 10]),
+        (whole_run, ["--targets", "resources/smoke/embedded/binarized_mnist_valid.amat", "--cores", 1]),
+    ],
+)  # fmt: skip
+def test_both_ways_agree(program, words, monkeypatch, capsys):
+    if program is not frechet_distance:  # whose processes need no torch
+        monkeypatch.setattr(side_by_side, "compare_apart", compare_here)
+    records = run(program, *words)
+    assert "results agree" in capsys.readouterr().out
+    assert all(record["ratio"]["median"] > 0 and len(record["seconds"]["ours"]) == 1 for record in records)
+
+
+def test_estimates_too_far_apart_for_chance_are_an_error():
+    with pytest.raises(AssertionError, match="nats apart"):
+        likelihood.check([1.0, 2.0, 3.0], [2.0, 3.1, 4.2])
+
+
+def test_a_disagreement_is_an_error():
+    def check(expected, found):
+        assert expected == found
+
+    with pytest.raises(AssertionError):
+        side_by_side.compare("nothing", lambda: 1, lambda: 2, check, 1)
+
+
+def test_scaling_measures_every_computation(monkeypatch):
+    monkeypatch.setattr(side_by_side, "apart", lambda function, arguments: (function(*arguments), 100.0))
+    records = run(scaling, "--factors", 1, 2, "--smaller", 100)
+    counts = {record["what"]: [] for record in records}
+    for record in records:
+        counts[record["what"]].append(record["count"])
+    assert len(counts) == 5 and counts["lines of .amat parsed"] == [125, 250]
+    assert counts["latents an image, log-likelihood of 5 images"] == [2, 4]
+
+
+def test_operations_are_counted():
+    import torch
+
+    a, b = torch.ones(2, 3), torch.ones(3, 5)
+    assert machine.count(lambda: a @ b) == (2 * 2 * 3 * 5, 4 * (6 + 15 + 10))
+
+
+def test_the_tables_go_between_the_marks(tmp_path):
+    options = machine.parser().parse_args(["--threads", "1", "--json", str(tmp_path / "amat.json")])
+    record = side_by_side.record(
+        "parse", {"reference": [(6.0, 9.0), (4.0, 8.0)], "ours": [(2.0, 3.0), (1.0, 2.0)]}, 3, (8, "MB")
+    )
+    assert record["ratio"] == {"min": 3.0, "median": 3.5, "max": 4.0}
+    side_by_side.write(options, [record | {"peak_mib": {"reference": 20.2, "ours": 10.1}}])
+    text = run_all.tables({"amat_parsing": side_by_side.read(tmp_path / "amat.json")}, 0.5)
+    assert "| parse | 3 | 3.5 | 3 to 4 | 3.5 | 1.6 MB/s, 20 MiB | 5.333 MB/s, 10 MiB |" in text
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- measured -->\nold\n<!-- end of measured -->\nafter\n")
+    run_all.write(page, text)
+    content = page.read_text()
+    assert content.startswith("before\n<!-- measured -->\nMeasured") and content.endswith(
+        "<!-- end of measured -->\nafter\n"
+    )
+    assert "old" not in content and json.loads((tmp_path / "amat.json").read_text())["threads"] == 1

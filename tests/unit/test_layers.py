@@ -1,0 +1,68 @@
+"""Every shortcut held against the plain layers that it stands for."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from genlab import layers
+from torch import nn
+
+
+def test_collapsing_convolution_is_the_plain_one():
+    layer, x = layers.CollapsingConv2d(3, 7, 5), torch.randn(4, 3, 5, 5)
+    torch.testing.assert_close(layer(x), F.conv2d(x, layer.weight, layer.bias), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_expanding_convolution_is_the_plain_one(kernel):
+    layer, x = layers.ExpandingConv2d(6, 4, kernel, padding=kernel - 1), torch.randn(2, 6, 1, 1)
+    plain = F.conv2d(x, layer.weight, layer.bias, padding=kernel - 1)
+    assert plain.shape == (2, 4, kernel, kernel)
+    torch.testing.assert_close(layer(x), plain, rtol=1e-5, atol=1e-5)
+
+
+def plain_stem(layer, x):
+    return F.avg_pool2d(F.elu(F.conv2d(x, layer.weight, layer.bias)), 2)
+
+
+def plain_upsampled(layer, x):
+    return F.conv2d(nn.UpsamplingBilinear2d(scale_factor=2)(x), layer.weight, layer.bias, padding=2)
+
+
+def plain_scattered(layer, x):
+    return F.conv2d(x, layer.weight, layer.bias, padding=layer.padding)
+
+
+@pytest.mark.parametrize(
+    ("layer", "plain", "shape"),
+    [
+        (layers.BinaryStem(5), plain_stem, (3, 1, 12, 12)),
+        (layers.UpsampledConv2d(6, 4, 5), plain_upsampled, (3, 6, 5, 5)),
+        (layers.UpsampledConv2d(5, 3, 4), plain_upsampled, (2, 5, 4, 4)),
+        (layers.ScatteredConv2d(5, 1, 3, padding=2), plain_scattered, (3, 5, 6, 6)),
+        (layers.ScatteredConv2d(4, 1, 5, padding=4), plain_scattered, (2, 4, 7, 7)),
+    ],
+)
+def test_shortcuts_and_their_gradients_are_those_of_the_plain_layers(layer, plain, shape):
+    layer = layer.to(memory_format=torch.channels_last)
+    x = torch.randint(0, 2, shape).float() if isinstance(layer, layers.BinaryStem) else torch.randn(shape)
+    leaves = list(layer.parameters())
+    if not isinstance(layer, layers.BinaryStem):
+        leaves.append(x.requires_grad_())
+    expected = plain(layer, x)
+    towards = torch.randn_like(expected)
+    torch.testing.assert_close(layer(x), expected, rtol=1e-5, atol=1e-5)
+    for found, wanted in zip(
+        torch.autograd.grad(layer(x), leaves, towards), torch.autograd.grad(expected, leaves, towards), strict=True
+    ):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_the_binary_stem_takes_every_patch_and_other_images_the_plain_way():
+    layer = layers.BinaryStem(4)
+    every = torch.cat([layer.patches.view(-1, 1, 3, 3), torch.zeros(512, 1, 3, 1)], 3)
+    every = torch.cat([every, torch.zeros(512, 1, 1, 4)], 2)  # a patch in the corner of 4 x 4 pixels
+    torch.testing.assert_close(layer(every), plain_stem(layer, every), rtol=1e-5, atol=1e-5)
+    grey = torch.rand(2, 1, 8, 8)
+    assert torch.equal(layer(grey), plain_stem(layer, grey))
+    wanted = torch.autograd.grad(layer(x := every.requires_grad_()).sum(), x)[0]
+    assert wanted.abs().sum() > 0
