@@ -79,6 +79,19 @@ def test_scaling_measures_every_computation(monkeypatch):
     assert counts["latents an image, log-likelihood of 5 images"] == [2, 4]
 
 
+def large_before(size):
+    """Hold `size` MiB, let them go, hold a quarter of them when it counts."""
+    bytearray(b"1") * (size << 20)
+    return side_by_side.timed(lambda: len(bytearray(b"1") * (size << 18)))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the peak cannot be reset")
+def test_the_peak_memory_is_that_of_the_timed_call_alone():
+    ballast = bytearray(b"1") * (400 << 20)  # of this process, not of the one that is measured
+    (_, length), peak = side_by_side.apart(large_before, (400,))
+    assert length == 100 << 20 and 100 < peak < 250 and len(ballast) == 400 << 20
+
+
 def test_operations_are_counted():
     import torch
 
