@@ -27,7 +27,7 @@ report: all  ## write Snakemake's own report of the main job too, to results/sna
 test: $(STAMP)  ## set up, then run every test and check
 	$(RUN)/pytest -n $(CORES) --dist loadfile
 
-test-slurm: $(STAMP)  ## on Debian, as root: install and start a Slurm, run the workflow on it (20 minutes), and stop it
+test-slurm: $(STAMP)  ## on Debian, as root: install and start a Slurm, run the workflow on it (half an hour), and stop it
 	tests/slurm/run.sh $(abspath $(RUN))/python
 
 benchmark: $(STAMP)  ## measure speed and memory side by side with plain references, into docs/performance.md (minutes)
