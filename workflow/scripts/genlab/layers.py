@@ -26,9 +26,33 @@ class ExpandingConv2d(nn.Conv2d):
 
     def forward(self, x):
         k = self.kernel_size[0]
-        taps = self.weight.permute(0, 2, 3, 1).reshape(-1, self.in_channels)  # rows: (o, i, j)
-        y = F.linear(x.flatten(1), taps).view(-1, self.out_channels, k * k).flip(2).mT
-        return (y + self.bias.to(y.dtype)).view(-1, k, k, self.out_channels).permute(0, 3, 1, 2)
+        taps = self.weight.flip(2, 3).permute(2, 3, 0, 1).reshape(-1, self.in_channels)  # rows: (i, j, o)
+        y = F.linear(x.flatten(1), taps, self.bias.repeat(k * k))
+        return y.view(-1, k, k, self.out_channels).permute(0, 3, 1, 2)
+
+
+class ELU(nn.Module):
+    """`nn.ELU` from exp, which is faster than expm1 and as good here; the gradient is taken from the result."""
+
+    def forward(self, x):
+        return _ELU.apply(x)
+
+
+def _elu(x):
+    below = x.clamp(max=0).float().exp_().sub_(1)
+    return torch.maximum(x, below.to(x.dtype))  # exp(x) - 1 >= x
+
+
+class _ELU(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        y = _elu(x)
+        ctx.save_for_backward(y)
+        return y
+
+    @staticmethod
+    def backward(ctx, grad):
+        return torch.ops.aten.elu_backward(grad, 1, 1, 1, True, *ctx.saved_tensors)
 
 
 class BinaryStem(nn.Conv2d):
@@ -41,19 +65,41 @@ class BinaryStem(nn.Conv2d):
     def __init__(self, out_channels):
         super().__init__(1, out_channels, 3)
         patches = torch.arange(512)[:, None] >> torch.arange(9) & 1
+        patches = F.pad(patches, (0, 1), value=1)  # and the bias's one: (512, 10)
         self.register_buffer("patches", patches.float(), persistent=False)
 
     def forward(self, x):
-        if x.is_cuda or x.requires_grad or not ((x == 0) | (x == 1)).all():
+        if x.is_cuda or x.requires_grad or not (x * x == x).all():
             return F.avg_pool2d(F.elu(super().forward(x)), 2)
+        weight = torch.cat([self.weight.flatten(1), self.bias[:, None]], 1)
+        return _BinaryStem.apply(x, self.patches, weight)
+
+
+class _BinaryStem(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, patches, weight):
         x = x[:, 0].int()
         across = x[:, :, :-2] + 2 * x[:, :, 1:-1] + 4 * x[:, :, 2:]
-        number = across[:, :-2] + 8 * across[:, 1:-1] + 64 * across[:, 2:]  # of each patch
-        height, width = (size // 2 for size in number.shape[1:])
-        number = number.view(-1, height, 2, width, 2).transpose(2, 3).reshape(-1, 4)
-        table = F.elu(F.linear(self.patches, self.weight.flatten(1), self.bias)).float()
-        y = F.embedding_bag(number, table, mode="mean")
-        return y.view(-1, height, width, self.out_channels).permute(0, 3, 1, 2)
+        number = across[:, :-2] + 8 * across[:, 1:-1] + 64 * across[:, 2:]  # of each pixel's patch
+        corners = [number[:, i::2, j::2].flatten() for i in (0, 1) for j in (0, 1)]  # of what is pooled
+        table = _elu(F.linear(patches, weight))
+        ctx.save_for_backward(patches, table, *corners)
+        table = 0.25 * table
+        y = table.index_select(0, corners[0])
+        for corner in corners[1:]:
+            y += table.index_select(0, corner)
+        return y.view(len(x), x.shape[1] // 2 - 1, -1, len(weight)).permute(0, 3, 1, 2)
+
+    @staticmethod
+    def backward(ctx, grad):
+        patches, table, *corners = ctx.saved_tensors
+        slopes = torch.where(table > 0, 0.25, 0.25 * (table + 1))  # of ELU and of the pooling
+        grad, patches = grad.permute(0, 2, 3, 1).flatten(0, 2), patches.to(grad.dtype)
+        # Ten rows from the left, for a product with ten columns is many times as slow.
+        weight = sum(
+            (patches.index_select(0, corner).T @ (slopes.index_select(0, corner) * grad)).float() for corner in corners
+        )
+        return None, None, weight.T
 
 
 class UpsampledConv2d(nn.Conv2d):
@@ -80,18 +126,39 @@ class UpsampledConv2d(nn.Conv2d):
         weight = self.weight.permute(3, 0, 1, 2).reshape(-1, channels, 3, 1)
         y = F.conv2d(x, weight.contiguous(memory_format=torch.channels_last))
         y = y.permute(0, 2, 3, 1).reshape(count * wide, -1, self.out_channels)
-        y = torch.baddbmm(self.bias.to(y.dtype), self.columns.to(y.dtype).expand(len(y), -1, -1), y)
+        y = _Product.apply(self.columns.to(y.dtype), y, self.bias.to(y.dtype))
         return y.view(count, wide, wide, -1).permute(0, 3, 1, 2)
 
 
-class ScatteredConv2d(nn.Conv2d):
-    """`Conv2d` of kernel k, padding k-1 and one output channel: (M, C, n, n) -> (M, 1, n+k-1, n+k-1).
+class _Product(torch.autograd.Function):
+    """A matrix (m, k) times each of x (B, k, n), plus a bias (n,); torch's own gradient copies bfloat16 matrices."""
 
-    Each pixel is multiplied with all taps at once, as if they were k^2 channels, and the products are added where they
-    belong: a convolution pads its one channel to as many as the processor's registers hold.
+    @staticmethod
+    def forward(ctx, matrix, x, bias):
+        ctx.save_for_backward(matrix)
+        return torch.baddbmm(bias, matrix.expand(len(x), -1, -1), x)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (matrix,) = ctx.saved_tensors
+        return None, torch.bmm(matrix.T.contiguous().expand(len(grad), -1, -1), grad), grad.sum((0, 1))
+
+
+class SingleConv2d(nn.Conv2d):
+    """`Conv2d` of kernel 3, padding 2 and one output channel: (M, C, n, n) -> (M, 1, n+2, n+2).
+
+    A convolution pads its channels to as many as the processor's registers hold. Here the kernel's columns are three,
+    convolved along the rows, and what they give is shifted and added by one matrix. Always in float32:
+    convolutions with few channels have slow gradients in bfloat16.
     """
 
+    def __init__(self, in_channels, size):
+        super().__init__(in_channels, 1, 3, padding=2)
+        shifts = F.pad(torch.eye(size), (2, 2))  # (n, n + 4)
+        shifts = torch.stack([shifts[:, shift : shift + size + 2] for shift in range(3)], 1)  # (n, 3, n + 2)
+        self.register_buffer("shifts", shifts.flatten(0, 1).T.contiguous(), persistent=False)
+
     def forward(self, x):
-        k, wide = self.kernel_size[0], x.shape[-1] + self.kernel_size[0] - 1
-        taps = self.weight[0].flip(1, 2).flatten(1).T
-        return F.fold(F.conv2d(x, taps[:, :, None, None]).flatten(2), wide, k) + self.bias[:, None, None]
+        with torch.autocast(x.device.type, enabled=False):
+            y = F.conv2d(x.float(), self.weight.permute(3, 1, 2, 0), padding=(2, 0))  # (M, 3, n + 2, n)
+            return (F.linear(y.permute(0, 2, 3, 1).flatten(2), self.shifts) + self.bias)[:, None]

@@ -7,7 +7,7 @@ of `layers` stands: the same function with the same parameters.
 import torch
 from torch import nn
 
-from .layers import BinaryStem, CollapsingConv2d, ExpandingConv2d, ScatteredConv2d, UpsampledConv2d
+from .layers import ELU, BinaryStem, CollapsingConv2d, ExpandingConv2d, SingleConv2d, UpsampledConv2d
 
 
 class Residual(nn.Module):
@@ -41,26 +41,26 @@ def suggested_binary_vae(latents):
         nn.Identity(),  # here and below stood what the layer beside it does too: files keep their names
         nn.Identity(),
         nn.Conv2d(32, 64, 3),
-        nn.ELU(),
+        ELU(),
         nn.AvgPool2d(2),
         CollapsingConv2d(64, 256, 5),
-        nn.ELU(),
+        ELU(),
         nn.Flatten(),
         nn.Linear(256, 2 * latents),
     )
     decoder = nn.Sequential(
         nn.Linear(latents, 256),
-        nn.ELU(),
+        ELU(),
         nn.Unflatten(1, (256, 1, 1)),
         ExpandingConv2d(256, 64, 5, padding=4),
-        nn.ELU(),
+        ELU(),
         nn.Identity(),
         UpsampledConv2d(64, 32, 5),
-        nn.ELU(),
+        ELU(),
         nn.Identity(),
         UpsampledConv2d(32, 16, 12),
-        nn.ELU(),
-        ScatteredConv2d(16, 1, 3, padding=2),
+        ELU(),
+        SingleConv2d(16, 26),
     )
     return encoder, decoder
 
