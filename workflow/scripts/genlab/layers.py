@@ -31,6 +31,17 @@ class ExpandingConv2d(nn.Conv2d):
         return y.view(-1, k, k, self.out_channels).permute(0, 3, 1, 2)
 
 
+class LinearToMaps(nn.Linear):
+    """`nn.Linear` without bias onto maps of n x n pixels: (M, in) -> (M, O, n, n)."""
+
+    def __init__(self, in_features, out_channels, size):
+        super().__init__(in_features, size**2 * out_channels, bias=False)
+        self.size = size
+
+    def forward(self, x):
+        return super().forward(x).view(len(x), self.size, self.size, -1).permute(0, 3, 1, 2)
+
+
 class ELU(nn.Module):
     """`nn.ELU` from exp, which is faster than expm1 and as good here; the gradient is taken from the result."""
 

@@ -5,9 +5,10 @@ of `layers` stands: the same function with the same parameters.
 """
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from .layers import ELU, BinaryStem, CollapsingConv2d, ExpandingConv2d, SingleConv2d, UpsampledConv2d
+from .layers import ELU, BinaryStem, CollapsingConv2d, ExpandingConv2d, LinearToMaps, SingleConv2d, UpsampledConv2d
 
 
 class Residual(nn.Module):
@@ -116,16 +117,15 @@ class Generator(nn.Module):
             return [
                 nn.ConvTranspose2d(2 * channels, channels, 4, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(channels),
-                nn.ReLU(),
+                nn.ReLU(inplace=True),
             ]
 
         super().__init__()
         self.latents, self.width = latents, width
         self.project = nn.Sequential(
-            nn.Linear(latents, 16 * 8 * width, bias=False),
-            nn.Unflatten(1, (8 * width, 4, 4)),
+            LinearToMaps(latents, 8 * width, 4),
             nn.BatchNorm2d(8 * width),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         )
         self.coarse = nn.Sequential(
             nn.Conv2d(8 * width, 3, 1, bias=False), nn.Upsample(scale_factor=8, mode="bilinear")
@@ -147,19 +147,39 @@ class Critic(nn.Sequential):
 
     def __init__(self, width):
         def down(channels):
-            return [nn.Conv2d(channels // 2, channels, 4, stride=2, padding=1), nn.LeakyReLU(0.2)]
+            return [nn.Conv2d(channels // 2, channels, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
 
         super().__init__(
             nn.Conv2d(3, width, 3, padding=1),
-            nn.LeakyReLU(0.2),
+            nn.LeakyReLU(0.2, inplace=True),
             *down(2 * width),
             *down(4 * width),
             *down(8 * width),
-            nn.Flatten(),
-            nn.Linear(16 * 8 * width, 1),
+            CollapsingConv2d(8 * width, 1, 4),
             nn.Flatten(0),
         )
         self.to(memory_format=torch.channels_last)
+
+    def input_gradients(self, x):
+        """Gradient of each image's score with respect to the image, differentiable in the weights: (M, 3, 32, 32) both.
+
+        The critic is linear between the kinks of its LeakyReLU. Its gradient is therefore the same layers, transposed,
+        with slopes that no weight changes: an ordinary pass, and what double backward does about the slopes is left out.
+        """
+        *body, last, _ = self
+        outputs, convolutions = [], body[::2]
+        with torch.no_grad():
+            for convolution, kink in zip(convolutions, body[1::2], strict=True):
+                x = kink(convolution(x))
+                outputs.append(x)
+        gradient = last.weight.to(x.dtype).expand_as(x)
+        for convolution, kink, x in zip(convolutions[::-1], body[::-2], outputs[::-1], strict=True):
+            gradient = gradient.contiguous(memory_format=torch.channels_last)
+            gradient = torch.ops.aten.leaky_relu_backward(gradient, x, kink.negative_slope, True)
+            gradient = F.conv_transpose2d(
+                gradient, convolution.weight, stride=convolution.stride, padding=convolution.padding
+            )
+        return gradient
 
 
 class Encoder(nn.Sequential):
@@ -170,17 +190,17 @@ class Encoder(nn.Sequential):
             return [
                 nn.Conv2d(channels // 2, channels, 4, stride=2, padding=1, bias=False),
                 nn.BatchNorm2d(channels),
-                nn.LeakyReLU(0.2),
+                nn.LeakyReLU(0.2, inplace=True),
             ]
 
         super().__init__(
             nn.Conv2d(3, width, 3, padding=1),
-            nn.LeakyReLU(0.2),
+            nn.LeakyReLU(0.2, inplace=True),
             *down(2 * width),
             *down(4 * width),
             *down(8 * width),
+            CollapsingConv2d(8 * width, 2 * latents, 4),
             nn.Flatten(),
-            nn.Linear(16 * 8 * width, 2 * latents),
         )
         self.to(memory_format=torch.channels_last)
 

@@ -98,7 +98,8 @@ class WGANTraining:
             generated = self.generator(self.noise(count)).float()
         with autocast(self.settings, batch.device):
             real_scores, scores = self.critic(torch.cat([real, generated])).float().split(count)
-            norms = gradient_norms(self.critic, mixtures(real, generated)).float()
+            gradients = self.critic.input_gradients(mixtures(real, generated))
+        norms = torch.linalg.vector_norm(gradients.float().flatten(1), dim=1)
         estimate, penalty = real_scores.sum() - scores.sum(), ((norms - 1) ** 2).sum()
         loss = self.settings["penalty_weight"] * penalty - estimate
         self.update("critic", loss / count, progress)
