@@ -164,7 +164,7 @@ class Critic(nn.Sequential):
         """Gradient of each image's score with respect to the image, differentiable in the weights: (M, 3, 32, 32) both.
 
         The critic is linear between the kinks of its LeakyReLU. Its gradient is therefore the same layers, transposed,
-        with slopes that no weight changes: an ordinary pass, and what double backward does about the slopes is left out.
+        with slopes that no weight changes: an ordinary pass, without what double backward does about the slopes.
         """
         *body, last, _ = self
         outputs, convolutions = [], body[::2]
