@@ -2,6 +2,7 @@
 
 Heusel et al. (2017), "GANs trained by a two time-scale update rule", equation 6; between Gaussians it
 is the squared 2-Wasserstein distance (Dowson and Landau 1982). All in float64, no torch.
+Products are scipy's, as the decompositions are: numpy has threads of its own, which would wait beside scipy's.
 """
 
 import numpy as np
@@ -45,7 +46,7 @@ class Moments:
         batch = batch - origin
         mean = batch.mean(axis=0)
         batch -= mean
-        self._add(len(batch), origin, mean, batch.T @ batch)
+        self._add(len(batch), origin, mean, linalg.blas.dsyrk(1.0, batch.T))
 
     def merge(self, other):
         """Take in the vectors of other moments, as if they had come here; `InputError` for another D."""
@@ -60,7 +61,7 @@ class Moments:
         if not self.count:
             self._origin = origin
             self._mean = np.zeros_like(mean)  # relative to the origin
-            self._scatter = np.zeros_like(scatter)  # about the mean
+            self._scatter = np.zeros_like(scatter)  # about the mean; above the diagonal, as dsyrk fills it
         shift, total = origin - self._origin + mean - self._mean, self.count + count
         self._scatter += scatter
         self._scatter += np.outer(shift, shift * (self.count * count / total))
@@ -77,7 +78,8 @@ class Moments:
     def covariance(self):
         """float64 (D, D), unbiased: divided by N - 1; `InputError` for fewer than two vectors."""
         self._require_two()
-        return self._scatter / (self.count - 1)
+        upper = np.triu(self._scatter) / (self.count - 1)
+        return upper + np.triu(upper, 1).T
 
     def distance(self, other):
         """`frechet_distance` to other moments; `InputError` if D differs or either has fewer than two vectors."""
@@ -108,7 +110,8 @@ def frechet_distance(mean_p, covariance_p, mean_q, covariance_q):
     if not all(np.isfinite(array).all() for array in arrays):
         raise ValueError("a mean or covariance holds NaN or infinity; expected finite numbers")
     mean_p, covariance_p, mean_q, covariance_q = arrays
-    cross = linalg.svdvals(_factor(covariance_p).T @ _factor(covariance_q)).sum()
+    product = linalg.blas.dgemm(1.0, _factor(covariance_p), _factor(covariance_q), trans_a=True)
+    cross = linalg.svdvals(product).sum()
     traces = np.trace(covariance_p) + np.trace(covariance_q)
     return max(0.0, float(np.sum((mean_p - mean_q) ** 2) + (traces - 2 * cross)))
 
@@ -121,7 +124,7 @@ def _factor(covariance):
     """
     rounding = len(covariance) * np.finfo(np.float64).eps * max(covariance.diagonal().max(initial=0), 0)
     lower, pivots, rank, _ = linalg.lapack.dpstrf(covariance, tol=rounding, lower=1)
-    factor = np.empty((len(covariance), rank))
+    factor = np.empty((len(covariance), rank), order="F")
     factor[pivots - 1] = np.tril(lower)[:, :rank]
     return factor
 
