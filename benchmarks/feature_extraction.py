@@ -19,8 +19,6 @@ def parser():
 
 def main(options):
     side_by_side.limit_threads(options.threads)
-    import copy
-
     import numpy as np
     import plain
     import torch
@@ -29,7 +27,7 @@ def main(options):
 
     training.set_up("cpu", options.threads, seed=1)
     network = networks.FeatureClassifier().eval().requires_grad_(False)
-    printed = copy.deepcopy(network).to(memory_format=torch.contiguous_format)
+    printed = plain.feature_classifier(network)
     noise = torch.randint(-8, 9, (options.images, 3, 32, 32))
     pixels = (plain.coloured_blobs(options.images) + noise).clamp(0, 255).to(torch.uint8)
 
@@ -38,7 +36,7 @@ def main(options):
         folder = datasets.ImageFolder(directory, transforms.Compose([transforms.ToTensor(), to_range]))
         with torch.no_grad():
             loader = torch.utils.data.DataLoader(folder, batch_size=32)
-            return torch.cat([printed.conv_stack(x)[:, :, 0, 0] for x, _ in loader]).numpy()
+            return torch.cat([printed(x)[:, :, 0, 0] for x, _ in loader]).numpy()
 
     def ours():
         _, batches = images.read_directory(directory)

@@ -1,7 +1,10 @@
 """What the references share: the networks from layers as printed in the default layout, and the plain training loop."""
 
+import copy
+
 import torch
 import torch.nn.functional as F
+from genlab import layers
 from torch import nn
 
 
@@ -36,6 +39,12 @@ def binary_vae(model):
     encoder.load_state_dict(model.encoder.state_dict())
     decoder.load_state_dict(model.decoder.state_dict())
     return tuple(part.to(memory_format=torch.contiguous_format) for part in (encoder, decoder))
+
+
+def feature_classifier(model):
+    """The layers of a `networks.FeatureClassifier` up to its features as printed, with its weights, in eval mode."""
+    stack = [nn.ELU() if isinstance(layer, layers.ELU) else copy.deepcopy(layer) for layer in model.conv_stack]
+    return nn.Sequential(*stack).to(memory_format=torch.contiguous_format).eval()
 
 
 def bernoulli(logits, x):

@@ -22,7 +22,7 @@ from genlab import InputError, cli
 ROOT = Path(__file__).resolve().parents[2]
 CLASSIFIER = Path("results/classifier/trained.safetensors")
 REFERENCE = Path("resources/prepared/embedded/svhn.npz")
-BATCH = 500  # images whose features are computed at a time
+BATCH = 500  # real images whose features are computed at a time
 
 PROTOCOL = (
     "Frechet distance (Heusel et al. 2017, eq. 6) between the classifier's 512 features, in eval mode, of 32 x 32 "
@@ -62,7 +62,7 @@ def main(options):
     from genlab import classifier, frechet, images, training
 
     device = training.set_up(options.device, options.threads, options.seed)
-    samples, batches = images.read_directory(options.directory, BATCH)
+    samples, batches = images.read_directory(options.directory)
     network, classifier_about = classifier.load_classifier(options.model, device)
     real, data, reference = real_images(options.reference, "test")
     floor_path = options.floor or (options.reference if options.reference.suffix == ".npz" else None)

@@ -16,6 +16,7 @@ from . import InputError, cli, images, legacy, networks
 from .checkpoint import load_tensors
 from .training import WeightAverage, learning_rate, optimizer
 
+PART = 100  # images at a time: what they need between layers then stays in the caches
 REMEDY = "give weights that train_classifier.py or import_classifier.py wrote, or the course's svhn_classifier"
 
 
@@ -69,7 +70,8 @@ def feature_batches(classifier, batches):
         raise ValueError("the classifier is in training mode; call eval() first")
     device = next(classifier.parameters()).device
     for batch in batches:
-        features = classifier.features(images.to_model(torch.as_tensor(batch).to(device)))
+        parts = torch.as_tensor(batch).to(device).split(PART)
+        features = torch.cat([classifier.features(images.to_model(part)) for part in parts])
         yield features.cpu().numpy(), classifier.mlp(features).cpu().numpy()
 
 
