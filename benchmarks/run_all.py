@@ -20,7 +20,7 @@ from genlab import cli
 FOLDER = Path(__file__).parent
 PROGRAMS = (
     "amat_parsing", "binary_vae_training", "likelihood", "gan_training", "image_vae_training", "frechet_distance",
-    "feature_extraction", "divergences", "whole_run", "machine", "scaling",
+    "feature_extraction", "divergences", "whole_run", "machine", "breakdown", "scaling",
 )  # fmt: skip
 BEGIN, END = "<!-- measured -->", "<!-- end of measured -->"
 
@@ -63,7 +63,9 @@ def tables(found, load):
         f"{about['machine']}. {versions}. Load average before each program: {load:.1f} at most.",
         "",
     ]
-    ratios = [record for name in found if name not in ("machine", "scaling") for record in found[name]["records"]]
+    ratios = [
+        record for name in found if name not in ("machine", "breakdown", "scaling") for record in found[name]["records"]
+    ]
     if ratios:
         lines += [
             "| subject | wanted | ratio | spread | of processor time | reference | ours |",
@@ -86,6 +88,15 @@ def tables(found, load):
             f"{each['of_copy']:.0%} |"
             for each in computations
         ]
+    if "breakdown" in found:
+        lines += ["", "| computation | part | ms | of it |", "| --- | --- | --- | --- |"]
+        parts = found["breakdown"]["records"]
+        for each in parts:
+            share = each["seconds"] / sum(
+                other["seconds"] for other in parts if other["computation"] == each["computation"]
+            )
+            if share > 0.02:
+                lines.append(f"| {each['computation']} | {each['part']} | {each['seconds'] * 1e3:.3g} | {share:.0%} |")
     if "scaling" in found:
         lines += ["", "| how many | of what | s | of processors | peak MiB |", "| --- | --- | --- | --- | --- |"]
         lines += [

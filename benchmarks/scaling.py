@@ -65,7 +65,7 @@ def main(options):
     with tempfile.TemporaryDirectory() as temporary:
         for factor in options.factors:
             lines, vectors, files, digits, samples = (
-                max(1, number * factor // options.smaller) for number in (12_500, 8_000, 500, 25, 200)
+                max(1, number * factor // options.smaller) for number in (12_500, 8_000, 4_000, 25, 200)
             )
             path, directory = Path(temporary, f"{factor}.amat"), Path(temporary, str(factor))
             data.write_amat(path, chance.integers(0, 2, (lines, data.PIXELS), dtype=np.uint8))

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import amat_parsing
 import binary_vae_training
+import breakdown
 import divergences
 import feature_extraction
 import frechet_distance
@@ -90,6 +91,18 @@ def test_the_peak_memory_is_that_of_the_timed_call_alone():
     ballast = bytearray(b"1") * (400 << 20)  # of this process, not of the one that is measured
     (_, length), peak = side_by_side.apart(large_before, (400,))
     assert length == 100 << 20 and 100 < peak < 250 and len(ballast) == 400 << 20
+
+
+def test_the_breakdown_accounts_for_every_step():
+    records = run(breakdown, "--width", 8, "--images", 20, "--vectors", 300, 40)
+    parts = {}
+    for record in records:
+        parts.setdefault(record["computation"], {})[record["part"]] = record["seconds"]
+    trainings = [names for computation, names in parts.items() if computation.startswith("train")]
+    assert len(parts) == 6 and len(trainings) == 3
+    assert all(seconds > 0 for names in parts.values() for seconds in names.values())  # "the rest" of a step, too
+    assert {"BinaryStem, backward", "ELU, forward", "optimizer", "moving average", "the rest"} < set(trainings[0])
+    assert {"BatchNorm2d, backward", "ConvTranspose2d, forward"} < set(trainings[1])
 
 
 def test_operations_are_counted():

@@ -6,6 +6,7 @@ the image files. Importing this module imports no torch.
 """
 
 import logging
+import os
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -83,7 +84,7 @@ def read_directory(path, batch=500):
     Raises `InputError`, at once, for anything but RGB images in exactly one class folder;
     damaged pixels are found only when the iterator comes to them.
     """
-    files = _class_files(Path(path))
+    files = _class_files(path)
     sizes, formats = Counter(), Counter()
     for file in files:
         with _open(file) as image:
@@ -104,7 +105,7 @@ def read_directory(path, batch=500):
 
 
 def _class_files(path):
-    """The files of the one class folder of `path`, sorted by name."""
+    """The paths of the files of the one class folder of `path`, as text, sorted by name."""
     shape = "expected one folder that holds the images, as in DIRECTORY/samples/0000.png"
     entries = _visible(path)
     folders = [entry for entry in entries if entry.is_dir()]
@@ -114,20 +115,22 @@ def _class_files(path):
         )
         loose = len(entries) - len(folders)
         raise InputError(f"{path}: holds {found} and {loose} files; {shape}")
-    files = _visible(folders[0])
+    files = _visible(folders[0].path)
     if nested := [entry.name for entry in files if entry.is_dir()]:
-        raise InputError(f"{folders[0]}: holds the folder {nested[0]!r}; put all the images into one folder")
+        raise InputError(f"{folders[0].path}: holds the folder {nested[0]!r}; put all the images into one folder")
     if not files:
-        raise InputError(f"{folders[0]}: the folder is empty; {shape}")
-    return files
+        raise InputError(f"{folders[0].path}: the folder is empty; {shape}")
+    return [entry.path for entry in files]  # text: a million of paths takes several times the memory
 
 
 def _visible(folder):
-    """What lies in `folder`, sorted by name, but for hidden files and file managers' own."""
-    if not folder.is_dir():
-        found = "is a file" if folder.exists() else "no such directory"
+    """What lies in `folder`, `os.DirEntry` sorted by name, but for hidden files and file managers' own."""
+    if not os.path.isdir(folder):
+        found = "is a file" if os.path.exists(folder) else "no such directory"
         raise InputError(f"{folder}: {found}; give a directory with one folder of images inside")
-    return sorted(entry for entry in folder.iterdir() if entry.name[0] != "." and entry.name not in CLUTTER)
+    with os.scandir(folder) as entries:
+        visible = [entry for entry in entries if entry.name[0] != "." and entry.name not in CLUTTER]
+    return sorted(visible, key=lambda entry: entry.name)
 
 
 def _open(file):

@@ -25,7 +25,7 @@ def bernoulli_log_prob(x, logits):
 
 
 def softplus(x):
-    """log(1 + exp x), at any magnitude; torch's own is from log1p, which some processors take many times as long for."""
+    """log(1 + exp x), at any magnitude. Torch's own is from log1p, which is several times as slow on some machines."""
     size = x.abs()
     return 0.5 * (x + size) + torch.log(1 + torch.exp(-size))
 
