@@ -18,7 +18,7 @@ def parser():
     result.add_argument("--tolerance", type=float, default=0.05, help="of the mean ELBO (default: 0.05)")
     result.add_argument(
         "--precision", choices=("float32", "bfloat16"), nargs="+", default=["float32", "bfloat16"],
-        help="of ours, one comparison each; float32 is the configuration's (default: both)",
+        help="of ours, one comparison each (default: both; the configuration's is `auto`)",
     )  # fmt: skip
     return result
 
@@ -50,10 +50,11 @@ def compare(options, precision):
 def begin(threads, count, batch_size, precision):
     """(model, settings, images uint8 (count, 784), the same as floats (count, 1, 28, 28)), alike at every call."""
     side_by_side.limit_threads(threads)
+    import plain
     import torch
-    from genlab import training, vae
+    from genlab import vae
 
-    training.set_up("cpu", threads, seed=1)
+    plain.set_up(threads)
     defaults = configuration.complete({"likelihood": {"models": {"vae": {}}}})["likelihood"]["models"]["vae"]
     plainly = {"batch_size": batch_size, "schedule": "constant", "warmup_steps": 0}
     # Blobs, for on noise there is nothing to learn and nothing to compare.
@@ -75,6 +76,9 @@ def reference(threads, count, batch_size, precision):
 
 def ours(threads, count, batch_size, precision):
     """(times, mean ELBO) of a pass of the project's task, after a few updates."""
+    from genlab import training
+
+    training.set_up("cpu", threads, seed=1)
     model, settings, images, _ = begin(threads, count, batch_size, precision)
     import plain
     from genlab import vae

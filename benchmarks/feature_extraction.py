@@ -17,30 +17,55 @@ def parser():
     return result
 
 
-def main(options):
-    side_by_side.limit_threads(options.threads)
-    import numpy as np
+def reference(threads, directory):
+    """(times, features) by the plain loop."""
+    side_by_side.limit_threads(threads)
     import plain
     import torch
-    from genlab import classifier, images, networks, training
+    from genlab import networks
     from torchvision import datasets, transforms
 
-    training.set_up("cpu", options.threads, seed=1)
-    network = networks.FeatureClassifier().eval().requires_grad_(False)
-    printed = plain.feature_classifier(network)
-    noise = torch.randint(-8, 9, (options.images, 3, 32, 32))
-    pixels = (plain.coloured_blobs(options.images) + noise).clamp(0, 255).to(torch.uint8)
+    plain.set_up(threads)
+    printed = plain.feature_classifier(networks.FeatureClassifier())
 
-    def reference():
+    def features():
         to_range = transforms.Normalize((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
         folder = datasets.ImageFolder(directory, transforms.Compose([transforms.ToTensor(), to_range]))
         with torch.no_grad():
             loader = torch.utils.data.DataLoader(folder, batch_size=32)
             return torch.cat([printed(x)[:, :, 0, 0] for x, _ in loader]).numpy()
 
-    def ours():
+    features()
+    return side_by_side.timed(features)
+
+
+def ours(threads, directory):
+    """(times, features) as score_fid.py takes them."""
+    side_by_side.limit_threads(threads)
+    import numpy as np
+    from genlab import classifier, images, networks, training
+
+    training.set_up("cpu", threads, seed=1)
+    network = networks.FeatureClassifier().eval().requires_grad_(False)
+
+    def features():
         _, batches = images.read_directory(directory)
         return np.concatenate([found for found, _ in classifier.feature_batches(network, batches)])
+
+    features()
+    return side_by_side.timed(features)
+
+
+def main(options):
+    side_by_side.limit_threads(options.threads)
+    import numpy as np
+    import plain
+    import torch
+    from genlab import images
+
+    plain.set_up(options.threads)
+    noise = torch.randint(-8, 9, (options.images, 3, 32, 32))
+    pixels = (plain.coloured_blobs(options.images) + noise).clamp(0, 255).to(torch.uint8)
 
     def check(expected, found):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
@@ -48,11 +73,10 @@ def main(options):
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary) / "images"
         images.write_directory(directory, pixels)
-        check(reference(), ours())
         return [
-            side_by_side.compare(
-                f"features of {options.images} PNG files", reference, ours, check, options.turns, 3,
-                (options.images, "images"),
+            side_by_side.compare_apart(
+                f"features of {options.images} PNG files", reference, ours, (options.threads, directory), check,
+                options.turns, 3, (options.images, "images"),
             )
         ]  # fmt: skip
 

@@ -53,9 +53,9 @@ def begin(threads, updates, critic_steps, batch_size, width, precision):
 
     import plain
     import torch
-    from genlab import images, networks, training, wgan
+    from genlab import images, networks, wgan
 
-    training.set_up("cpu", threads, seed=1)
+    plain.set_up(threads)
     defaults = configuration.complete({"images": {"models": {"gan": {"kind": "gan"}}}})["images"]["models"]["gan"]
     settings = defaults | {
         "critic_steps": critic_steps, "schedule": "constant", "warmup_steps": 0, "precision": precision,
@@ -77,6 +77,9 @@ def reference(threads, updates, critic_steps, batch_size, width, precision):
 
 def ours(threads, updates, critic_steps, batch_size, width, precision):
     """(times, mean penalty) of a pass of the project's task, after two updates of the generator."""
+    from genlab import training
+
+    training.set_up("cpu", threads, seed=1)
     task, _, pixels, _ = begin(threads, updates, critic_steps, batch_size, width, precision)
     import plain
 

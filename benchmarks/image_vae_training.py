@@ -53,9 +53,9 @@ def begin(threads, count, batch_size, width, precision):
 
     import plain
     import torch
-    from genlab import images, networks, training, vae
+    from genlab import images, networks, vae
 
-    training.set_up("cpu", threads, seed=1)
+    plain.set_up(threads)
     defaults = configuration.complete({"images": {"models": {"vae": {"kind": "vae"}}}})["images"]["models"]["vae"]
     plainly = {"batch_size": batch_size, "schedule": "constant", "warmup_steps": 0}
     model = vae.image_vae(networks.Generator(100, width))
@@ -76,6 +76,9 @@ def reference(threads, count, batch_size, width, precision):
 
 def ours(threads, count, batch_size, width, precision):
     """(times, mean ELBO up to its constant) of a pass of the project's task, after a few updates."""
+    from genlab import training
+
+    training.set_up("cpu", threads, seed=1)
     model, _, settings, pixels, _ = begin(threads, count, batch_size, width, precision)
     import plain
     from genlab import images, vae

@@ -24,10 +24,11 @@ def parser():
 def model_and_images(threads, count):
     """A binary VAE whose posterior is no prior, and images uint8 (count, 784)."""
     side_by_side.limit_threads(threads)
+    import plain
     import torch
-    from genlab import training, vae
+    from genlab import vae
 
-    training.set_up("cpu", threads, seed=1)
+    plain.set_up(threads)
     model = vae.binary_vae("suggested", 100).eval()
     for parameter in model.encoder[-1].parameters():
         parameter.data *= 3
@@ -73,8 +74,9 @@ def reference(threads, count, samples, batch):
 def ours(threads, count, samples, batch):
     """(times, estimates) of `vae.evaluate_likelihood`."""
     import torch
-    from genlab import vae
+    from genlab import training, vae
 
+    training.set_up("cpu", threads, seed=1)
     model, images = model_and_images(threads, count)
     chunk = configuration.complete({})["likelihood"]["evaluation"]["chunk"]
     generator = torch.Generator().manual_seed(3)

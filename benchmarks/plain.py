@@ -8,6 +8,12 @@ from genlab import layers
 from torch import nn
 
 
+def set_up(threads):
+    """What a program begins with: a number of threads and a seed."""
+    torch.set_num_threads(threads)
+    torch.manual_seed(1)
+
+
 def binary_vae(model):
     """Encoder and decoder of the suggested architecture from torch's own layers, with the weights of a `vae.VAE`."""
     encoder = nn.Sequential(

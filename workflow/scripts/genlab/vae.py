@@ -51,14 +51,6 @@ def gaussian_kl(mean, log_variance):
     return 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).sum(-1)
 
 
-def keep_freed_memory():
-    """Have glibc keep what is freed, up to 64 MB, and not ask the system for the same pages again in every step.
-
-    It does so once a block just below its limit of 32 MiB was freed; to other allocators that means nothing.
-    """
-    torch.empty(8_000_000)
-
-
 class VAE(nn.Module):
     """An encoder and a decoder with a likelihood.
 
@@ -188,7 +180,6 @@ def evaluate_likelihood(model, images, samples, ks, generator, chunk=100, progre
     one, so memory depends on N only by these numbers and on K only from K = 5000 on;
     `progress(n)` is told how many are done. The generator lives on the model's device.
     """
-    keep_freed_memory()
     columns = {}
     for batch in images.split(max(1, min(250, 5000 // samples))):
         x = batch.to(generator.device).float()
@@ -229,7 +220,6 @@ class VAETraining:
         self.average = WeightAverage(model, settings["average_decay"])
         self.modules = {"model": model, "average": self.average}
         self.optimizers = {"optimizer": optimizer(model.parameters(), settings)}
-        keep_freed_memory()
 
     def step(self, x, progress):
         """One update on a batch x (B, D); returns sums over the batch, keyed by column."""
