@@ -13,7 +13,7 @@ from genlab import cli, configuration
 
 def parser():
     result = side_by_side.parser(__doc__)
-    result.add_argument("--images", type=cli.positive, default=6400, help="images of a pass (default: 6400)")
+    result.add_argument("--images", type=cli.positive, default=12800, help="images of a pass (default: 12800)")
     result.add_argument("--batch-size", type=cli.positive, default=64, help="images of an update (default: 64)")
     result.add_argument("--tolerance", type=float, default=0.05, help="of the mean ELBO (default: 0.05)")
     result.add_argument(
@@ -58,8 +58,7 @@ def begin(threads, count, batch_size, precision):
     defaults = configuration.complete({"likelihood": {"models": {"vae": {}}}})["likelihood"]["models"]["vae"]
     plainly = {"batch_size": batch_size, "schedule": "constant", "warmup_steps": 0}
     # Blobs, for on noise there is nothing to learn and nothing to compare.
-    coarse = torch.rand(count, 1, 4, 4)
-    images = torch.nn.functional.interpolate(coarse, size=28, mode="bilinear").flatten(1).gt(0.5).byte()
+    images = torch.cat([part.gt(0.5).byte() for part in plain.blobs(count, 1, 28).flatten(1).split(64)])
     model = vae.binary_vae("suggested", defaults["latents"])
     return model, defaults | plainly | {"precision": precision}, images, images.float().view(-1, 1, 28, 28)
 

@@ -14,7 +14,7 @@ from genlab import cli, configuration
 
 def parser():
     result = side_by_side.parser(__doc__)
-    result.add_argument("--updates", type=cli.positive, default=20, help="generator updates of a turn (default: 20)")
+    result.add_argument("--updates", type=cli.positive, default=44, help="generator updates of a turn (default: 44)")
     result.add_argument("--critic-steps", type=cli.positive, default=1, help="critic updates for each (default: 1)")
     result.add_argument("--batch-size", type=cli.positive, default=64, help="images of an update (default: 64)")
     result.add_argument("--width", type=cli.positive, default=32, help="of both networks (default: 32, as full)")

@@ -13,7 +13,7 @@ from genlab import cli, configuration
 
 def parser():
     result = side_by_side.parser(__doc__)
-    result.add_argument("--images", type=cli.positive, default=2560, help="images of a pass (default: 2560)")
+    result.add_argument("--images", type=cli.positive, default=3200, help="images of a pass (default: 3200)")
     result.add_argument("--batch-size", type=cli.positive, default=64, help="images of an update (default: 64)")
     result.add_argument("--width", type=cli.positive, default=32, help="of both networks (default: 32, as full)")
     result.add_argument("--tolerance", type=float, default=0.05, help="of the mean ELBO (default: 0.05)")

@@ -124,5 +124,14 @@ def epoch(task, data, batch_size, seed):
 
 def coloured_blobs(count):
     """Images uint8 (count, 3, 32, 32) that a network can learn, from the process's random generator."""
-    coarse = torch.rand(count, 3, 4, 4)
-    return (255 * F.interpolate(coarse, size=32, mode="bilinear")).round().to(torch.uint8)
+    return torch.cat([(255 * part).round().to(torch.uint8) for part in blobs(count, 3, 32).split(64)])
+
+
+def blobs(count, channels, size):
+    """Smooth random images in [0, 1], float32 (count, channels, size, size).
+
+    Made few at a time: what glibc does later depends on the largest block below 32 MiB that was ever freed, and the
+    data of a real training is larger than that. Let the floats of a training be, too.
+    """
+    counts = [min(64, count - start) for start in range(0, count, 64)]
+    return torch.cat([F.interpolate(torch.rand(each, channels, 4, 4), size=size, mode="bilinear") for each in counts])
