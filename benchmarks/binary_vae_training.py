@@ -51,14 +51,13 @@ def begin(threads, count, batch_size, precision):
     """(model, settings, images uint8 (count, 784), the same as floats (count, 1, 28, 28)), alike at every call."""
     side_by_side.limit_threads(threads)
     import plain
-    import torch
     from genlab import vae
 
     plain.set_up(threads)
     defaults = configuration.complete({"likelihood": {"models": {"vae": {}}}})["likelihood"]["models"]["vae"]
     plainly = {"batch_size": batch_size, "schedule": "constant", "warmup_steps": 0}
     # Blobs, for on noise there is nothing to learn and nothing to compare.
-    images = torch.cat([part.gt(0.5).byte() for part in plain.blobs(count, 1, 28).flatten(1).split(64)])
+    images = plain.binary_blobs(count)
     model = vae.binary_vae("suggested", defaults["latents"])
     return model, defaults | plainly | {"precision": precision}, images, images.float().view(-1, 1, 28, 28)
 

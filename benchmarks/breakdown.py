@@ -173,16 +173,13 @@ def frechet_distance(options):
 
 
 def png_features(options):
-    import plain
-    import torch
+    import feature_extraction
     from genlab import classifier, images, networks
 
     network = networks.FeatureClassifier().eval().requires_grad_(False)
-    noise = torch.randint(-8, 9, (options.images, 3, 32, 32))
-    pixels = (plain.coloured_blobs(options.images) + noise).clamp(0, 255).to(torch.uint8)
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary) / "images"
-        images.write_directory(directory, pixels)
+        pixels = feature_extraction.write_images(directory, options.images)
         files = images._class_files(directory)
         parts = {
             "listing the folder": lambda: images._class_files(directory),

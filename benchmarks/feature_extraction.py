@@ -17,6 +17,18 @@ def parser():
     return result
 
 
+def write_images(directory, count):
+    """Write `count` images, smooth with noise, as PNG files; returns them, uint8 (count, 3, 32, 32)."""
+    import plain
+    import torch
+    from genlab import images
+
+    noise = torch.randint(-8, 9, (count, 3, 32, 32))
+    pixels = (plain.coloured_blobs(count) + noise).clamp(0, 255).to(torch.uint8)
+    images.write_directory(directory, pixels)
+    return pixels
+
+
 def reference(threads, directory):
     """(times, features) by the plain loop."""
     side_by_side.limit_threads(threads)
@@ -60,19 +72,15 @@ def main(options):
     side_by_side.limit_threads(options.threads)
     import numpy as np
     import plain
-    import torch
-    from genlab import images
 
     plain.set_up(options.threads)
-    noise = torch.randint(-8, 9, (options.images, 3, 32, 32))
-    pixels = (plain.coloured_blobs(options.images) + noise).clamp(0, 255).to(torch.uint8)
 
     def check(expected, found):
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary) / "images"
-        images.write_directory(directory, pixels)
+        write_images(directory, options.images)
         return [
             side_by_side.compare_apart(
                 f"features of {options.images} PNG files", reference, ours, (options.threads, directory), check,

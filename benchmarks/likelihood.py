@@ -25,15 +25,13 @@ def model_and_images(threads, count):
     """A binary VAE whose posterior is no prior, and images uint8 (count, 784)."""
     side_by_side.limit_threads(threads)
     import plain
-    import torch
     from genlab import vae
 
     plain.set_up(threads)
     model = vae.binary_vae("suggested", 100).eval()
     for parameter in model.encoder[-1].parameters():
         parameter.data *= 3
-    coarse = torch.rand(count, 1, 4, 4)
-    return model, torch.nn.functional.interpolate(coarse, size=28, mode="bilinear").flatten(1).gt(0.5).byte()
+    return model, plain.binary_blobs(count)
 
 
 def estimate(encoder, decoder, x, samples, noise=None):

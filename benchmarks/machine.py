@@ -84,9 +84,7 @@ def count(step):
     from torch.utils._pytree import tree_leaves
     from torch.utils.flop_counter import flop_registry
 
-    class Counter(
-        TorchDispatchMode
-    ):  # FlopCounterMode's counting, without its hooks, which the double backward refuses
+    class Counter(TorchDispatchMode):  # FlopCounterMode counts no bytes
         flops = bytes = 0
 
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):

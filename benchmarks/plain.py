@@ -127,6 +127,11 @@ def coloured_blobs(count):
     return torch.cat([(255 * part).round().to(torch.uint8) for part in blobs(count, 3, 32).split(64)])
 
 
+def binary_blobs(count):
+    """Images uint8 (count, 784) of 0 and 1 that a network can learn."""
+    return torch.cat([part.gt(0.5).byte() for part in blobs(count, 1, 28).flatten(1).split(64)])
+
+
 def blobs(count, channels, size):
     """Smooth random images in [0, 1], float32 (count, channels, size, size).
 

@@ -8,6 +8,7 @@ Before each program the load of the machine is noted: more than the cores it has
 """
 
 import argparse
+import collections
 import datetime
 import subprocess
 import sys
@@ -63,9 +64,8 @@ def tables(found, load):
         f"{about['machine']}. {versions}. Load average before each program: {load:.1f} at most.",
         "",
     ]
-    ratios = [
-        record for name in found if name not in ("machine", "breakdown", "scaling") for record in found[name]["records"]
-    ]
+    tables_of_their_own = ("machine", "breakdown", "scaling")
+    ratios = [record for name in found if name not in tables_of_their_own for record in found[name]["records"]]
     if ratios:
         lines += [
             "| subject | wanted | ratio | spread | of processor time | reference | ours |",
@@ -90,11 +90,11 @@ def tables(found, load):
         ]
     if "breakdown" in found:
         lines += ["", "| computation | part | ms | of it |", "| --- | --- | --- | --- |"]
-        parts = found["breakdown"]["records"]
+        parts, totals = found["breakdown"]["records"], collections.Counter()
         for each in parts:
-            share = each["seconds"] / sum(
-                other["seconds"] for other in parts if other["computation"] == each["computation"]
-            )
+            totals[each["computation"]] += each["seconds"]
+        for each in parts:
+            share = each["seconds"] / totals[each["computation"]]
             if share > 0.02:
                 lines.append(f"| {each['computation']} | {each['part']} | {each['seconds'] * 1e3:.3g} | {share:.0%} |")
     if "scaling" in found:

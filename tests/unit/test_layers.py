@@ -61,6 +61,19 @@ def test_shortcuts_and_their_gradients_are_those_of_the_plain_layers(layer, plai
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
 
 
+def test_the_binary_vae_s_layers_take_float64():
+    torch.manual_seed(0)
+    stem, x = layers.BinaryStem(2).double(), torch.randint(0, 2, (2, 1, 6, 6)).double()
+    torch.testing.assert_close(stem(x), plain_stem(stem, x))
+    weight = stem.weight
+    found, wanted = (torch.autograd.grad(each.square().sum(), weight)[0] for each in (stem(x), plain_stem(stem, x)))
+    torch.testing.assert_close(found, wanted)
+    single, y = layers.SingleConv2d(2, 4).double(), torch.randn(2, 2, 4, 4, dtype=torch.float64)
+    torch.testing.assert_close(single(y), plain_single(single, y))
+    z = torch.randn(50, dtype=torch.float64)
+    torch.testing.assert_close(layers.ELU()(z), F.elu(z), rtol=1e-14, atol=1e-14)
+
+
 def test_the_binary_stem_takes_every_patch_and_other_images_the_plain_way():
     layer = layers.BinaryStem(4)
     every = torch.cat([layer.patches[:, :9].reshape(-1, 1, 3, 3), torch.zeros(512, 1, 3, 1)], 3)

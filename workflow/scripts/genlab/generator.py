@@ -29,7 +29,7 @@ def load_model(path, device="cpu"):
             prefix = f"{name}."
             part.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     except (KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[-1].strip()  # torch names what differs in the lines below the first
         raise InputError(
             f"{path}: not the weights of an image model ({reason}); train one with train_vae.py or train_gan.py"
         ) from None

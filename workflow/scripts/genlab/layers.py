@@ -7,6 +7,7 @@ for rounding. Inputs and outputs are (M, channels, height, width), channels last
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 
 class CollapsingConv2d(nn.Conv2d):
@@ -50,7 +51,8 @@ class ELU(nn.Module):
 
 
 def _elu(x):
-    below = x.clamp(max=0).float().exp_().sub_(1)
+    # exp(x) - 1 loses the small differences to 1, in bfloat16 all of them.
+    below = x.clamp(max=0).to(torch.promote_types(x.dtype, torch.float32)).exp_().sub_(1)
     return torch.maximum(x, below.to(x.dtype))  # exp(x) - 1 >= x
 
 
@@ -102,15 +104,14 @@ class _BinaryStem(torch.autograd.Function):
         return y.view(len(x), x.shape[1] // 2 - 1, -1, len(weight)).permute(0, 3, 1, 2)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad):
         patches, table, *corners = ctx.saved_tensors
         slopes = torch.where(table > 0, 0.25, 0.25 * (table + 1))  # of ELU and of the pooling
-        grad, patches = grad.permute(0, 2, 3, 1).flatten(0, 2), patches.to(grad.dtype)
-        # Ten rows from the left, for a product with ten columns is many times as slow.
-        weight = sum(
-            (patches.index_select(0, corner).T @ (slopes.index_select(0, corner) * grad)).float() for corner in corners
-        )
-        return None, None, weight.T
+        grad, ones = grad.permute(0, 2, 3, 1).flatten(0, 2), patches.to(grad.dtype)
+        # A product with ten rows and its transpose, for one with ten columns takes several times as long.
+        products = (ones.index_select(0, corner).T @ (slopes.index_select(0, corner) * grad) for corner in corners)
+        return None, None, sum(product.to(patches.dtype) for product in products).T
 
 
 class UpsampledConv2d(nn.Conv2d):
@@ -159,7 +160,7 @@ class SingleConv2d(nn.Conv2d):
     """`Conv2d` of kernel 3, padding 2 and one output channel: (M, C, n, n) -> (M, 1, n+2, n+2).
 
     A convolution pads its channels to as many as the processor's registers hold. Here the kernel's columns are three,
-    convolved along the rows, and what they give is shifted and added by one matrix. Always in float32:
+    convolved along the rows, and what they give is shifted and added by one matrix. In the weights' own numbers:
     convolutions with few channels have slow gradients in bfloat16.
     """
 
@@ -171,5 +172,5 @@ class SingleConv2d(nn.Conv2d):
 
     def forward(self, x):
         with torch.autocast(x.device.type, enabled=False):
-            y = F.conv2d(x.float(), self.weight.permute(3, 1, 2, 0), padding=(2, 0))  # (M, 3, n + 2, n)
+            y = F.conv2d(x.to(self.weight.dtype), self.weight.permute(3, 1, 2, 0), padding=(2, 0))  # (M, 3, n + 2, n)
             return (F.linear(y.permute(0, 2, 3, 1).flatten(2), self.shifts) + self.bias)[:, None]

@@ -161,13 +161,13 @@ class Critic(nn.Sequential):
         self.to(memory_format=torch.channels_last)
 
     def input_gradients(self, x):
-        """Gradient of each image's score with respect to the image, differentiable in the weights: (M, 3, 32, 32) both.
+        """Gradient of each image's score in the image, differentiable in the weights: (M, 3, 32, 32), as x is.
 
         The critic is linear between the kinks of its LeakyReLU. Its gradient is therefore the same layers, transposed,
         with slopes that no weight changes: an ordinary pass, without what double backward does about the slopes.
         """
         *body, last, _ = self
-        outputs, convolutions = [], body[::2]
+        numbers, outputs, convolutions = x.dtype, [], body[::2]
         with torch.no_grad():
             for convolution, kink in zip(convolutions, body[1::2], strict=True):
                 x = kink(convolution(x))
@@ -179,7 +179,7 @@ class Critic(nn.Sequential):
             gradient = F.conv_transpose2d(
                 gradient, convolution.weight, stride=convolution.stride, padding=convolution.padding
             )
-        return gradient
+        return gradient.to(numbers)
 
 
 class Encoder(nn.Sequential):

@@ -87,7 +87,7 @@ def load_binary_vae(path, device="cpu"):
         model = binary_vae(about["architecture"], about["latents"])
         model.load_state_dict(tensors)
     except (KeyError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[-1].strip()  # torch names what differs in the lines below the first
         raise InputError(
             f"{path}: not the weights of a binary VAE ({reason}); train one with train_binary_vae.py"
         ) from None

@@ -6,6 +6,8 @@ difference of means without the penalty is called the critic's estimate: on imag
 the Wasserstein distance.
 """
 
+import functools
+
 import torch
 from torch import nn
 
@@ -22,11 +24,17 @@ def mixtures(real, generated):
 def gradient_norms(critic, points):
     """||grad T||_2 at each of the points (M, ...), over all dimensions of an example: (M,), differentiable in T.
 
-    Exact for a critic that scores each example of a batch on its own (no batch normalisation).
+    Exact for a critic that scores each example of a batch on its own (no batch normalisation). One that has
+    `input_gradients`, as `networks.Critic` has, is asked for them; of others they are torch's.
     """
+    gradients = getattr(critic, "input_gradients", None) or functools.partial(input_gradients, critic)
+    return torch.linalg.vector_norm(gradients(points).flatten(1), dim=1)
+
+
+def input_gradients(critic, points):
+    """grad T at each of the points, (M, ...) both, differentiable in T."""
     points = points.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(points).sum(), points, create_graph=True)
-    return torch.linalg.vector_norm(gradient.flatten(1), dim=1)
+    return torch.autograd.grad(critic(points).sum(), points, create_graph=True)[0]
 
 
 class Frames(nn.Module):
@@ -98,8 +106,7 @@ class WGANTraining:
             generated = self.generator(self.noise(count)).float()
         with autocast(self.settings, batch.device):
             real_scores, scores = self.critic(torch.cat([real, generated])).float().split(count)
-            gradients = self.critic.input_gradients(mixtures(real, generated))
-        norms = torch.linalg.vector_norm(gradients.float().flatten(1), dim=1)
+            norms = gradient_norms(self.critic, mixtures(real, generated)).float()
         estimate, penalty = real_scores.sum() - scores.sum(), ((norms - 1) ** 2).sum()
         loss = self.settings["penalty_weight"] * penalty - estimate
         self.update("critic", loss / count, progress)
