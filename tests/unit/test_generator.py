@@ -35,7 +35,7 @@ def test_of_a_gan_only_the_generator_is_loaded(parts, tmp_path):
     "about, reason",
     [
         ({}, "'generator'"),
-        (ABOUT | {"generator": {"latents": 6, "width": 4}}, "Unexpected key"),
+        (ABOUT | {"generator": {"latents": 6, "width": 4}}, "Missing key"),
         (ABOUT | {"generator": {"latents": 5, "depth": 4}}, "depth"),
     ],
 )
