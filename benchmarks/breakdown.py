@@ -183,8 +183,8 @@ def png_features(options):
         files = images._class_files(directory)
         parts = {
             "listing the folder": lambda: images._class_files(directory),
-            "format and size of every file": lambda: [images._open(file).close() for file in files],
-            "opening and decoding": lambda: images._read(files),
+            "opening every file": lambda: [images._open(file).close() for file in files],
+            "opening and decoding": lambda: images._read(files, {}),
             "features": lambda: list(classifier.feature_batches(network, pixels.split(500))),
         }
         return timed(f"features of {options.images} PNG files", parts)

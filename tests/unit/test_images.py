@@ -63,6 +63,15 @@ def test_directory_round_trip(folder, pictures):
     np.testing.assert_array_equal(np.concatenate(batches), pictures)
 
 
+@pytest.mark.parametrize("limits", [{"KEPT": 0}, {"KEPT": 2}, {"SMALL": 2000}, {"SMALL": 0}])
+def test_files_read_again_and_large_ones_give_the_same_pixels(folder, pictures, monkeypatch, limits):
+    Image.new("RGB", (32, 32)).save(folder / "0003.png")  # less than 2000 bytes, the others more
+    for name, value in limits.items():
+        monkeypatch.setattr(images, name, value)
+    expected = np.where(np.arange(7)[:, None, None, None] == 3, 0, pictures)
+    np.testing.assert_array_equal(read(folder.parent, batch=3), expected)
+
+
 def test_same_images_same_bytes_and_replaced_as_a_whole(folder, pictures):
     before = contents(folder.parent)
     images.write_directory(folder.parent, torch.from_numpy(pictures))

@@ -5,6 +5,7 @@ directory has the shape that torchvision's `ImageFolder` reads: one folder insid
 the image files. Importing this module imports no torch.
 """
 
+import io
 import logging
 import os
 import shutil
@@ -23,6 +24,8 @@ SIZE = (32, 32)
 CLASS = "samples"  # the class folder that `write_directory` makes
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 GREY, ALPHA = {"1", "L", "I", "I;16", "I;16B", "F"}, {"RGBA", "RGBa", "LA", "La", "PA"}
+SMALL = 2**14  # bytes: files with fewer are read in one go, for Pillow's many short reads take longer than decoding
+KEPT = 1000  # of those, so many stay open between the check of all files and the reading of their pixels
 CLUTTER = {"Thumbs.db", "desktop.ini"}  # what file managers leave in a folder, besides hidden files
 
 
@@ -85,11 +88,15 @@ def read_directory(path, batch=500):
     damaged pixels are found only when the iterator comes to them.
     """
     files = _class_files(path)
-    sizes, formats = Counter(), Counter()
+    sizes, formats, kept = Counter(), Counter(), {}
     for file in files:
-        with _open(file) as image:
-            sizes[image.size] += 1
-            formats[image.format] += 1
+        image = _open(file)
+        sizes[image.size] += 1
+        formats[image.format] += 1
+        if len(kept) < KEPT and isinstance(image.fp, io.BytesIO):
+            kept[file] = image
+        else:
+            image.close()
     if others := {size: count for size, count in sorted(sizes.items()) if size != SIZE}:
         listed = ", ".join(f"{width} x {height} ({count})" for (width, height), count in others.items())
         log.warning(
@@ -101,7 +108,7 @@ def read_directory(path, batch=500):
             "%s: %d of %d images are JPEG or WebP; lossy compression moves the FID (JPEG by 1 to 5%%): save PNG",
             path, lossy, len(files),
         )  # fmt: skip
-    return len(files), (_read(files[start : start + batch]) for start in range(0, len(files), batch))
+    return len(files), (_read(files[start : start + batch], kept) for start in range(0, len(files), batch))
 
 
 def _class_files(path):
@@ -136,7 +143,9 @@ def _visible(folder):
 def _open(file):
     """The opened image of `file`, its pixels not read yet; `InputError` unless it is in colour and opaque."""
     try:
-        image = Image.open(file, formats=FORMATS)
+        with open(file, "rb", buffering=0) as raw:
+            begin = raw.read(SMALL)
+        image = Image.open(io.BytesIO(begin) if len(begin) < SMALL else file, formats=FORMATS)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if getattr(error, "errno", None):  # the system's, not the format's
             raise
@@ -154,11 +163,11 @@ def _open(file):
     return image
 
 
-def _read(files):
-    """The pixels of `files`, uint8 (M, 3, 32, 32)."""
+def _read(files, kept):
+    """The pixels of `files`, uint8 (M, 3, 32, 32); kept: {file: opened image} of some of them, which is used up."""
     result = np.empty((len(files), *SIZE, 3), np.uint8)  # as Pillow has them, and as convolutions are fastest
     for pixels, file in zip(result, files, strict=True):
-        with _open(file) as image:
+        with kept.pop(file, None) or _open(file) as image:
             try:
                 colours = image if image.mode == "RGB" else image.convert("RGB")
                 colours.load()
