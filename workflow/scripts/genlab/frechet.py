@@ -42,8 +42,9 @@ class Moments:
             )
         if not len(batch):
             return
-        origin = batch[0].astype(np.float64)
-        batch = batch - origin
+        batch = batch.astype(np.float64)
+        origin = batch[0].copy()
+        batch -= origin
         mean = batch.mean(axis=0)
         batch -= mean
         self._add(len(batch), origin, mean, linalg.blas.dsyrk(1.0, batch.T))
@@ -64,7 +65,7 @@ class Moments:
             self._scatter = np.zeros_like(scatter)  # about the mean; above the diagonal, as dsyrk fills it
         shift, total = origin - self._origin + mean - self._mean, self.count + count
         self._scatter += scatter
-        self._scatter += np.outer(shift, shift * (self.count * count / total))
+        self._scatter = linalg.blas.dsyr(self.count * count / total, shift, a=self._scatter, overwrite_a=True)
         self._mean += shift * (count / total)
         self.count = total
 
