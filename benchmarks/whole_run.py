@@ -2,9 +2,10 @@
 
 The commands are those of Snakemake's own dry run for as many cores, called in a shell in its order; the folders are
 made beforehand. Everything is made anew in a temporary folder each time. Held together, byte for byte: data,
-weights, tables and texts, but for the times in history.csv.
+weights, tables and texts, but for history.csv and the state of trainings, which hold times.
 
     python benchmarks/whole_run.py --targets all            # the smoke configuration, 69 jobs
+    python benchmarks/whole_run.py --targets all --configfile config.yaml --cores 1       # the default run, half an hour
 """
 
 import os
@@ -57,7 +58,8 @@ def contents(folder):
     """{name: content} of the data, weights, tables and texts of a run; not of files that hold times or paths."""
     found, kinds = {}, (".amat", ".mat", ".npz", ".safetensors", ".csv", ".txt")
     for file in sorted(folder.rglob("*")):
-        if file.suffix in kinds and file.name != "history.csv" and ".snakemake" not in file.parts:
+        with_times = file.name == "history.csv" or file.parent.suffix == ".state"
+        if file.suffix in kinds and not with_times and ".snakemake" not in file.parts:
             found[str(file.relative_to(folder))] = file.read_bytes()
     return found
 
