@@ -5,7 +5,7 @@ made beforehand. Everything is made anew in a temporary folder each time. Held t
 weights, tables and texts, but for history.csv and the state of trainings, which hold times.
 
     python benchmarks/whole_run.py --targets all            # the smoke configuration, 69 jobs
-    python benchmarks/whole_run.py --targets all --configfile config.yaml --cores 1       # the default run, half an hour
+    python benchmarks/whole_run.py --targets all --configfile config.yaml --cores 1  # the default run, half an hour
 """
 
 import os
