@@ -24,8 +24,8 @@ SIZE = (32, 32)
 CLASS = "samples"  # the class folder that `write_directory` makes
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 GREY, ALPHA = {"1", "L", "I", "I;16", "I;16B", "F"}, {"RGBA", "RGBa", "LA", "La", "PA"}
-SMALL = 2**14  # bytes: files with fewer are read in one go, for Pillow's many short reads take longer than decoding
-KEPT = 1000  # of those, so many stay open between the check of all files and the reading of their pixels
+SMALL = 2**14  # bytes: files with fewer are read in one go, which is faster than Pillow's many short reads
+KEPT = 1000  # of those, so many stay opened between the check of all files and the decoding of their pixels
 CLUTTER = {"Thumbs.db", "desktop.ini"}  # what file managers leave in a folder, besides hidden files
 
 
