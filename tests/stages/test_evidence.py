@@ -13,6 +13,7 @@ import plot_summary
 import pytest
 import torch
 from genlab import InputError, classifier, data, frechet, generator, images, metrics, networks, plotting
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from safetensors.torch import save_file
 from scipy import stats
 from scipy.spatial import distance
@@ -446,6 +447,27 @@ def test_the_curve_marks_the_protocol_and_infinity(drawings, tmp_path, monkeypat
     level = json.loads((tmp_path / "samples_json").read_text())["metrics"]["fid_infinity"]["value"]
     assert any(line.get_xydata().shape == (1, 2) and line.get_ydata()[0] == level for line in axes.lines)
     assert any(text.get_text() == "N = 100" for text in axes.texts)
+
+
+def test_seven_models_are_drawn_and_named():
+    names = [f"model-{number}" for number in range(7)]
+    rows = [
+        {"subject": name, "kind": "model", "metric": "fid", "value": level, "low": level - 1, "high": level + 1,
+         "values": [level], "better": "lower", "over": "sets", "protocol": "N = 100", "data": "SVHN"}
+        for level, name in enumerate(names, 2)
+    ]  # fmt: skip
+    axes = plot_summary.draw(pd.DataFrame(rows)).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == names
+    curve = pd.DataFrame({"n": [100, 500], "mean": [9.0, 5.0]})
+    fields = {"set": "samples", "images": 100, "data.title": "SVHN", "metrics.fid_infinity.value": 4.0, "curve": curve}
+    figure = plot_fid_curve.draw([{"subject": name, **fields} for name in names])
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    legend = figure.axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == names
+    box = legend.get_window_extent(renderer)
+    assert box.x1 < figure.bbox.x1 and box.y1 < figure.bbox.y1
+    assert box.y0 > max(text.get_window_extent(renderer).y1 for text in figure.axes[0].texts)
 
 
 def test_neighbours_are_drawn_beside_samples(with_rows, folder, monkeypatch):

@@ -76,7 +76,7 @@ def draw(table):
             line = {"color": look["color"]}
             axes.plot(row["values"], [height] * len(row["values"]), linestyle="", marker="|", markersize=9, **line)
             axes.plot([row["low"], row["high"]], [height, height], linestyle="-", linewidth=2.5, alpha=0.5, **line)
-            axes.plot([row["value"]], [height], linestyle="", markersize=7, **look)
+            axes.plot([row["value"]], [height], markersize=7, **look | {"linestyle": ""})
         # Limits by the values alone: of few seeds an interval can be so wide that nothing else would be seen.
         values = [value for each in rows["values"] for value in each]
         low, high = min(values), max(values)
