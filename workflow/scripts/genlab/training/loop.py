@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import InputError, cli, gpu
+from .. import InputError, cli
+from . import gpu
 
 
 def set_up(device, threads, seed):
