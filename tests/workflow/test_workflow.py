@@ -15,6 +15,7 @@ import time
 
 import pandas
 import pytest
+from genlab.data import arrays, images
 from smoke import ROOT, SMOKE, snakemake
 
 LIKELIHOOD_PLOTS = dict.fromkeys(("plot_learning_curves", "plot_digits", "plot_log_likelihood"), 1)
@@ -97,6 +98,15 @@ def test_it_makes_what_the_readme_promises(run):
         assert summary["ratio"] > 1
         samples = results / "samples" / model / "samples"
         assert [path.name for path in sorted(samples.iterdir())] == [f"{i:04d}.png" for i in range(60)]
+
+
+def test_the_pool_holds_none_of_the_published_samples(run):
+    for model in ("vae", "gan"):
+        folder = run / "results" / "smoke" / "runs" / model / "seed1"
+        _, batches = images.read_directory(folder / "samples")
+        published = {image.tobytes() for batch in batches for image in batch}
+        pool = arrays.load_features(folder / "features.npz").images
+        assert len(published) == 60 and len(pool) == 16 and not published & {image.tobytes() for image in pool}
 
 
 def test_the_summary_has_every_subject_and_metric(run):
@@ -295,8 +305,6 @@ def test_mirrors_and_other_files_take_the_place_of_the_official_ones(run, tmp_pa
         "here/prepared/official/binarized_mnist.npz", directory=tmp_path, configfile=tmp_path / "mirror.json"
     )
     assert process.returncode == 0, process.stdout
-    from genlab.data import arrays
-
     prepared = arrays.load_binarized_mnist(tmp_path / "here" / "prepared" / "official" / "binarized_mnist.npz")
     assert prepared.about["source"] == "custom" and prepared.about["title"].startswith("custom files")
 

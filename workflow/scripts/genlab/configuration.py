@@ -41,6 +41,7 @@ def complete(config):
             where = ".".join(map(str, error.path)) or "configuration"
             hint = error.schema.get("description", "")
             faults.append(f"{where}: {error.message}" + (f" ({hint})" if hint else ""))
+    faults = faults or _contradictions(config)
     if faults:
         raise InputError("configuration: " + "\n  ".join(faults))
     return config
@@ -130,6 +131,17 @@ def _unknown_keys(value, schema, definitions, path=""):
             faults.append(f"{path}{key}: unknown key; {remedy}")
         else:
             faults += _unknown_keys(value[key], child, definitions, f"{path}{key}.")
+    return faults
+
+
+def _contradictions(config):
+    """A line for each fault of a configuration that its schema allows."""
+    faults, evaluation = [], config["images"]["evaluation"]
+    if evaluation["pool_seed"] == evaluation["sample_seed"]:
+        faults.append(
+            f"images.evaluation.pool_seed: {evaluation['pool_seed']} is sample_seed too, so the pool would begin with "
+            "the published samples; give another"
+        )
     return faults
 
 
