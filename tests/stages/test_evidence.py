@@ -241,6 +241,14 @@ def test_neighbours_are_rows_of_the_training_images(sets, tmp_path):
     np.testing.assert_allclose(nearest["distances"], distances.min(1), rtol=1e-5)
 
 
+@pytest.mark.parametrize(("name", "seed"), [("samples", 0), ("test", 7)])
+def test_neighbours_carry_the_seed_of_their_model_or_else_of_the_stage(sets, tmp_path, name, seed):
+    write_features(tmp_path / "samples.npz", sets[0]["samples"], model_seed=0)
+    write_features(tmp_path / "test.npz", sets[0]["test"], kind="test", model_seed=None)
+    _, _, nearest = evaluate(tmp_path, name, seed=7)
+    assert json.loads(str(nearest["about"]))["seed"] == seed
+
+
 def test_test_images_have_only_neighbours_and_training_images_all_but_those(sets, tmp_path):
     of_test = evaluate(tmp_path, "test")[0]["metrics"]
     of_train = evaluate(tmp_path, "train")[0]["metrics"]
