@@ -87,11 +87,12 @@ def test_leftovers_of_killed_processes_are_deleted_and_those_of_living_ones_are_
     assert {file.name for file in tmp_path.iterdir()} == {path.name, of_living.name, of_another.name}
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
 def test_a_signal_ends_a_stage_in_one_line_and_takes_its_half_written_file_away(tmp_path, name, capsys):
     before = signal.getsignal(getattr(signal, name))
 
     def main(options):
+        cli.write_text(tmp_path / "first", "whole")
         with cli.atomic(tmp_path / "x") as temporary:
             temporary.write_text("half")
             os.kill(os.getpid(), getattr(signal, name))
@@ -99,8 +100,11 @@ def test_a_signal_ends_a_stage_in_one_line_and_takes_its_half_written_file_away(
 
     with pytest.raises(SystemExit) as stop:
         cli.run(main, cli.parser("A stage."), [])
-    assert stop.value.code == 75 and f"interrupted: by {name}; no file is half-written" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == [] and signal.getsignal(getattr(signal, name)) == before
+    said = capsys.readouterr().err
+    assert stop.value.code == (130 if name == "SIGINT" else 75)
+    assert "interrupted: " in said and (name == "SIGINT" or f"by {name}; " in said)
+    assert "every output is whole, as it was before or new" in said and "nothing was written" not in said
+    assert list(tmp_path.iterdir()) == [tmp_path / "first"] and signal.getsignal(getattr(signal, name)) == before
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])

@@ -37,6 +37,9 @@ EXIT_FAILED, EXIT_INPUT, EXIT_RESUMABLE = 1, 2, 75  # 75 is EX_TEMPFAIL of sysex
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room: the disk, the quota, the largest file allowed
 STARTED = time.monotonic()  # this module is the first that a stage imports
 
+# What is true of a stage's outputs whenever it is interrupted: `atomic` puts each in its place as a whole.
+KEPT = "every output is whole, as it was before or new; run again"
+
 log = logging.getLogger("genlab")
 
 
@@ -131,7 +134,7 @@ def run(main, parser, argv=None):
         os.environ[variable] = str(getattr(options, "threads", 1))
 
     def stop(number, _):
-        raise Interrupted(f"by {signal.Signals(number).name}; no file is half-written; run again")
+        raise Interrupted(f"by {signal.Signals(number).name}; {KEPT}")
 
     handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGUSR1)}
     try:
@@ -143,7 +146,7 @@ def run(main, parser, argv=None):
     except Interrupted as error:
         fail(parser, "interrupted", error, EXIT_RESUMABLE)
     except KeyboardInterrupt:
-        fail(parser, "interrupted", "nothing was written", 130)
+        fail(parser, "interrupted", KEPT, 130)
     except MemoryError as error:
         fail(parser, "failed", f"not enough memory ({error}); ask for less at a time", EXIT_FAILED)
     except BrokenPipeError:
