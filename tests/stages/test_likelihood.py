@@ -216,6 +216,12 @@ def test_estimates_of_different_models_are_not_gathered(estimates):
     assert process.returncode == 2 and "its k differs" in process.stderr and not (estimates / "vae.txt").exists()
 
 
+def test_a_seed_that_is_given_twice_is_refused(estimates):
+    process = summarise(estimates, 1, 1)
+    assert process.returncode == 2 and "the seeds are 1, 1; give one estimate for each seed" in process.stderr
+    assert not (estimates / "vae.txt").exists()
+
+
 @pytest.mark.parametrize("content", ["{}", "[]", '{"model": 3}'])
 def test_files_that_are_no_estimates_are_refused(estimates, content):
     (estimates / "seed1.json").write_text(content)

@@ -55,7 +55,7 @@ def main(options):
 
 def write(options, estimates):
     """Check that the estimates belong together, and write the table in its three forms."""
-    first = estimates[0]
+    first, seeds = estimates[0], [estimate["seed"] for estimate in estimates]
     for path, estimate in zip(options.estimates, estimates, strict=True):
         for key in ("model", "k", "data"):
             if estimate[key] != first[key]:
@@ -63,11 +63,13 @@ def write(options, estimates):
                     f"{path}: its {key} differs from that of {options.estimates[0]}; "
                     "seeds can be gathered for one model, K and data set"
                 )
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"--estimates: the seeds are {', '.join(map(str, seeds))}; give one estimate for each seed")
     summary = {
         "data": first["data"],
         "model": first["model"],
         "k": first["k"],
-        "seeds": [estimate["seed"] for estimate in estimates],
+        "seeds": seeds,
         "splits": {split: gather([estimate["splits"][split] for estimate in estimates]) for split in first["splits"]},
         "overfitting": {
             name: over_seeds([estimate["overfitting"][name] for estimate in estimates]) for name in first["overfitting"]
