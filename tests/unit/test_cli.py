@@ -150,6 +150,21 @@ def test_json_is_strict(tmp_path):
         cli.read_json(tmp_path / "c.json")
 
 
+def test_json_must_have_the_fields_that_are_asked_for(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"a": {"x.y": 2, "none": null}, "b": "3"}')
+    content = cli.read_json(path, {"a/x.y": cli.NUMBER, "a/none": float | None, "b": str})
+    assert content == {"a": {"x.y": 2, "none": None}, "b": "3"}
+    for fields, message in (
+        ({"a/z": int}, "a.json: 'a/z' is missing; remake it"),
+        ({"b/z": int}, "a.json: 'b/z' is missing; remake it"),
+        ({"a/none": float}, "a.json: 'a/none' is null; remake it"),
+        ({"b": cli.NUMBER}, "a.json: 'b' is \"3\"; remake it"),
+    ):
+        with pytest.raises(InputError, match=message):
+            cli.read_json(path, fields)
+
+
 def test_checksum(tmp_path):
     (tmp_path / "abc").write_bytes(b"abc")  # the test vector of FIPS 180
     assert cli.checksum(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"

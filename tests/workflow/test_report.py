@@ -14,6 +14,7 @@ import pytest
 import write_report
 import yaml
 from genlab import InputError, configuration
+from genlab.report import findings, tables
 from smoke import ROOT, SMOKE
 from stage import run_here, run_stage
 
@@ -299,13 +300,38 @@ def test_a_missing_run_ends_with_2_and_one_line(given, settings, tmp_path):
 def test_a_damaged_result_is_named(results, given, settings, tmp_path):
     copy = shutil.copytree(results, tmp_path / "copy", ignore=shutil.ignore_patterns("features.npz", "tensorboard"))
     given = given | {"results": copy}
-    (copy / "fid_gan.json").write_text("{}")
-    assert "not the results of one finished run" in refused(given)
-    (copy / "fid_gan.json").write_bytes((results / "fid_gan.json").read_bytes())
+    statistics = json.loads((copy / "runs" / "gan" / "seed1" / "statistics.json").read_text())
+    statistics["test"]["sharpness"] = 3
+    for name, content, words in (
+        ("fid_gan.json", "{}", "fid_gan.json: 'samples' is missing; remake it"),
+        ("density.json", "[]", "density.json: 'data/title' is missing"),
+        ("divergences.json", '{"data": {"title": 3}}', "divergences.json: 'data/title' is 3; remake it"),
+        ("runs/gan/seed1/statistics.json", json.dumps(statistics), "'test/sharpness/value' is missing"),
+        ("comparison.csv", "metric,first\nfid,vae\n", "comparison.csv: "),
+        ("summary.csv", "", "summary.csv: No columns to parse"),
+        ("divergences.csv", (results / "divergences.csv").read_text() + "x" + ",1" * 12, "divergences.csv: Unable to"),
+    ):
+        before = (copy / name).read_bytes()
+        (copy / name).write_text(content)
+        assert words in refused(given)
+        (copy / name).write_bytes(before)
     (copy / "figures" / "data.png").write_bytes(b"no picture")
     assert "data.png: not a picture" in refused(given)
     run_here(export_tables, *options(results=copy, configuration=settings, output=tmp_path / "tables"))
     assert len(list((tmp_path / "tables").iterdir())) == 18
+
+
+def test_a_fault_of_the_code_is_not_called_a_fault_of_the_results(given, settings, tmp_path, monkeypatch):
+    def faulty(results):
+        raise KeyError("a fault of ours")
+
+    monkeypatch.setattr(findings, "quality", faulty)
+    with pytest.raises(KeyError, match="a fault of ours"):
+        run_here(write_report, *options(**given))
+    monkeypatch.setattr(tables, "fid_table", faulty)
+    with pytest.raises(KeyError, match="a fault of ours"):
+        run_here(export_tables, *options(results=given["results"], configuration=settings, output=tmp_path / "t"))
+    assert not given["output"].exists() and not (tmp_path / "t").exists()
 
 
 def test_a_run_without_image_models_has_a_report_too(results, given, settings, tmp_path):

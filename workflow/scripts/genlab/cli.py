@@ -40,6 +40,8 @@ STARTED = time.monotonic()  # this module is the first that a stage imports
 # What is true of a stage's outputs whenever it is interrupted: `atomic` puts each in its place as a whole.
 KEPT = "every output is whole, as it was before or new; run again"
 
+NUMBER = int | float  # of `check_fields`
+
 log = logging.getLogger("genlab")
 
 
@@ -271,12 +273,27 @@ def write_json(path, content):
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path):
-    """Read a JSON file; refuse anything else with one clear line."""
+def read_json(path, fields=()):
+    """Read a JSON file that must have `fields` (see `check_fields`); refuse anything else with one clear line."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: not a JSON file ({error}); remake it with the stage that writes it") from None
+    check_fields(path, content, fields)
+    return content
+
+
+def check_fields(path, content, fields):
+    """Raise `InputError` unless the content of the JSON file `path` has all `fields`, {"place/in/it": type}."""
+    for field, kind in dict(fields).items():
+        value = content
+        for key in field.split("/"):
+            if not isinstance(value, dict) or key not in value:
+                raise InputError(f"{path}: {field!r} is missing; remake it with the stage that writes it")
+            value = value[key]
+        if not isinstance(value, kind):
+            held = json.dumps(value)[:60]
+            raise InputError(f"{path}: {field!r} is {held}; remake it with the stage that writes it")
 
 
 def digests(path):
