@@ -208,11 +208,13 @@ def atomic(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = beside(path, f"part{path.suffix}")
     try:
+        temporary.touch()  # its mode tells the umask, which can only be asked for by changing it for all threads
+        mode = temporary.stat().st_mode & 0o777
+        temporary.unlink()
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
-        os.umask(umask := os.umask(0))
-        os.chmod(temporary, 0o666 & ~umask)  # some writers make private files
+        os.chmod(temporary, mode)  # some writers make private files
         os.replace(temporary, path)
     except OSError as error:  # a full disk has no file name of its own
         if error.errno in FULL:
