@@ -285,7 +285,7 @@ def run_of(subject, seed, kind="samples", **values):
         key: {"value": v, "standard_error": 0.4, "low": v - 1, "high": v + 1, "sets": 10} for key, v in values.items()
     }
     return {
-        "subject": subject, "set": kind, "seed": seed, "data": ABOUT, "images": 1000,
+        "subject": subject, "model": subject.split()[0], "set": kind, "seed": seed, "data": ABOUT, "images": 1000,
         "classifier": {"sha256": "5a" * 32}, "metrics": found,
     }  # fmt: skip
 
@@ -318,6 +318,7 @@ def test_one_seed_gives_the_single_run_and_no_verdict(tmp_path):
     assert (row["value"], row["standard_error"], row["low"], row["high"]) == (40, 0.4, 39, 41)
     assert (row["over"], str(row["values"]), row["kind"], row["better"]) == ("sets", "40", "model", "lower")
     assert comparison["verdict"][0] == "gan ahead of vae by 50, but one seed allows no verdict"
+    assert comparison["winner"].isna().all()  # an empty cell
 
 
 def test_seeds_are_gathered_and_models_compared_in_pairs(tmp_path):
@@ -333,8 +334,12 @@ def test_seeds_are_gathered_and_models_compared_in_pairs(tmp_path):
     low, high = stats.t.interval(0.95, 2, 44, stats.sem(fids["gan"]))
     assert (row["value"], row["over"], row["seeds"], row["values"]) == (44, "seeds", "1 2 3", "40 45 47")
     assert (row["low"], row["high"]) == (pytest.approx(low), pytest.approx(high))
-    kinds = summary.drop_duplicates("subject").set_index("subject")["kind"]
-    assert dict(kinds) == {"vae": "model", "gan": "model", "noise": "reference", "vae reconstructions": "reference"}
+    kinds = summary.drop_duplicates("key").set_index("key")["kind"]
+    assert dict(kinds) == {
+        "runs/vae": "model", "runs/gan": "model", "references/noise": "reference",
+        "runs/vae/reconstructions": "reference",
+    }  # fmt: skip
+    assert list(comparison["winner"]) == ["gan", "vae"]
 
     assert len(comparison) == 2  # references are not compared
     fid, recall = (comparison[comparison["metric"] == name].iloc[0] for name in ("fid", "recall"))
@@ -351,6 +356,20 @@ def test_a_difference_within_the_noise_is_called_so(tmp_path):
     ]
     _, comparison = compared(tmp_path, runs)
     assert comparison["verdict"][0] == "a ahead of b by 0.5, within the noise of 2 seeds"
+    assert comparison["winner"].isna().all()
+
+
+def test_a_model_is_kept_apart_from_a_reference_of_its_name(tmp_path):
+    runs = [run_of("noise", 1, fid=40.0), run_of("noise", None, "noise", fid=5000.0)]
+    summary, _ = compared(tmp_path, runs)
+    found = summary.set_index("key")
+    assert dict(found["value"]) == {"runs/noise": 40, "references/noise": 5000}
+    assert dict(found["kind"]) == {"runs/noise": "model", "references/noise": "reference"}
+    table = summary.assign(values=[[40.0], [5000.0]])
+    axes = plot_summary.draw(table).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["noise", "noise"]
+    drawn = [tuple(map(tuple, line.get_xydata())) for line in axes.lines]
+    assert ((40, 0),) in drawn and ((5000, 1),) in drawn
 
 
 def test_likelihoods_stand_in_the_same_tables(tmp_path):
@@ -466,7 +485,8 @@ def test_the_curve_marks_the_protocol_and_infinity(drawings, tmp_path, monkeypat
 def test_seven_models_are_drawn_and_named():
     names = [f"model-{number}" for number in range(7)]
     rows = [
-        {"subject": name, "kind": "model", "metric": "fid", "value": level, "low": level - 1, "high": level + 1,
+        {"key": f"runs/{name}", "subject": name, "kind": "model", "metric": "fid",
+         "value": level, "low": level - 1, "high": level + 1,
          "values": [level], "better": "lower", "over": "sets", "protocol": "N = 100", "data": "SVHN"}
         for level, name in enumerate(names, 2)
     ]  # fmt: skip

@@ -65,9 +65,9 @@ TABLES = {  # columns of numbers, which may be empty cells, and of text
     "divergences.csv": (("theta", "jsd", "jsd_exact", "w1", "w1_exact", "w1_corrected"), ()),
     "summary.csv": (
         ("value", "low", "high"),
-        ("problem", "data", "protocol", "subject", "kind", "metric", "better", "over"),
+        ("problem", "data", "protocol", "key", "subject", "kind", "metric", "better", "over"),
     ),
-    "comparison.csv": (("difference", "low", "high"), ("problem", "metric", "first", "second", "verdict")),
+    "comparison.csv": (("difference", "low", "high"), ("problem", "metric", "first", "second", "winner", "verdict")),
 }
 
 
