@@ -103,6 +103,7 @@ def test_numbers_that_come_as_text_are_read():
         ({"images": {"models": {"a": {"kind": "gan", "penalty_weight": 9}}}}, "9 is less than the minimum of 10"),
         ({"images": {"models": {"a": {"kind": "flow"}}}}, "a.kind: 'flow' is not one of ['vae', 'gan']"),
         ({"images": {"models": {"a": {"epochs": 3}}}}, "images.models.a: 'kind' is a required property"),
+        ({"images": {"models": {"noise": {"kind": "gan"}}}}, "images.models.noise: the reference of uniform"),
         ({"images": {"evaluation": {"sample_seed": 2}}}, "images.evaluation.pool_seed: 2 is sample_seed too"),
     ],
 )  # fmt: skip

@@ -137,6 +137,8 @@ def _unknown_keys(value, schema, definitions, path=""):
 def _contradictions(config):
     """A line for each fault of a configuration that its schema allows."""
     faults, evaluation = [], config["images"]["evaluation"]
+    if "noise" in config["images"]["models"]:
+        faults.append("images.models.noise: the reference of uniform pixels has this name; give the model another one")
     if evaluation["pool_seed"] == evaluation["sample_seed"]:
         faults.append(
             f"images.evaluation.pool_seed: {evaluation['pool_seed']} is sample_seed too, so the pool would begin with "
