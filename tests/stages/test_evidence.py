@@ -359,6 +359,22 @@ def test_a_difference_within_the_noise_is_called_so(tmp_path):
     assert comparison["winner"].isna().all()
 
 
+@pytest.mark.parametrize(
+    ("of_b", "verdict"),
+    [
+        ([40.0], "a equal to b, but one seed allows no verdict"),
+        ([40.0, 60.0], "a equal to b, within the noise of 2 seeds"),
+        ([60.0, 40.0], "a equal to b, within the noise of 2 seeds"),
+    ],
+)
+def test_a_tie_is_called_equal(tmp_path, of_b, verdict):
+    of_a = [40.0, 60.0][: len(of_b)]
+    runs = [run_of(name, seed, fid=v) for name, of in (("a", of_a), ("b", of_b)) for seed, v in enumerate(of, 1)]
+    _, comparison = compared(tmp_path, runs)
+    assert comparison["verdict"][0] == verdict and comparison["difference"][0] == 0
+    assert comparison["winner"].isna().all()
+
+
 def test_a_model_is_kept_apart_from_a_reference_of_its_name(tmp_path):
     runs = [run_of("noise", 1, fid=40.0), run_of("noise", None, "noise", fid=5000.0)]
     summary, _ = compared(tmp_path, runs)

@@ -186,13 +186,14 @@ def compare(first, second):
         ]
         found = metrics.difference(*values)
         ahead, behind = names if found["value"] * BETTER[metric] > 0 else names[::-1]
-        size = f"by {abs(found['value']):.4g}"
+        how = f"{'better than' if found['distinguishable'] else 'ahead of'} {behind} by {abs(found['value']):.4g}"
+        if found["value"] == 0:
+            ahead, how = names[0], f"equal to {names[1]}"
         if found["distinguishable"] is None:
-            verdict = f"{ahead} ahead of {behind} {size}, but one seed allows no verdict"
-        elif found["distinguishable"]:
-            verdict = f"{ahead} better than {behind} {size}, beyond the noise of {len(seeds)} seeds"
+            verdict = f"{ahead} {how}, but one seed allows no verdict"
         else:
-            verdict = f"{ahead} ahead of {behind} {size}, within the noise of {len(seeds)} seeds"
+            noise = "beyond" if found["distinguishable"] else "within"
+            verdict = f"{ahead} {how}, {noise} the noise of {len(seeds)} seeds"
         yield {
             "problem": first[0]["problem"],
             "metric": metric,
