@@ -11,7 +11,7 @@ import sys
 
 import pytest
 from genlab import InputError, cli
-from stage import SCRIPTS
+from stage import SCRIPTS, run_stage
 
 STAGES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
 
@@ -59,6 +59,18 @@ def test_threads_are_set_before_any_library_starts(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "64")
     cli.run(lambda options: None, cli.parser("A stage.", device=True), ["--threads", "3"])
     assert os.environ["OMP_NUM_THREADS"] == "3"
+
+
+def test_stages_draw_without_the_backend_of_a_notebook(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    (tmp_path / "graph").write_text('digraph {\n 0[label = "a"];\n 1[label = "b"];\n 1 -> 0\n}\n')
+    for name, *words in (
+        ("plot_workflow", "--graph", tmp_path / "graph", "--output", tmp_path / "a.png"),
+        ("render_digits", "--output", tmp_path / "train_32x32.mat", "--count", 2),
+    ):
+        process = run_stage(name, *words)
+        assert process.returncode == 0, process.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"graph", "a.png", "a.pdf", "train_32x32.mat"}
 
 
 def test_atomic_leaves_nothing_of_a_failed_write(tmp_path):

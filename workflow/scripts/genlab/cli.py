@@ -134,6 +134,8 @@ def run(main, parser, argv=None):
     # Before torch or numpy start their pools: oversubscribed threads are ruinous.
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(getattr(options, "threads", 1))
+    # A notebook's, which its terminals inherit, need not be installed where this stage runs: importing would fail.
+    os.environ["MPLBACKEND"] = "agg"
 
     def stop(number, _):
         raise Interrupted(f"by {signal.Signals(number).name}; {KEPT}")
