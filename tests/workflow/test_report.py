@@ -1,6 +1,8 @@
 """The report of a run: what it says, how it behaves in a browser, and what is refused."""
 
+import base64
 import html.parser
+import io
 import json
 import re
 import shutil
@@ -9,12 +11,14 @@ import sys
 from pathlib import Path
 
 import export_tables
+import numpy as np
 import pandas
 import pytest
 import write_report
 import yaml
 from genlab import InputError, configuration
 from genlab.report import findings, tables
+from PIL import Image
 from smoke import ROOT, SMOKE
 from stage import run_here, run_stage
 
@@ -183,8 +187,6 @@ def test_the_overview_fits_one_screen(page):
 
 
 def test_sliders_move_what_they_show(page, results):
-    import numpy as np
-
     for kind, count in (("interpolation", 11), ("latents", 12)):
         viewer = page.locator(f".viewer[data-kind={kind}]").first
         slider, frame, output = viewer.locator("input"), viewer.locator(".frame").first, viewer.locator("output")
@@ -319,6 +321,47 @@ def test_a_damaged_result_is_named(results, given, settings, tmp_path):
     assert "data.png: not a picture" in refused(given)
     run_here(export_tables, *options(results=copy, configuration=settings, output=tmp_path / "tables"))
     assert len(list((tmp_path / "tables").iterdir())) == 18
+
+
+@pytest.fixture
+def many_latents(results, given, tmp_path):
+    """The page of a run whose GAN has 512 latents: more than a row of a sheet holds."""
+    copy = shutil.copytree(results, tmp_path / "copy", ignore=shutil.ignore_patterns("features.npz", "tensorboard"))
+    path = copy / "runs" / "gan" / "seed1" / "latents.npz"
+    with np.load(path) as content:
+        arrays = dict(content)
+    levels = np.arange(512, dtype=np.uint16)[:, None, None, None].view(np.uint8)[..., :2]  # a colour for each latent
+    moved = np.zeros((512, 3, 32, 32), np.uint8)
+    moved[:, :2] = levels.transpose(0, 3, 1, 2)
+    arrays |= {"plus": moved, "minus": moved, "effect": np.linspace(9, 1, 512), "order": np.arange(512)}
+    np.savez(path.with_suffix(""), **arrays)
+    run_here(write_report, *options(**given | {"results": copy}))
+    return given["output"]
+
+
+def test_more_latents_than_a_picture_is_wide_are_shown(many_latents):
+    text = many_latents.read_text(encoding="utf-8")
+    sheets = re.findall(r'<img class="sheet" src="data:image/webp;base64,([^"]+)" width="(\d+)" height="(\d+)"', text)
+    content, *size = next(sheet for sheet in sheets if sheet[1] == "16352")
+    assert list(map(int, size)) == [511 * 32, 6 * 32]
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB"))
+    assert tuple(sheet[5 * 32, 0]) == (255, 1, 0)  # latent 511, moved up, in the second band
+
+
+def test_sliders_reach_the_latents_of_the_second_band(browser, many_latents):
+    page = browser.new_page()
+    page.goto(many_latents.as_uri())
+    viewer = page.locator(".viewer[data-kind=latents]", has_text="gan").first
+    viewer.locator("input").focus()
+    for key, place in (
+        ("End", "0% 100%"),
+        ("ArrowLeft", "100% 40%"),
+    ):  # the last of 512, and the last of the first band
+        page.keyboard.press(key)
+        frame = viewer.locator(".frame[data-row='2']")
+        style = frame.evaluate("e => [e.style.backgroundSize, e.style.backgroundPosition]")
+        assert style == ["51100% 600%", place]
+    page.close()
 
 
 def test_a_fault_of_the_code_is_not_called_a_fault_of_the_results(given, settings, tmp_path, monkeypatch):
