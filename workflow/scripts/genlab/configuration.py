@@ -107,8 +107,11 @@ def _fill(value, schema, definitions):
         return _typed(value, schema)
     for key, child in schema.get("properties", {}).items():
         child = _resolve(child, definitions)
+        default = copy.deepcopy(child.get("default"))
         if key not in value and "default" in child:
-            value[key] = copy.deepcopy(child["default"])
+            value[key] = default
+        elif default and isinstance(value.get(key), dict) and not isinstance(child.get("additionalProperties"), dict):
+            value[key] = default | value[key]  # but in a table, of models, what is given stands alone
     if isinstance(schema.get("additionalProperties"), dict):
         value = {key: entry for key, entry in value.items() if entry not in (None, "null", "None")}
     return {
