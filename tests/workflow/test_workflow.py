@@ -135,6 +135,20 @@ def test_afterwards_nothing_is_to_be_done(run):
     assert planned(directory=run) == {}
 
 
+def test_numbers_are_those_of_the_results_folder_in_use(run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("tensorboard"))
+    (folder / "results" / "log_likelihood_vae.txt").write_text("of an older run")
+    (folder / "results" / "fid_old.txt").write_text("FID 1 (of an older run)")
+    process = snakemake("all", "numbers", directory=folder)
+    results = folder / "results" / "smoke"
+    assert process.returncode == 0 and (results / "log_likelihood_vae.txt").read_text() in process.stdout
+    for model in ("vae", "gan"):
+        assert (results / f"fid_{model}.txt").read_text().splitlines()[0] + "\n" in process.stdout
+    assert "The report: results/smoke/report.html\n" in process.stdout and "older run" not in process.stdout
+    process = snakemake("numbers", "--dry-run", "--config", "results=elsewhere", directory=folder)
+    assert "elsewhere/fid_gan.txt" in process.stdout and "1 results/" not in process.stdout
+
+
 def test_a_training_knows_the_time_limit_of_its_job_where_there_is_one_and_never_reruns_for_it(run):
     limited = ("--default-resources", "spare_seconds=60", "--set-resources", "train_gan:runtime=10")
     assert planned(*limited, directory=run) == {}
