@@ -115,4 +115,4 @@ rule numbers:
     shell:
         '(for file in {input.likelihoods:q}; do echo; cat "$file"; done; echo;'
         ' for file in {input.scores:q}; do head -n 1 "$file"; done; echo;'
-        " echo The report: {input.report:q}) | tee {log:q}"
+        " echo The report: {input.report:q}) > {log:q} && cat {log:q}"
