@@ -147,14 +147,14 @@ def agree_on_a_gradient(task, reference, pixels, precision):
     statistics = copy.deepcopy(task.generator.state_dict())
     caught = {}
 
-    def catch(name, loss, progress):
+    def catch(name, loss, rate):
         parameters = list(task.critic.parameters())
         caught.setdefault(name, torch.autograd.grad(loss, parameters) if name == "critic" else None)
 
     task.update = catch  # of this object alone: the loss is differentiated and no step taken
     try:
         torch.manual_seed(2)
-        task.step(pixels, training.Progress(0, 1, 0.0))
+        task.step(pixels, task.schedule(training.Progress(0, 1, 0.0)))
     finally:
         del task.update
         task.critic.requires_grad_(True)

@@ -7,7 +7,7 @@ data and versions.
 
 import torch
 
-from . import InputError, images, networks
+from . import InputError, images, layers, networks
 from .checkpoint import load_tensors, save_tensors
 
 
@@ -24,7 +24,7 @@ def load_model(path, device="cpu"):
         size = about["generator"]
         parts = {"generator": networks.Generator(**size)}
         if about["kind"] == "vae":
-            parts["encoder"] = networks.Encoder(**size)
+            parts["encoder"] = layers.accelerate(networks.Encoder(**size), 3, 32, 32)
         for name, part in parts.items():
             prefix = f"{name}."
             part.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
