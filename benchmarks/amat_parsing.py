@@ -19,9 +19,9 @@ def parser():
 def main(options):
     side_by_side.limit_threads(options.threads)
     import numpy as np
-    from genlab import data
+    from genlab.data import arrays
 
-    bits = np.random.default_rng(1).integers(0, 2, (options.lines, data.PIXELS), dtype=np.uint8)
+    bits = np.random.default_rng(1).integers(0, 2, (options.lines, arrays.PIXELS), dtype=np.uint8)
 
     def by_line():
         with open(path) as file:
@@ -31,16 +31,16 @@ def main(options):
         return np.loadtxt(path, dtype=np.uint8)
 
     def check(pixels, packed):
-        assert np.array_equal(pixels, bits) and np.array_equal(data.unpack_bits(packed), bits)
+        assert np.array_equal(pixels, bits) and np.array_equal(arrays.unpack_bits(packed), bits)
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "train.amat"
-        data.write_amat(path, bits)
+        arrays.write_amat(path, bits)
         megabytes = path.stat().st_size / 1e6
         return [
             side_by_side.compare(
-                f"parse {megabytes:.0f} MB of .amat, reference: {name}", reference, lambda: data.read_amat(path), check,
-                options.turns, wanted, (megabytes, "MB"),
+                f"parse {megabytes:.0f} MB of .amat, reference: {name}", reference, lambda: arrays.read_amat(path),
+                check, options.turns, wanted, (megabytes, "MB"),
             )
             for name, reference, wanted in (("split and int", by_line, 100), ("numpy.loadtxt", by_numpy, 20))
         ]  # fmt: skip

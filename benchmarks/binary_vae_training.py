@@ -51,7 +51,7 @@ def begin(threads, count, batch_size, precision):
     """(model, settings, images uint8 (count, 784), the same as floats (count, 1, 28, 28)), alike at every call."""
     side_by_side.limit_threads(threads)
     import plain
-    from genlab import vae
+    from genlab.models import vae
 
     plain.set_up(threads)
     defaults = configuration.complete({"likelihood": {"models": {"vae": {}}}})["likelihood"]["models"]["vae"]
@@ -74,12 +74,12 @@ def reference(threads, count, batch_size, precision):
 
 def ours(threads, count, batch_size, precision):
     """(times, mean ELBO) of a pass of the project's task, after a few updates."""
-    from genlab import training
+    from genlab.training import loop
 
-    training.set_up("cpu", threads, seed=1)
+    loop.set_up("cpu", threads, seed=1)
     model, settings, images, _ = begin(threads, count, batch_size, precision)
     import plain
-    from genlab import vae
+    from genlab.models import vae
 
     task = vae.VAETraining(model, images[:64], settings)
     plain.epoch(task, images[: 3 * batch_size], batch_size, seed=1)

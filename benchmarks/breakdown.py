@@ -30,9 +30,9 @@ def parser():
 
 def main(options):
     side_by_side.limit_threads(options.threads)
-    from genlab import training
+    from genlab.training import loop
 
-    training.set_up("cpu", options.threads, seed=1)
+    loop.set_up("cpu", options.threads, seed=1)
     records = [
         *binary_vae(options), *image_vae(options), *gan(options), *frechet_distance(options), *png_features(options),
     ]  # fmt: skip
@@ -95,7 +95,7 @@ class Stopwatch:
 
 def vae_training(options, computation, task, batch):
     """Records of a step of a `vae.VAETraining` by the classes of its layers."""
-    from genlab.training import Progress
+    from genlab.training.loop import Progress
 
     watch = Stopwatch()
     for layer in task.model.modules():
@@ -114,7 +114,7 @@ def vae_training(options, computation, task, batch):
 
 def binary_vae(options):
     import binary_vae_training
-    from genlab import vae
+    from genlab.models import vae
 
     model, settings, images, _ = binary_vae_training.begin(options.threads, 64, 64, "bfloat16")
     task = vae.VAETraining(model, images, settings)
@@ -123,7 +123,8 @@ def binary_vae(options):
 
 def image_vae(options):
     import image_vae_training
-    from genlab import images, vae
+    from genlab.data import images
+    from genlab.models import vae
 
     model, _, settings, pixels, _ = image_vae_training.begin(options.threads, 64, 64, options.width, "bfloat16")
     task = vae.VAETraining(model, pixels.flatten(1), settings, images.to_model)
@@ -132,7 +133,7 @@ def image_vae(options):
 
 def gan(options):
     import gan_training
-    from genlab.training import Progress
+    from genlab.training.loop import Progress
 
     task, _, pixels, _ = gan_training.begin(options.threads, 1, 1, 64, options.width, "bfloat16")
     watch = Stopwatch()
@@ -152,7 +153,7 @@ def gan(options):
 def frechet_distance(options):
     import frechet_distance as program
     import numpy as np
-    from genlab import frechet
+    from genlab.measures import frechet
     from scipy import linalg
 
     sets = program.features(options.threads, options.vectors, 512)
@@ -178,7 +179,8 @@ def frechet_distance(options):
 
 def png_features(options):
     import feature_extraction
-    from genlab import classifier, images, networks
+    from genlab.data import images
+    from genlab.models import classifier, networks
 
     network, watch = networks.FeatureClassifier().eval().requires_grad_(False), Stopwatch()
     network.features = watch.through("features", network.features)

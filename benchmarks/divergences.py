@@ -25,7 +25,7 @@ def main(options):
     side_by_side.limit_threads(options.threads)
     import torch
     import torch.nn.functional as F
-    from genlab import divergences
+    from genlab.models import divergences
 
     torch.set_num_threads(options.threads)
     settings = SETTINGS | {"steps": options.steps}

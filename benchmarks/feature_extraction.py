@@ -21,7 +21,7 @@ def write_images(directory, count):
     """Write `count` images, smooth with noise, as PNG files; returns them, uint8 (count, 3, 32, 32)."""
     import plain
     import torch
-    from genlab import images
+    from genlab.data import images
 
     noise = torch.randint(-8, 9, (count, 3, 32, 32))
     pixels = (plain.coloured_blobs(count) + noise).clamp(0, 255).to(torch.uint8)
@@ -34,7 +34,7 @@ def reference(threads, directory):
     side_by_side.limit_threads(threads)
     import plain
     import torch
-    from genlab import networks
+    from genlab.models import networks
     from torchvision import datasets, transforms
 
     plain.set_up(threads)
@@ -55,9 +55,11 @@ def ours(threads, directory):
     """(times, features) as score_fid.py takes them."""
     side_by_side.limit_threads(threads)
     import numpy as np
-    from genlab import classifier, images, networks, training
+    from genlab.data import images
+    from genlab.models import classifier, networks
+    from genlab.training import loop
 
-    training.set_up("cpu", threads, seed=1)
+    loop.set_up("cpu", threads, seed=1)
     network = networks.FeatureClassifier().eval().requires_grad_(False)
 
     def features():

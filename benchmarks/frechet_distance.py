@@ -58,7 +58,7 @@ def plain_distance(vectors, others):
 def ours(threads, counts, dimensions):
     """(times, distance) of `frechet.calculate_fid_score`, from batches of 500 as the stages make them."""
     sets = features(threads, counts, dimensions)
-    from genlab import frechet
+    from genlab.measures import frechet
 
     frechet.calculate_fid_score(*(vectors[:3, :2] for vectors in sets))
     return side_by_side.timed(lambda: frechet.calculate_fid_score(*map(batches, sets)))

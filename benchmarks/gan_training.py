@@ -53,7 +53,8 @@ def begin(threads, updates, critic_steps, batch_size, width, precision):
 
     import plain
     import torch
-    from genlab import images, networks, wgan
+    from genlab.data import images
+    from genlab.models import networks, wgan
 
     plain.set_up(threads)
     defaults = configuration.complete({"images": {"models": {"gan": {"kind": "gan"}}}})["images"]["models"]["gan"]
@@ -63,8 +64,9 @@ def begin(threads, updates, critic_steps, batch_size, width, precision):
     }  # fmt: skip
     pixels = plain.coloured_blobs(updates * critic_steps * batch_size)
     features = networks.FeatureClassifier().eval()
-    task = wgan.WGANTraining(networks.Generator(100, width), networks.Critic(width), pixels[:64], features, settings)
-    parts = [copy.deepcopy(part).to(memory_format=torch.contiguous_format) for part in (task.generator, task.critic)]
+    printed = networks.Generator(100, width), networks.Critic(width)
+    parts = [copy.deepcopy(part).to(memory_format=torch.contiguous_format) for part in printed]
+    task = wgan.WGANTraining(*printed, pixels[:64], features, settings)
     return task, WGANTraining(*parts, settings), pixels, images.to_model(pixels)
 
 
@@ -77,9 +79,9 @@ def reference(threads, updates, critic_steps, batch_size, width, precision):
 
 def ours(threads, updates, critic_steps, batch_size, width, precision):
     """(times, mean penalty) of a pass of the project's task, after two updates of the generator."""
-    from genlab import training
+    from genlab.training import loop
 
-    training.set_up("cpu", threads, seed=1)
+    loop.set_up("cpu", threads, seed=1)
     task, _, pixels, _ = begin(threads, updates, critic_steps, batch_size, width, precision)
     import plain
 
@@ -135,7 +137,8 @@ def agree_on_a_gradient(task, reference, pixels, precision):
     import copy
 
     import torch
-    from genlab import images, training
+    from genlab.data import images
+    from genlab.training import loop
 
     gradients = []
     torch.manual_seed(2)
@@ -154,7 +157,7 @@ def agree_on_a_gradient(task, reference, pixels, precision):
     task.update = catch  # of this object alone: the loss is differentiated and no step taken
     try:
         torch.manual_seed(2)
-        task.step(pixels, task.schedule(training.Progress(0, 1, 0.0)))
+        task.step(pixels, task.schedule(loop.Progress(0, 1, 0.0)))
     finally:
         del task.update
         task.critic.requires_grad_(True)

@@ -53,7 +53,8 @@ def begin(threads, count, batch_size, width, precision):
 
     import plain
     import torch
-    from genlab import images, networks, vae
+    from genlab.data import images
+    from genlab.models import networks, vae
 
     plain.set_up(threads)
     defaults = configuration.complete({"images": {"models": {"vae": {"kind": "vae"}}}})["images"]["models"]["vae"]
@@ -76,12 +77,13 @@ def reference(threads, count, batch_size, width, precision):
 
 def ours(threads, count, batch_size, width, precision):
     """(times, mean ELBO up to its constant) of a pass of the project's task, after a few updates."""
-    from genlab import training
+    from genlab.training import loop
 
-    training.set_up("cpu", threads, seed=1)
+    loop.set_up("cpu", threads, seed=1)
     model, _, settings, pixels, _ = begin(threads, count, batch_size, width, precision)
     import plain
-    from genlab import images, vae
+    from genlab.data import images
+    from genlab.models import vae
 
     pixels = pixels.flatten(1)
     task = vae.VAETraining(model, pixels[:64], settings, images.to_model)

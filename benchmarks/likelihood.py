@@ -25,7 +25,7 @@ def model_and_images(threads, count):
     """A binary VAE whose posterior is no prior, and images uint8 (count, 784)."""
     side_by_side.limit_threads(threads)
     import plain
-    from genlab import vae
+    from genlab.models import vae
 
     plain.set_up(threads)
     model = vae.binary_vae("suggested", 100).eval()
@@ -72,9 +72,10 @@ def reference(threads, count, samples, batch):
 def ours(threads, count, samples, batch):
     """(times, estimates) of `vae.evaluate_likelihood`."""
     import torch
-    from genlab import training, vae
+    from genlab.models import vae
+    from genlab.training import loop
 
-    training.set_up("cpu", threads, seed=1)
+    loop.set_up("cpu", threads, seed=1)
     model, images = model_and_images(threads, count)
     chunk = configuration.complete({})["likelihood"]["evaluation"]["chunk"]
     generator = torch.Generator().manual_seed(3)
@@ -109,7 +110,7 @@ def check(expected, found):
 def agree_on_latents(options):
     """Raise AssertionError unless both ways give the same estimates for the same latents."""
     import torch
-    from genlab import vae
+    from genlab.models import vae
 
     model, images = model_and_images(options.threads, 3)
     import plain

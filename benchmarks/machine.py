@@ -22,9 +22,9 @@ def parser():
 
 def main(options):
     side_by_side.limit_threads(options.threads)
-    from genlab import training
+    from genlab.training import loop
 
-    training.set_up("cpu", options.threads, seed=1)
+    loop.set_up("cpu", options.threads, seed=1)
     limits = measure_limits(options)
     for name, value in limits.items():
         print(f"{name}: {value / 1e9:.0f} G/s")
@@ -107,9 +107,11 @@ def computations(options):
     """Yield (name, dtype, function without arguments) of what the stages spend their time on."""
     import plain
     import torch
-    from genlab import classifier, generator, images, networks, training, vae, wgan
+    from genlab.data import images
+    from genlab.models import classifier, image_model, networks, vae, wgan
+    from genlab.training import loop
 
-    start = training.Progress(0, 1000, 0.0)
+    start = loop.Progress(0, 1000, 0.0)
     defaults = configuration.complete(
         {
             "likelihood": {"models": {"vae": {}}},
@@ -149,7 +151,7 @@ def computations(options):
     yield "features, 500 images", "float32", lambda: list(classifier.feature_batches(features, [many]))
     drawn = image_networks[0].eval()
     z = torch.randn(250, 100)
-    yield "sample, 250 images", "float32", lambda: generator.generate(drawn, z)
+    yield "sample, 250 images", "float32", lambda: image_model.generate(drawn, z)
 
 
 if __name__ == "__main__":

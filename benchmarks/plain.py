@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from genlab import networks
+from genlab.models import networks
 
 
 def set_up(threads):
@@ -66,14 +66,15 @@ class VAETraining:
 
 def agree_on_a_batch(model, encoder, decoder, log_prob, x, plain_x, precision):
     """Raise AssertionError unless both give the same ELBO for the same images and noise."""
-    from genlab import training, vae
+    from genlab.models import vae
+    from genlab.training import loop
 
     with torch.no_grad():
         torch.manual_seed(2)
         expected = elbo(encoder, decoder, log_prob, plain_x)
         torch.manual_seed(2)
         noise = torch.randn(1, len(x), model.latents)
-        with training.autocast({"precision": precision}, x.device):
+        with loop.autocast({"precision": precision}, x.device):
             reconstruction, kl = vae.elbo_terms(model, x, noise)
         constant = 0.5 * x.shape[1] * vae.LOG_2PI if log_prob is gaussian else 0
         tolerance = 1e-5 if precision == "float32" else 3e-3
@@ -81,9 +82,9 @@ def agree_on_a_batch(model, encoder, decoder, log_prob, x, plain_x, precision):
 
 
 def epoch(task, data, batch_size, seed):
-    """One pass of a task over `data` as `training.train` steps it; means per example of the task's columns."""
+    """One pass of a task over `data` as `loop.train` steps it; means per example of the task's columns."""
     import numpy as np
-    from genlab.training import Progress
+    from genlab.training.loop import Progress
 
     steps = -(-len(data) // batch_size)
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(data)))

@@ -62,7 +62,7 @@ def dag(trainings):
 def fid(number):
     """The distance of N(0, I) to N(m, 4 I), |m| = 1, which is 1 + D; both in batches of 1000."""
     import numpy as np
-    from genlab.frechet import calculate_fid_score
+    from genlab.measures.frechet import calculate_fid_score
 
     def stream(seed, mean, deviation):
         generator = np.random.default_rng(seed)
@@ -81,7 +81,7 @@ def likelihood(number):
     import estimate_likelihood
     import numpy as np
     import torch
-    from genlab import vae
+    from genlab.models import vae
 
     encoder, decoder = torch.nn.Linear(784, 20), torch.nn.Linear(10, 784)
     torch.nn.init.zeros_(decoder.weight), torch.nn.init.zeros_(decoder.bias)

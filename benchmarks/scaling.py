@@ -20,16 +20,16 @@ def parser():
 
 def parse_amat(threads, path):
     """Times of reading a file."""
-    from genlab import data
+    from genlab.data import arrays
 
-    return side_by_side.timed(lambda: data.read_amat(path))[0]
+    return side_by_side.timed(lambda: arrays.read_amat(path))[0]
 
 
 def frechet_distance(threads, count):
     """Times of the distance of two streams of `count` vectors of 512 numbers, their making included."""
     side_by_side.limit_threads(threads)
     import numpy as np
-    from genlab import frechet
+    from genlab.measures import frechet
 
     def stream(seed):
         chance = np.random.default_rng(seed)
@@ -41,9 +41,12 @@ def frechet_distance(threads, count):
 def features(threads, directory):
     """Times of the moments of the features of a directory's images."""
     side_by_side.limit_threads(threads)
-    from genlab import classifier, frechet, images, networks, training
+    from genlab.data import images
+    from genlab.measures import frechet
+    from genlab.models import classifier, networks
+    from genlab.training import loop
 
-    training.set_up("cpu", threads, seed=1)
+    loop.set_up("cpu", threads, seed=1)
     network = networks.FeatureClassifier().eval().requires_grad_(False)
     _, batches = images.read_directory(directory)
     found = (each for each, _ in classifier.feature_batches(network, batches))
@@ -59,7 +62,7 @@ def log_likelihood(threads, count, samples):
 
 def main(options):
     import numpy as np
-    from genlab import data, images
+    from genlab.data import arrays, images
 
     chance, records = np.random.default_rng(1), []
     with tempfile.TemporaryDirectory() as temporary:
@@ -68,7 +71,7 @@ def main(options):
                 max(1, number * factor // options.smaller) for number in (12_500, 8_000, 4_000, 25, 200)
             )
             path, directory = Path(temporary, f"{factor}.amat"), Path(temporary, str(factor))
-            data.write_amat(path, chance.integers(0, 2, (lines, data.PIXELS), dtype=np.uint8))
+            arrays.write_amat(path, chance.integers(0, 2, (lines, arrays.PIXELS), dtype=np.uint8))
             images.write_directory(directory, chance.integers(0, 256, (files, 3, 32, 32), dtype=np.uint8))
             for name, function, count, arguments in (
                 ("lines of .amat parsed", parse_amat, lines, (path,)),

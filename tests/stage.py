@@ -39,7 +39,7 @@ def run_without_torch(stages):
         "for script, *arguments in json.loads(sys.argv[1]):\n"
         "    sys.argv, sys.path[0] = [script, *arguments], script.rpartition('/')[0]\n"
         "    runpy.run_path(script, run_name='__main__')\n"
-        "    assert 'genlab.plotting' in sys.modules and 'torch' not in sys.modules, script\n"
+        "    assert 'genlab.report.plotting' in sys.modules and 'torch' not in sys.modules, script\n"
     )
     calls = [[str(word) for word in (SCRIPTS / f"{name}.py", *args)] for name, args in stages.items()]
     process = subprocess.run([sys.executable, "-c", code, json.dumps(calls)], capture_output=True, text=True)

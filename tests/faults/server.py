@@ -65,7 +65,7 @@ def child(request, answer):
 
     cli.progress = counted
     if every := request.get("save_every"):
-        from genlab import checkpoint
+        from genlab.training import checkpoint
 
         due, calls = checkpoint.Checkpoints.due, iter(range(1, 1 << 30))
         checkpoint.Checkpoints.due = lambda self: next(calls) % every == 0 or due(self)

@@ -8,7 +8,10 @@ import plot_confusion
 import pytest
 import torch
 from conftest import succeed
-from genlab import InputError, checkpoint, classifier, cli, data, networks
+from genlab import InputError, cli
+from genlab.data import arrays
+from genlab.models import classifier, networks
+from genlab.training import checkpoint
 from safetensors.torch import save_file
 from stage import run_stage, run_without_torch
 
@@ -53,7 +56,7 @@ def test_training_writes_weights_history_and_summary(trained, prepared_numbers):
     assert "stand-in" in summary["data"]["title"] and "torch" in summary["provenance"]["versions"]
     network, about = classifier.load_classifier(trained / "c.safetensors")
     assert about["source"] == "trained" and about["seed"] == 1 and about["data"] == summary["data"]
-    prepared = data.load_svhn(prepared_numbers)
+    prepared = arrays.load_svhn(prepared_numbers)
     ((_, logits),) = classifier.feature_batches(network, [prepared.valid_images])
     assert (logits.argmax(1) == prepared.valid_labels).mean() == summary["best"]["valid_accuracy"]
 
@@ -72,7 +75,7 @@ def test_import_converts_the_weights_once_and_says_where_they_are_from(tmp_path)
 def test_evaluation_counts_what_the_classifier_says(evaluated, trained, prepared_numbers):
     content = json.loads(evaluated.read_text())
     network, _ = classifier.load_classifier(trained / "c.safetensors")
-    prepared = data.load_svhn(prepared_numbers)
+    prepared = arrays.load_svhn(prepared_numbers)
     for split in ("valid", "test"):
         images, labels = getattr(prepared, f"{split}_images"), getattr(prepared, f"{split}_labels")
         ((_, logits),) = classifier.feature_batches(network, [images])

@@ -7,7 +7,8 @@ import pandas as pd
 import plot_density
 import plot_divergences
 import pytest
-from genlab import InputError, plotting
+from genlab import InputError
+from genlab.report import plotting
 from stage import run_here, run_stage, run_without_torch
 
 LOG_2 = 0.6931471805599453

@@ -6,7 +6,10 @@ import pandas as pd
 import pytest
 import torch
 from conftest import succeed
-from genlab import InputError, cli, data, images, metrics, networks
+from genlab import InputError, cli
+from genlab.data import arrays, images
+from genlab.measures import image_statistics
+from genlab.models import networks
 from safetensors.torch import save_file
 from scipy.spatial import distance
 from stage import run_here, run_stage
@@ -35,13 +38,13 @@ def weights():
 def folder(tmp_path_factory):
     """svhn.npz with 75 training and 30 test images, a classifier, and samples: copies of test images, twice each."""
     folder = tmp_path_factory.mktemp("evaluate")
-    arrays = {}
+    fields = {}
     for number, (split, count) in enumerate((("train", 75), ("valid", 5), ("test", 30))):
-        arrays[f"{split}_images"] = smooth_and_grainy(count, number)
-        arrays[f"{split}_labels"] = np.zeros(count, np.uint8)
-    data.write_prepared(folder / "svhn.npz", ABOUT, **arrays)
+        fields[f"{split}_images"] = smooth_and_grainy(count, number)
+        fields[f"{split}_labels"] = np.zeros(count, np.uint8)
+    arrays.write_prepared(folder / "svhn.npz", ABOUT, **fields)
     save_file(weights(), folder / "classifier.safetensors")
-    images.write_directory(folder / "copies", np.repeat(arrays["test_images"][:10], 2, axis=0))
+    images.write_directory(folder / "copies", np.repeat(fields["test_images"][:10], 2, axis=0))
     images.write_directory(folder / "many", smooth_and_grainy(50, 9))
     return folder
 
@@ -84,7 +87,7 @@ def test_values_are_those_of_the_images(evaluated):
     folder, _, result = evaluated
     samples = np.concatenate(list(images.read_directory(folder / "copies")[1]))
     part = result["samples"]
-    sharpness = metrics.sharpness(samples)
+    sharpness = image_statistics.sharpness(samples)
     assert part["sharpness"]["value"] == pytest.approx(sharpness.mean())
     assert part["sharpness"]["standard_error"] == pytest.approx(sharpness.std(ddof=1) / 20**0.5)
     ratio = sharpness.mean() / result["test"]["sharpness"]["value"]
@@ -106,19 +109,19 @@ def test_values_are_those_of_the_images(evaluated):
     assert part["top_probability"]["value"] == pytest.approx(float(probabilities.amax(1).mean()), rel=1e-5)
     counts = np.bincount(probabilities.argmax(1), minlength=10)
     np.testing.assert_allclose(part["class_shares"], counts / 20)
-    assert part["class_entropy"]["value"] == pytest.approx(metrics.entropy(counts / 20))
+    assert part["class_entropy"]["value"] == pytest.approx(image_statistics.entropy(counts / 20))
 
 
 def test_training_images_give_the_noise_floor(evaluated):
     folder, _, result = evaluated
     assert result["test"]["class_divergence"]["value"] == 0
     assert result["test"]["sharpness"]["ratio_to_test"] == 1
-    train = data.load_svhn(folder / "svhn.npz").train_images
+    train = arrays.load_svhn(folder / "svhn.npz").train_images
     for name in MEASURES:
         assert set(result["train"][name]) - {"ratio_to_test"} == {"value", "sd"}
     # Three disjoint sets of 20 of the 75: their mean is close to that of all, and they do differ.
     floor = result["train"]["sharpness"]
-    every = metrics.sharpness(train)
+    every = image_statistics.sharpness(train)
     assert floor["sd"] > 0
     assert floor["value"] == pytest.approx(every.mean(), abs=3 * every.std() / 60**0.5)
     assert result["train"]["pixel_nearest"]["value"] > 5  # no image is there twice
@@ -128,11 +131,13 @@ def test_the_spectra_are_those_of_the_images(evaluated):
     folder, out, result = evaluated
     table = pd.read_csv(out / "copier.csv")
     assert list(table) == ["frequency", "samples", "samples_error", "test", "test_error", "train", "train_sd"]
-    frequencies, power = metrics.power_spectrum(np.concatenate(list(images.read_directory(folder / "copies")[1])))
+    frequencies, power = image_statistics.power_spectrum(
+        np.concatenate(list(images.read_directory(folder / "copies")[1]))
+    )
     np.testing.assert_allclose(table["frequency"], frequencies)
     np.testing.assert_allclose(table["samples"], power.mean(0))
     np.testing.assert_allclose(table["samples_error"], power.std(0, ddof=1) / 20**0.5)
-    high = metrics.high_frequency_power(frequencies, table[["samples", "test"]].to_numpy().T)
+    high = image_statistics.high_frequency_power(frequencies, table[["samples", "test"]].to_numpy().T)
     for part, value in zip(("samples", "test"), high, strict=True):
         assert result[part]["high_frequency_power"]["value"] == pytest.approx(value)
     # Grain of 21 equally likely values, weighted by the squares of Rec. 601: a flat spectrum.

@@ -12,7 +12,11 @@ import plot_nearest
 import plot_summary
 import pytest
 import torch
-from genlab import InputError, classifier, data, frechet, generator, images, metrics, networks, plotting
+from genlab import InputError
+from genlab.data import arrays, images
+from genlab.measures import frechet, image_statistics
+from genlab.models import classifier, image_model, networks
+from genlab.report import plotting
 from safetensors.torch import save_file
 from scipy import stats
 from scipy.spatial import distance
@@ -28,12 +32,12 @@ def folder(tmp_path_factory):
     """Prepared data, a classifier, an untrained VAE and an untrained GAN."""
     folder = tmp_path_factory.mktemp("evidence")
     chance = np.random.default_rng(1)
-    arrays = {}
+    fields = {}
     for split, count in COUNTS.items():
         colour = chance.integers(20, 230, (count, 3, 1, 1))
-        arrays[f"{split}_images"] = (colour + chance.integers(-20, 20, (count, 3, 32, 32))).astype(np.uint8)
-        arrays[f"{split}_labels"] = np.zeros(count, np.uint8)
-    data.write_prepared(folder / "svhn.npz", ABOUT, **arrays)
+        fields[f"{split}_images"] = (colour + chance.integers(-20, 20, (count, 3, 32, 32))).astype(np.uint8)
+        fields[f"{split}_labels"] = np.zeros(count, np.uint8)
+    arrays.write_prepared(folder / "svhn.npz", ABOUT, **fields)
     torch.manual_seed(1)
     save_file(
         {name: value.contiguous() for name, value in networks.FeatureClassifier().state_dict().items()},
@@ -44,7 +48,7 @@ def folder(tmp_path_factory):
             {"encoder": networks.Encoder(**SIZE)} if kind == "vae" else {}
         )
         about = {"kind": kind, "model": kind, "seed": 5, "generator": SIZE, "data": ABOUT}
-        generator.save_model(folder / f"{kind}.safetensors", parts, about)
+        image_model.save_model(folder / f"{kind}.safetensors", parts, about)
     return folder
 
 
@@ -56,7 +60,7 @@ def extract(folder, output, source, model=None, **changes):
     }  # fmt: skip
     options |= ({"model": folder / model} if model else {}) | changes
     run_here(extract_features, *(word for key, value in options.items() for word in (f"--{key}", value)))
-    return data.load_features(output)
+    return arrays.load_features(output)
 
 
 def features_of(folder, pictures):
@@ -69,7 +73,7 @@ def features_of(folder, pictures):
 
 
 def test_features_of_real_images_are_the_classifier_s_with_their_rows(folder, tmp_path):
-    real = data.load_svhn(folder / "svhn.npz")
+    real = arrays.load_svhn(folder / "svhn.npz")
     for split in ("train", "test"):
         found = extract(folder, tmp_path / "features.npz", split)
         pictures = getattr(real, f"{split}_images")[found.rows]
@@ -84,23 +88,25 @@ def test_features_of_real_images_are_the_classifier_s_with_their_rows(folder, tm
 def test_features_of_samples_noise_mean_and_reconstructions(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(extract_features, "BATCH", 30)
     monkeypatch.setattr(extract_features, "SHOWN", 30)
-    real = data.load_svhn(folder / "svhn.npz")
+    real = arrays.load_svhn(folder / "svhn.npz")
 
     found = extract(folder, tmp_path / "a.npz", "samples", "gan.safetensors")
-    network = generator.load_model(folder / "gan.safetensors")[0]["generator"]
+    network = image_model.load_model(folder / "gan.safetensors")[0]["generator"]
     normal = torch.Generator().manual_seed(3)
-    drawn = torch.cat([generator.generate(network, torch.randn(n, 4, generator=normal)) for n in (30, 30, 20)]).numpy()
+    drawn = torch.cat(
+        [image_model.generate(network, torch.randn(n, 4, generator=normal)) for n in (30, 30, 20)]
+    ).numpy()
     np.testing.assert_array_equal(found.images, drawn[:30])
     np.testing.assert_allclose(found.features, features_of(folder, drawn)[0], atol=1e-4)
     assert (found.about["subject"], found.about["model_seed"], len(found.rows)) == ("gan", 5, 80)
 
     found = extract(folder, tmp_path / "b.npz", "reconstructions", "vae.safetensors")
-    parts, _ = generator.load_model(folder / "vae.safetensors")
+    parts, _ = image_model.load_model(folder / "vae.safetensors")
     x = images.to_model(torch.from_numpy(real.test_images[found.rows[:30]]))
     with torch.no_grad():
         mean, log_variance = parts["encoder"](x).chunk(2, 1)
     z = mean + torch.exp(log_variance / 2) * torch.randn(30, 4, generator=torch.Generator().manual_seed(3))
-    expected = generator.generate(parts["generator"], z).numpy()
+    expected = image_model.generate(parts["generator"], z).numpy()
     assert np.abs(found.images.astype(int) - expected).max() <= 1 and found.about["subject"] == "vae reconstructions"
 
     noise = extract(folder, tmp_path / "c.npz", "noise").images
@@ -133,7 +139,7 @@ def write_features(path, features, classes=None, kind="samples", subject="gan", 
         "classifier": {"file": "c", "sha256": "5a" * 32}, "provenance": {}, **about,
     }  # fmt: skip
     count = len(features)
-    data.write_prepared(
+    arrays.write_prepared(
         path,
         about,
         features=features.astype(np.float32),
@@ -148,19 +154,19 @@ def write_features(path, features, classes=None, kind="samples", subject="gan", 
 def sets(tmp_path):
     """Features of 500 samples, 200 test and 300 training images, in 3 dimensions, with classes; and the arrays."""
     chance = np.random.default_rng(2)
-    arrays = {
+    features = {
         "samples": chance.normal(0.5, 1.2, (500, 3)).astype(np.float32),
         "test": chance.normal(0, 1, (200, 3)).astype(np.float32),
         "train": chance.normal(0, 1, (300, 3)).astype(np.float32),
     }
     classes = {
         name: chance.integers(0, 8 if name == "samples" else 10, len(each), dtype=np.uint8)
-        for name, each in arrays.items()
+        for name, each in features.items()
     }
-    for name, array in arrays.items():
+    for name, array in features.items():
         subject = "gan" if name == "samples" else f"{name} images"
         write_features(tmp_path / f"{name}.npz", array, classes[name], name, subject)
-    return arrays, classes
+    return features, classes
 
 
 def evaluate(folder, name="samples", **changes):
@@ -174,20 +180,20 @@ def evaluate(folder, name="samples", **changes):
 
 
 def test_every_metric_is_the_mean_over_disjoint_sets_with_its_interval(sets, tmp_path):
-    arrays, classes = sets
+    features, classes = sets
     result, _, _ = evaluate(tmp_path)
-    parts = np.split(arrays["samples"], 5)
+    parts = np.split(features["samples"], 5)
     histogram = np.bincount(classes["test"], minlength=10) / 200
     expected = {
-        "fid": [frechet.calculate_fid_score([part], [arrays["test"]]) for part in parts],
+        "fid": [frechet.calculate_fid_score([part], [features["test"]]) for part in parts],
         "class_divergence": [
-            metrics.jensen_shannon(np.bincount(part, minlength=10) / 100, histogram)
+            image_statistics.jensen_shannon(np.bincount(part, minlength=10) / 100, histogram)
             for part in np.split(classes["samples"], 5)
         ],
-        "nearest_training": [np.median(distance.cdist(part, arrays["train"]).min(1)) for part in parts],
+        "nearest_training": [np.median(distance.cdist(part, features["train"]).min(1)) for part in parts],
     }
     x = [part.astype(float) for part in parts]
-    y = arrays["test"].astype(float)
+    y = features["test"].astype(float)
     off = ~np.eye(100, dtype=bool), ~np.eye(200, dtype=bool)
     expected["kid"] = [
         ((a @ a.T / 3 + 1) ** 3)[off[0]].mean()
@@ -209,9 +215,9 @@ def test_every_metric_is_the_mean_over_disjoint_sets_with_its_interval(sets, tmp
 
 
 def test_balls_are_of_equally_many_test_images(sets, tmp_path):
-    arrays, _ = sets
+    features, _ = sets
     write_features(
-        tmp_path / "samples.npz", arrays["test"][::-1], kind="samples"
+        tmp_path / "samples.npz", features["test"][::-1], kind="samples"
     )  # a model that copies the test images
     found = evaluate(tmp_path, samples=200)[0]["metrics"]
     assert (found["precision"]["value"], found["recall"]["value"], found["coverage"]["value"]) == (1, 1, 1)
@@ -219,17 +225,17 @@ def test_balls_are_of_equally_many_test_images(sets, tmp_path):
 
 
 def test_the_curve_has_the_distance_at_every_size(sets, tmp_path):
-    arrays, _ = sets
+    features, _ = sets
     _, curve, _ = evaluate(tmp_path, samples=150)
     assert list(curve["n"]) == [100, 150, 200, 500] and list(curve["sets"]) == [5, 3, 2, 1]
-    whole = frechet.calculate_fid_score([arrays["samples"]], [arrays["test"]])
+    whole = frechet.calculate_fid_score([features["samples"]], [features["test"]])
     assert curve["mean"].iloc[-1] == pytest.approx(whole) and np.isnan(curve["sd"].iloc[-1])
 
 
 def test_neighbours_are_rows_of_the_training_images(sets, tmp_path):
-    arrays, _ = sets
+    features, _ = sets
     _, _, nearest = evaluate(tmp_path)
-    distances = distance.cdist(arrays["samples"][:16], arrays["train"])
+    distances = distance.cdist(features["samples"][:16], features["train"])
     np.testing.assert_array_equal(nearest["rows"], 299 - distances.argmin(1))  # rows are stored in reverse
     np.testing.assert_allclose(nearest["distances"], distances.min(1), rtol=1e-5)
 
@@ -409,8 +415,8 @@ def captured(module, arguments, monkeypatch):
 def small_rows(path):
     """Let the neighbours be rows that the small data set has."""
     with np.load(path) as content:
-        arrays = dict(content)
-    np.savez(path.with_suffix(""), **arrays | {"rows": arrays["rows"] % COUNTS["train"]})
+        fields = dict(content)
+    np.savez(path.with_suffix(""), **fields | {"rows": fields["rows"] % COUNTS["train"]})
     path.with_suffix(".npz").rename(path)
 
 
@@ -456,7 +462,7 @@ def test_neighbours_are_drawn_beside_samples(with_rows, folder, monkeypatch):
     captured(plot_nearest, with_rows["plot_nearest"], monkeypatch)
     with np.load(with_rows["plot_nearest"][1]) as content:
         rows = content["rows"]
-    train = data.load_svhn(folder / "svhn.npz").train_images
+    train = arrays.load_svhn(folder / "svhn.npz").train_images
     np.testing.assert_array_equal(stacks["images"][1], train[rows].transpose(0, 2, 3, 1))
     assert (stacks["images"][0] == 7).all() and len(stacks["images"]) == 4
 

@@ -9,7 +9,10 @@ import pytest
 import reconstruct_images
 import torch
 from conftest import succeed
-from genlab import InputError, checkpoint, data, generator, images, networks
+from genlab import InputError
+from genlab.data import arrays, images
+from genlab.models import image_model, networks
+from genlab.training import checkpoint
 from stage import run_here, run_stage
 
 L, PAIRS = 6, 4
@@ -18,11 +21,11 @@ ABOUT = {"dataset": "SVHN", "source": "embedded", "title": "embedded stand-in fo
 
 def write_data(path, seed=1):
     random = np.random.default_rng(seed)
-    arrays = {}
+    fields = {}
     for split, count in (("train", 4), ("valid", 12), ("test", 9)):
-        arrays[f"{split}_images"] = random.integers(0, 256, (count, 3, 32, 32), np.uint8)
-        arrays[f"{split}_labels"] = random.integers(0, 10, count, np.uint8)
-    data.write_prepared(path, ABOUT | {"seed": seed}, **arrays)
+        fields[f"{split}_images"] = random.integers(0, 256, (count, 3, 32, 32), np.uint8)
+        fields[f"{split}_labels"] = random.integers(0, 10, count, np.uint8)
+    arrays.write_prepared(path, ABOUT | {"seed": seed}, **fields)
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +41,10 @@ def made(tmp_path_factory):
     for kind in ("vae", "gan"):
         about = {
             "kind": kind, "model": f"my_{kind}", "seed": 3, "generator": {"latents": L, "width": 4},
-            "settings": {}, "data": data.load_svhn(folder / "svhn.npz").about, "versions": {},
+            "settings": {}, "data": arrays.load_svhn(folder / "svhn.npz").about, "versions": {},
         }  # fmt: skip
         kept = parts if kind == "vae" else {"generator": parts["generator"]}
-        generator.save_model(folder / f"{kind}.safetensors", kept, about)
+        image_model.save_model(folder / f"{kind}.safetensors", kept, about)
     checkpoint.save_tensors(
         folder / "classifier.safetensors", networks.FeatureClassifier().state_dict(), {"model": "fid"}
     )
@@ -66,25 +69,25 @@ def explored(made, tmp_path_factory):
 
 def test_images_and_effects(explored):
     with np.load(explored / "latents.npz", allow_pickle=False) as archive:
-        arrays = dict(archive)
-    about = json.loads(str(arrays.pop("about")))
+        fields = dict(archive)
+    about = json.loads(str(fields.pop("about")))
     shapes = {
         "base": (3, 32, 32), "plus": (L, 3, 32, 32), "minus": (L, 3, 32, 32), "effect": (L,), "mean_effect": (L,),
         "order": (L,), "epsilon": (), "alphas": (11,), "latent_path": (11, 3, 32, 32), "image_path": (11, 3, 32, 32),
     }  # fmt: skip
-    assert {name: array.shape for name, array in arrays.items()} == shapes
-    assert all(arrays[name].dtype == np.uint8 for name, shape in shapes.items() if 32 in shape)
-    assert arrays["epsilon"] == 2 and arrays["alphas"].tolist() == [k / 10 for k in range(11)]
+    assert {name: array.shape for name, array in fields.items()} == shapes
+    assert all(fields[name].dtype == np.uint8 for name, shape in shapes.items() if 32 in shape)
+    assert fields["epsilon"] == 2 and fields["alphas"].tolist() == [k / 10 for k in range(11)]
     # What is seen in the written images is the effect, but for their rounding.
-    change = np.stack([arrays["plus"], arrays["minus"]]).astype(float) - arrays["base"]
-    np.testing.assert_allclose(np.sqrt((change**2).mean((2, 3, 4))).mean(0), arrays["effect"], atol=0.5)
-    assert arrays["effect"][2] == arrays["mean_effect"][2] == 0 and arrays["order"][-1] == 2
-    assert (arrays["plus"][2] == arrays["base"]).all()
-    assert (np.diff(arrays["effect"][arrays["order"]]) <= 0).all()
+    change = np.stack([fields["plus"], fields["minus"]]).astype(float) - fields["base"]
+    np.testing.assert_allclose(np.sqrt((change**2).mean((2, 3, 4))).mean(0), fields["effect"], atol=0.5)
+    assert fields["effect"][2] == fields["mean_effect"][2] == 0 and fields["order"][-1] == 2
+    assert (fields["plus"][2] == fields["base"]).all()
+    assert (np.diff(fields["effect"][fields["order"]]) <= 0).all()
     for end in (0, -1):
-        assert (arrays["latent_path"][end] == arrays["image_path"][end]).all()
-    ends = arrays["image_path"][[0, -1]].astype(float).mean(0)
-    np.testing.assert_allclose(arrays["image_path"][5], ends, atol=1.01)  # the ends were rounded too
+        assert (fields["latent_path"][end] == fields["image_path"][end]).all()
+    ends = fields["image_path"][[0, -1]].astype(float).mean(0)
+    np.testing.assert_allclose(fields["image_path"][5], ends, atol=1.01)  # the ends were rounded too
     assert about["model"] == "my_gan" and about["seed"] == 3 and "stand-in" in about["data"]["title"]
     assert about["provenance"]["settings"]["pairs"] == PAIRS
 
@@ -165,7 +168,7 @@ def test_reconstructions(made, tmp_path):
     with np.load(tmp_path / "images.npz", allow_pickle=False) as archive:
         originals, reconstructions = archive["originals"], archive["reconstructions"]
         about = json.loads(str(archive["about"]))
-    test = data.load_svhn(made / "svhn.npz").test_images
+    test = arrays.load_svhn(made / "svhn.npz").test_images
     matches = (originals[:, None] == test).all((2, 3, 4))
     assert originals.shape == reconstructions.shape == (5, 3, 32, 32) and reconstructions.dtype == np.uint8
     assert (matches.sum(1) == 1).all() and matches.sum(0).max() == 1 and not matches[:, :5].all()
@@ -173,11 +176,11 @@ def test_reconstructions(made, tmp_path):
     assert about["rmse"] == pytest.approx(np.sqrt(np.mean(difference**2)))
 
     # The very draw of q(z|x), by hand.
-    parts, _ = generator.load_model(made / "vae.safetensors")
+    parts, _ = image_model.load_model(made / "vae.safetensors")
     with torch.no_grad():
         mean, log_variance = parts["encoder"](images.to_model(torch.from_numpy(originals))).chunk(2, dim=1)
     noise = torch.randn(5, L, generator=torch.Generator().manual_seed(1))
-    expected = generator.generate(parts["generator"], mean + torch.exp(log_variance / 2) * noise)
+    expected = image_model.generate(parts["generator"], mean + torch.exp(log_variance / 2) * noise)
     assert np.abs(expected.numpy().astype(int) - reconstructions).max() <= 1
 
     run_here(reconstruct_images, *reconstruct(made, tmp_path / "all.npz", images=100))

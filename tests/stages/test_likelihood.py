@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import succeed
-from genlab import data, vae
+from genlab.data import arrays
+from genlab.models import vae
 from stage import run_stage
 
 
@@ -89,10 +90,10 @@ def test_every_split_is_estimated_on_its_own_images(trained_vae, prepared_digits
     )  # fmt: skip
     splits = json.loads((tmp_path / "x.json").read_text())["splits"]
     model, _ = vae.load_binary_vae(trained_vae / "vae.safetensors")
-    prepared = data.load_binarized_mnist(prepared_digits)
+    prepared = arrays.load_binarized_mnist(prepared_digits)
     for split, count in (("train", 200), ("valid", 40), ("test", 40)):  # 1000 training images are all of them
         with torch.no_grad():
-            posterior = model.posterior(torch.from_numpy(data.unpack_bits(getattr(prepared, split))).float())
+            posterior = model.posterior(torch.from_numpy(arrays.unpack_bits(getattr(prepared, split))).float())
         assert splits[split]["images"] == count
         assert splits[split]["kl"]["mean"] == pytest.approx(vae.gaussian_kl(*posterior).mean().item(), rel=1e-5)
 

@@ -8,7 +8,9 @@ import plot_interpolation
 import plot_latents
 import plot_reconstructions
 import pytest
-from genlab import InputError, metrics, plotting
+from genlab import InputError
+from genlab.measures import image_statistics
+from genlab.report import plotting
 from PIL import Image
 from stage import run_here, run_stage, run_without_torch
 
@@ -160,7 +162,7 @@ def cell(axes, row, column):
 def test_latents_show_the_strongest_and_the_weakest(figures):
     arrays = latents()
     strongest, weakest, curve, bar = figures["latents"].axes
-    change = metrics.luminance(arrays["plus"]) - metrics.luminance(arrays["minus"])
+    change = image_statistics.luminance(arrays["plus"]) - image_statistics.luminance(arrays["minus"])
     limit = np.abs(change[arrays["order"][:5]]).max()
     assert bar.get_xlim() == pytest.approx((-limit, limit))  # symmetric
     for axes, ranks in ((strongest, range(5)), (weakest, range(L - 5, L))):

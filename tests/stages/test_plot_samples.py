@@ -6,7 +6,9 @@ import plot_gan_training
 import plot_image_statistics
 import plot_samples
 import pytest
-from genlab import InputError, data, images, plotting
+from genlab import InputError
+from genlab.data import arrays, images
+from genlab.report import plotting
 from PIL import Image
 from stage import run_here, run_stage, run_without_torch
 
@@ -73,10 +75,10 @@ def inputs(tmp_path):
         spectrum(0.5 + seed).to_csv(tmp_path / f"{model}.csv", index=False)
         history(0.1 * seed).to_csv(tmp_path / f"history{seed}.csv", index=False)
         (tmp_path / f"training{seed}.json").write_text(json.dumps(training()))
-    arrays = {}
+    fields = {}
     for split in ("train", "valid", "test"):
-        arrays |= {f"{split}_images": noise(9, 5), f"{split}_labels": np.zeros(9, np.uint8)}
-    data.write_prepared(tmp_path / "svhn.npz", ABOUT, **arrays)
+        fields |= {f"{split}_images": noise(9, 5), f"{split}_labels": np.zeros(9, np.uint8)}
+    arrays.write_prepared(tmp_path / "svhn.npz", ABOUT, **fields)
     write_frames(tmp_path / "frames.npz")
     arguments = {
         "plot_samples": [

@@ -6,7 +6,8 @@ import plot_digits
 import plot_learning_curves
 import plot_log_likelihood
 import pytest
-from genlab import InputError, plotting
+from genlab import InputError
+from genlab.report import plotting
 from matplotlib.collections import PolyCollection
 from PIL import Image
 from stage import run_here, run_stage, run_without_torch

@@ -2,7 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from genlab import cli, data
+from genlab import cli
+from genlab.data import arrays
 from stage import run_stage
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "binarized_mnist"
@@ -15,7 +16,7 @@ def bits(tmp_path):
     rng = np.random.default_rng(0)
     result = {split: rng.integers(0, 2, (count, 784), dtype=np.uint8) for split, count in SPLITS.items()}
     for split, pixels in result.items():
-        data.write_amat(tmp_path / f"{split}.amat", pixels)
+        arrays.write_amat(tmp_path / f"{split}.amat", pixels)
     return result
 
 
@@ -29,9 +30,9 @@ def test_prepare(tmp_path, bits):
     done = prepare(tmp_path)
     assert done.returncode == 0, done.stderr
     assert "custom files in the format of Binarized MNIST: 30 train, 20 valid, 10 test" in done.stderr
-    prepared = data.load_binarized_mnist(tmp_path / "out" / "prepared.npz")
+    prepared = arrays.load_binarized_mnist(tmp_path / "out" / "prepared.npz")
     for split, pixels in bits.items():
-        np.testing.assert_array_equal(data.unpack_bits(getattr(prepared, split)), pixels)
+        np.testing.assert_array_equal(arrays.unpack_bits(getattr(prepared, split)), pixels)
         assert prepared.about["files"][f"{split}.amat"] == cli.digests(tmp_path / f"{split}.amat")["sha256"]
     assert prepared.about["source"] == "custom" and prepared.about["counts"] == SPLITS
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["prepared.npz"]
@@ -42,7 +43,7 @@ def test_stand_in_says_so_and_the_bytes_repeat(tmp_path, bits):
         done = prepare(tmp_path, "--source", "embedded", output=output)
         assert "embedded stand-in for Binarized MNIST" in done.stderr
     assert (tmp_path / "one.npz").read_bytes() == (tmp_path / "two.npz").read_bytes()
-    assert data.load_binarized_mnist(tmp_path / "one.npz").about["source"] == "embedded"
+    assert arrays.load_binarized_mnist(tmp_path / "one.npz").about["source"] == "embedded"
 
 
 @pytest.mark.parametrize(
@@ -68,7 +69,7 @@ def test_original_files_are_known(tmp_path):
     files = {split: SHARED / f"binarized_mnist_{split}.amat" for split in SPLITS}
     done = prepare(tmp_path, "--source", "official", **files)
     assert done.stderr.endswith(" Binarized MNIST: 50,000 train, 10,000 valid, 10,000 test\n")
-    prepared = data.load_binarized_mnist(tmp_path / "out" / "prepared.npz")
+    prepared = arrays.load_binarized_mnist(tmp_path / "out" / "prepared.npz")
     assert prepared.about["source"] == "official" and prepared.about["title"] == "Binarized MNIST"
     pixels = np.loadtxt(files["valid"], dtype=np.uint8, max_rows=50)
-    np.testing.assert_array_equal(data.unpack_bits(prepared.valid[:50]), pixels)
+    np.testing.assert_array_equal(arrays.unpack_bits(prepared.valid[:50]), pixels)

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
-from genlab import data
+from genlab.data import arrays
 from stage import run_stage
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "svhn_small"
@@ -16,8 +16,8 @@ def digits(count, seed):
 
 @pytest.fixture
 def files(tmp_path):
-    data.write_svhn_mat(tmp_path / "train_32x32.mat", *digits(1200, seed=1))
-    data.write_svhn_mat(tmp_path / "test_32x32.mat", *digits(40, seed=2))
+    arrays.write_svhn_mat(tmp_path / "train_32x32.mat", *digits(1200, seed=1))
+    arrays.write_svhn_mat(tmp_path / "test_32x32.mat", *digits(40, seed=2))
     return tmp_path
 
 
@@ -30,12 +30,12 @@ def test_prepare(files):
     done = prepare(files)
     assert done.returncode == 0, done.stderr
     assert "custom files in the format of SVHN: 1,080 train, 120 valid, 40 test" in done.stderr
-    prepared = data.load_svhn(files / "out" / "prepared.npz")
+    prepared = arrays.load_svhn(files / "out" / "prepared.npz")
     np.testing.assert_array_equal(np.bincount(prepared.train_labels), 108)
     np.testing.assert_array_equal(np.bincount(prepared.valid_labels), 12)
     # Every image of the training file is on one side, with its label, in the file's order.
     images, labels = digits(1200, seed=1)
-    train, valid = data.stratified_split(labels, 0.1, seed=1)
+    train, valid = arrays.stratified_split(labels, 0.1, seed=1)
     for split, rows in ("train", train), ("valid", valid):
         np.testing.assert_array_equal(getattr(prepared, f"{split}_images"), images[rows])
         np.testing.assert_array_equal(getattr(prepared, f"{split}_labels"), labels[rows])
@@ -53,7 +53,7 @@ def test_seed_decides_the_split_and_the_bytes(files):
         done = prepare(files, "--seed", seed, "--valid-fraction", 0.25, "--source", "embedded", output=output)
         assert "embedded stand-in for SVHN: 900 train, 300 valid, 40 test" in done.stderr
     assert (files / "one.npz").read_bytes() == (files / "two.npz").read_bytes()
-    first, other = (data.load_svhn(files / name) for name in ("one.npz", "three.npz"))
+    first, other = (arrays.load_svhn(files / name) for name in ("one.npz", "three.npz"))
     assert (first.valid_images != other.valid_images).any()
 
 
@@ -75,8 +75,8 @@ def test_bad_fraction_is_refused(files, options, words):
         (lambda path: path.write_bytes(path.read_bytes()[:50_000]), "test_32x32.mat: damaged or cut off"),
         (lambda path: path.write_text("<html>not found</html>"), "test_32x32.mat: not a MATLAB v5 file"),
         (lambda path: path.unlink(), "test_32x32.mat: No such file or directory"),
-        (lambda path: data.write_svhn_mat(path, *digits(0, seed=2)), "N > 0"),
-        (lambda path: data.write_svhn_mat(path, *digits(1200, seed=1)), "equal to another split's file"),
+        (lambda path: arrays.write_svhn_mat(path, *digits(0, seed=2)), "N > 0"),
+        (lambda path: arrays.write_svhn_mat(path, *digits(1200, seed=1)), "equal to another split's file"),
     ],
 )
 def test_bad_files_are_refused(files, damage, words):
@@ -95,7 +95,7 @@ def refused(folder, done, words):
 def test_real_crops(tmp_path):
     done = prepare(SHARED, output=tmp_path / "prepared.npz")
     assert done.returncode == 0, done.stderr
-    prepared = data.load_svhn(tmp_path / "prepared.npz")
+    prepared = arrays.load_svhn(tmp_path / "prepared.npz")
     assert prepared.about["source"] == "custom"  # 1,024 of the 26,032 are not the official file
     content = scipy.io.loadmat(SHARED / "test_32x32.mat")
     np.testing.assert_array_equal(prepared.test_images, content["X"].transpose(3, 2, 0, 1))

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from genlab.data import read_amat, read_svhn_mat, unpack_bits
-from genlab.digits import render_binary_digits, render_house_numbers
+from genlab.data.arrays import read_amat, read_svhn_mat, unpack_bits
+from genlab.data.stand_ins import render_binary_digits, render_house_numbers
 from stage import run_stage
 
 

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import sample
 import torch
-from genlab import cli, generator, images, networks
+from genlab import cli
+from genlab.data import images
+from genlab.models import image_model, networks
 from PIL import Image
 from stage import run_stage
 
@@ -15,7 +17,7 @@ def model(tmp_path_factory):
     network = networks.Generator(4, 8)
     network(torch.randn(64, 4))
     about = {"kind": "gan", "model": "tiny", "seed": 5, "generator": {"latents": 4, "width": 8}}
-    generator.save_model(path, {"generator": network}, about)
+    image_model.save_model(path, {"generator": network}, about)
     return path
 
 
@@ -45,7 +47,7 @@ def test_writes_as_many_images_of_the_generator_in_eval_mode(model, tmp_path):
     assert sorted(contents(tmp_path / "out")) == [f"{n:04}.png" for n in range(12)]
     with Image.open(tmp_path / "out" / "samples" / "0000.png") as image:
         assert (image.format, image.mode, image.size) == ("PNG", "RGB", (32, 32))
-    network = generator.load_model(model)[0]["generator"]
+    network = image_model.load_model(model)[0]["generator"]
     z = torch.randn(12, 4, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         expected = (network(z).double() + 1) * 127.5

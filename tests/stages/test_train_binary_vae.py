@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 from conftest import succeed, training_options
-from genlab import checkpoint
+from genlab.training import checkpoint
 from stage import command, kill_and_resume, run_stage
 
 

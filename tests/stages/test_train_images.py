@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 from conftest import succeed
-from genlab import checkpoint, generator, networks, vae
+from genlab.models import image_model, networks, vae
+from genlab.training import checkpoint
 from stage import run_stage
 
 
@@ -72,7 +73,7 @@ def test_the_gan_reports_what_it_watches(trained):
 
 
 def test_both_write_one_generator_that_is_the_kept_one(trained):
-    parts = {kind: generator.load_model(folder / "model.safetensors") for kind, folder in trained.items()}
+    parts = {kind: image_model.load_model(folder / "model.safetensors") for kind, folder in trained.items()}
     for kind, (_, about) in parts.items():
         assert about["kind"] == kind and about["generator"] == {"latents": 10, "width": 4} and about["seed"] == 1
         assert about["data"]["title"] == "embedded stand-in for SVHN"
@@ -84,11 +85,11 @@ def test_both_write_one_generator_that_is_the_kept_one(trained):
 
 
 def test_the_weights_reach_the_elbo_that_the_history_says(trained, prepared_numbers):
-    from genlab import data, images
+    from genlab.data import arrays, images
 
-    modules, _ = generator.load_model(trained["vae"] / "model.safetensors")
+    modules, _ = image_model.load_model(trained["vae"] / "model.safetensors")
     model = vae.VAE(modules["encoder"], modules["generator"], 10, "gaussian", (3, 32, 32))
-    x = images.to_model(torch.from_numpy(data.load_svhn(prepared_numbers).valid_images).flatten(1))
+    x = images.to_model(torch.from_numpy(arrays.load_svhn(prepared_numbers).valid_images).flatten(1))
     noise = torch.randn(1, len(x), 10, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         reconstruction, kl = vae.elbo_terms(model, x, noise)

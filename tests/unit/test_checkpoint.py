@@ -7,7 +7,8 @@ import time
 
 import pytest
 import torch
-from genlab import checkpoint, cli
+from genlab import cli
+from genlab.training import checkpoint
 from stage import SCRIPTS
 
 TENSORS = {"a": torch.arange(5.0), "b": torch.tensor(3), "c": torch.zeros(0)}

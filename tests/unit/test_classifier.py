@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from genlab import InputError, checkpoint, classifier, cli, data, images, networks, training
+from genlab import InputError, cli
+from genlab.data import arrays, images
+from genlab.models import classifier, networks
+from genlab.training import checkpoint, loop
 from safetensors.torch import save_file
 from scipy.stats import binomtest
 
@@ -151,7 +154,7 @@ def test_an_update_is_the_gradient_of_the_mean_cross_entropy_of_its_own_images()
     gradient = torch.autograd.grad(expected.mean(), model.mlp[2].weight)[0]
     start = model.mlp[2].weight.detach().clone()
     task = classifier.ClassifierTraining(model, train, pair(5), SETTINGS | {"optimizer": "sgd"})
-    sums = task.step(indices, task.schedule(training.Progress(0, 10, 0.0)))
+    sums = task.step(indices, task.schedule(loop.Progress(0, 10, 0.0)))
     assert sums["train_loss"].item() == pytest.approx(expected.sum().item(), rel=1e-5)
     assert sums["train_accuracy"].item() == (logits.argmax(1) == torch.tensor([7, 2, 9])).sum()
     torch.testing.assert_close(model.mlp[2].weight, start - 1e-3 * gradient, rtol=1e-5, atol=1e-8)
@@ -163,8 +166,8 @@ def test_validation_is_of_the_average_and_without_dropout(network):
     task = classifier.ClassifierTraining(networks.FeatureClassifier(), pair(5), valid, SETTINGS)
     task.average.module.load_state_dict(network.state_dict())
     ((_, logits),) = classifier.feature_batches(network, [valid[0]])
-    numbers = task.evaluate(training.Progress(3, 10, 0.3))
-    assert numbers == task.evaluate(training.Progress(3, 10, 0.3))
+    numbers = task.evaluate(loop.Progress(3, 10, 0.3))
+    assert numbers == task.evaluate(loop.Progress(3, 10, 0.3))
     assert numbers["valid_accuracy"] == (logits.argmax(1) == valid[1].numpy()).mean()
     shifted = logits.astype(np.float64)
     loss = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(30), valid[1]]
@@ -191,6 +194,6 @@ def test_wilson_interval_is_scipys(successes, trials):
 def test_the_courses_weights_reach_their_known_accuracy():
     network, about = classifier.load_classifier(SHARED / "course" / "svhn_classifier.safetensors")
     assert about["source"] == "given" and about["file"] == "svhn_classifier.safetensors"
-    crops, labels = data.read_svhn_mat(SHARED / "svhn_small" / "test_32x32.mat")
+    crops, labels = arrays.read_svhn_mat(SHARED / "svhn_small" / "test_32x32.mat")
     logits = np.concatenate([logits for _, logits in classifier.feature_batches(network, np.array_split(crops, 4))])
     assert round(100 * (logits.argmax(1) == labels).mean(), 2) == 89.65

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from genlab import InputError, configuration, data
+from genlab import InputError, configuration
+from genlab.data import arrays
 
 ROOT = Path(__file__).parents[2]
 
@@ -51,8 +52,8 @@ def test_the_official_checksums_are_those_that_name_a_file_official():
     files = configuration.complete({})["data"]
     for name, dataset in (("binarized_mnist", "Binarized MNIST"), ("svhn", "SVHN")):
         known = files[name]["files"]
-        assert set(known) == set(data.OFFICIAL[dataset])
-        for split, digests in data.OFFICIAL[dataset].items():
+        assert set(known) == set(arrays.OFFICIAL[dataset])
+        for split, digests in arrays.OFFICIAL[dataset].items():
             assert {key: known[split][key] for key in digests} == digests
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import ot
 import pytest
 import torch
-from genlab import divergences
+from genlab.models import divergences
 from scipy import integrate, optimize, stats
 
 SETTINGS = {

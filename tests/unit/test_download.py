@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from file_server import serving
-from genlab import InputError, download
+from genlab import InputError
+from genlab.data import download
 
 CONTENT = np.random.default_rng(0).bytes(1_000_000)
 EXPECTED = {"bytes": len(CONTENT), "sha256": hashlib.sha256(CONTENT).hexdigest()}

@@ -6,9 +6,10 @@ import re
 
 import pandas
 import pytest
-from genlab import configuration, findings, tables
-from genlab.results import Results
-from genlab.typeset import MINUS, UNKNOWN, number
+from genlab import configuration
+from genlab.report import findings, tables
+from genlab.report.results import Results
+from genlab.report.typeset import MINUS, UNKNOWN, number
 
 LIKELIHOOD = {
     "data": {"title": "Binarized MNIST", "source": "official", "files": {}},

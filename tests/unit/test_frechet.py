@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 from genlab import InputError
-from genlab.frechet import BLOCK, Moments, calculate_fid_score, frechet_distance
+from genlab.measures.frechet import BLOCK, Moments, calculate_fid_score, frechet_distance
 from scipy import linalg
 from torchmetrics.image.fid import FrechetInceptionDistance
 

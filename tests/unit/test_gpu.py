@@ -13,7 +13,7 @@ cuda = types.SimpleNamespace(
     device_count=lambda: len(visible), get_device_properties=lambda index: types.SimpleNamespace(uuid=visible[index])
 )
 sys.modules["torch"] = types.SimpleNamespace(cuda=cuda)
-from genlab import gpu
+from genlab.training import gpu
 print(visible[gpu.choose()[0]], flush=True)
 assert gpu.choose()[0] == gpu.choose()[0]
 sys.stdin.read()

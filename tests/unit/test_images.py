@@ -4,7 +4,8 @@ import re
 import numpy as np
 import pytest
 import torch
-from genlab import InputError, cli, images
+from genlab import InputError, cli
+from genlab.data import images
 from PIL import Image
 
 

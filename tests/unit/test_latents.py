@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from genlab import images, latents, metrics, networks
-from genlab.classifier import feature_batches
+from genlab.data import images
+from genlab.measures import image_statistics
+from genlab.models import latents, networks
+from genlab.models.classifier import feature_batches
 from scipy import stats
 from scipy.spatial.distance import cdist
 
@@ -125,7 +127,7 @@ def test_paths_are_measured_pair_by_pair(network):
         ((features[name], logits),) = feature_batches(network, [pictures])
         top = torch.softmax(torch.from_numpy(logits).double(), 1).amax(1)
         expected = {
-            "sharpness": metrics.sharpness(pictures),
+            "sharpness": image_statistics.sharpness(pictures),
             "distance": cdist(features[name], reference).min(1),
             "top_probability": top.numpy(),
         }

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from genlab import layers
+from genlab.models import layers
 from torch import nn
 
 

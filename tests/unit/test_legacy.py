@@ -10,7 +10,9 @@ import zipfile
 
 import pytest
 import torch
-from genlab import InputError, legacy, networks
+from genlab import InputError
+from genlab.data import legacy
+from genlab.models import networks
 
 # What the course did: a program whose own class is saved as a whole module.
 PROGRAM = """

@@ -1,152 +1,288 @@
+import tracemalloc
+
 import numpy as np
+import prdc
 import pytest
-from genlab import metrics
+import torch
+from genlab.measures import frechet, metrics
+from scipy import stats
 from scipy.spatial import distance
-from scipy.special import softmax
+from torchmetrics.image.kid import poly_mmd
 
 
-def grey(y):
-    """Images whose three channels are y, uint8 (N, 3, 32, 32), of (N, 32, 32)."""
-    return np.repeat(np.asarray(y)[:, None], 3, axis=1).round().astype(np.uint8)
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape)
 
 
-def noise(count, low, high, seed=1):
-    return np.random.default_rng(seed).integers(low, high, (count, 3, 32, 32), dtype=np.uint8, endpoint=True)
+def standard(size):
+    """Moments of mean 0 and covariance I exactly: of the vectors +-c e_i."""
+    return frechet.moments([np.sqrt(size - 0.5) * np.concatenate([np.eye(size), -np.eye(size)])])
 
 
-def test_luminance_is_that_of_rec_601():
-    colours = np.zeros((4, 3, 1, 1), np.uint8)
-    colours[[0, 1, 2], [0, 1, 2]] = 255
-    colours[3] = 255
-    np.testing.assert_allclose(metrics.luminance(colours).ravel(), [76.245, 149.685, 29.07, 255])
+def near(values, truth, errors=4):
+    """Is the mean of values within so many of its standard errors of the truth?"""
+    return abs(np.mean(values) - truth) < errors * np.std(values, ddof=1) / np.sqrt(len(values))
 
 
-def test_sharpness_of_plain_stripes_chequers_and_ramp():
-    i, j = np.mgrid[:32, :32]
-    images = grey([0 * i + 7, 200 * (j % 2), 200 * ((i + j) % 2), 3 * i + 2 * j])
-    # Stripes: half of the neighbours, those across, differ; the ramp falls by 2 across and 3 down.
-    np.testing.assert_allclose(metrics.sharpness(images), [0, 100, 200, 2.5])
-    transposed = images.transpose(0, 1, 3, 2)
-    np.testing.assert_allclose(metrics.sharpness(transposed), [0, 100, 200, 2.5])
+# KID
 
 
-def test_sharpness_weighs_the_channels_as_luminance_does():
-    image = np.zeros((1, 3, 32, 32), np.uint8)
-    image[:, 1, :, ::2] = 100  # green stripes
-    assert metrics.sharpness(image) == pytest.approx(58.7 / 2)
+def test_kernel_distance_agrees_with_torchmetrics():
+    x, y = normal(60, 16, seed=1), 1.2 * normal(60, 16, seed=2) + 0.3
+    expected = float(poly_mmd(torch.from_numpy(x), torch.from_numpy(y)))
+    assert expected > 0.1
+    assert metrics.kernel_distance(x, y) == pytest.approx(expected, rel=1e-10)
 
 
-def test_blocks_change_nothing(monkeypatch):
-    images = noise(11, 0, 255)
-    whole = metrics.sharpness(images), metrics.power_spectrum(images)[1], *metrics.pairwise_distances(images[:, 0, 0])
-    monkeypatch.setattr(metrics, "BLOCK", 4)
-    parts = metrics.sharpness(images), metrics.power_spectrum(images)[1], *metrics.pairwise_distances(images[:, 0, 0])
-    for one, other in zip(whole, parts, strict=True):
-        np.testing.assert_allclose(one, other)
+def test_kernel_distance_of_unequal_sets_is_the_sum_over_pairs():
+    x, y = normal(7, 5, seed=1), normal(11, 5, seed=2) + 0.5
+
+    def kernel(a, b):
+        return (a @ b / 5 + 1) ** 3
+
+    def within(z):
+        return np.mean([kernel(a, b) for i, a in enumerate(z) for j, b in enumerate(z) if i != j])
+
+    across = np.mean([kernel(a, b) for a in x for b in y])
+    expected = within(x) + within(y) - 2 * across
+    assert metrics.kernel_mean(y) == pytest.approx(within(y), rel=1e-12)
+    assert metrics.kernel_distance(x, y) == pytest.approx(expected, rel=1e-10)
+    assert metrics.kernel_distance(x, y, within_y=within(y)) == pytest.approx(expected, rel=1e-10)
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((2, 3, 8, 8)), np.zeros((2, 8, 8, 3), np.uint8), np.zeros(3, np.uint8)])
-def test_images_of_another_kind_are_refused(wrong):
-    with pytest.raises(ValueError, match=r"expected uint8 \(N, 3, H, W\)"):
-        metrics.sharpness(wrong)
+def test_kernel_distance_is_unbiased():
+    size, shift = 4, np.array([1.0, 0.5, 0, -0.5])
+    draws = [normal(50, size, seed=seed) for seed in range(2000)]
+    same = [metrics.kernel_distance(x[:20], x[20:]) for x in draws]
+    moved = [metrics.kernel_distance(x[:20], x[20:] + shift) for x in draws]
+    assert near(same, 0) and min(same) < 0
+    # By hand, from the moments of a.b for a and b of N(0, I) or N(shift, I), with m = |shift|^2.
+    m = shift @ shift
+    yy = (m**3 + 6 * m**2 + 3 * m * size + 6 * m) / size**3 + 3 * (size + 2 * m + m**2) / size**2 + 3 * m / size + 1
+    xx, xy = 3 / size + 1, 3 * (size + m) / size**2 + 1
+    assert near(moved, yy + xx - 2 * xy)
+    assert np.mean(moved) > 20 * np.std(moved) / np.sqrt(len(moved))
 
 
-def test_white_noise_has_a_flat_spectrum_of_its_variance():
-    images = noise(3000, 0, 255)
-    frequencies, power = metrics.power_spectrum(images)
-    # Uniform on 256 values: variance (256^2 - 1) / 12 of each channel, weighted by the squares of Rec. 601.
-    variance = (256**2 - 1) / 12 * (0.299**2 + 0.587**2 + 0.114**2)
-    np.testing.assert_allclose(frequencies, np.arange(1, 17) / 32)
-    # The first ring lies beside the mean that was taken away.
-    np.testing.assert_allclose(power[:, 1:].mean(0), variance, rtol=0.03)
+# Neighbourhoods
 
 
-def test_a_sinusoid_peaks_at_its_frequency_with_the_known_height():
-    amplitude, k = 100, 8
-    y = 127.5 + amplitude * np.cos(2 * np.pi * k * np.arange(32) / 32)
-    frequencies, power = metrics.power_spectrum(grey(np.broadcast_to(y, (1, 32, 32))))
-    assert frequencies[power[0].argmax()] == k / 32
-    # By hand: the windowed wave has, at (k, 0) and its mirror, (A/2 sum w)^2 / sum w^2 = A^2/4 (4/9) 32^2, and
-    # the Hann window spreads it over 3 x 3 modes with weights 1, 1/4 and 1/16. Of these the ring of radius 8
-    # holds (8, 0) and (8, +-1); the ring has 2 * 26 = 52 modes.
-    k_x, k_y = np.meshgrid(np.arange(-16, 16), np.arange(-16, 16))
-    modes = np.rint(np.hypot(k_x, k_y)) == 8
-    centre = amplitude**2 / 4 * 4 / 9 * 32**2
-    assert power[0, 7] == pytest.approx(2 * centre * (1 + 2 / 4) / modes.sum(), rel=0.01)
-    # Parseval: all the power lies in the rings 7 to 9, and its integral is the windowed variance, A^2/2.
-    counts = [(np.rint(np.hypot(k_x, k_y)) == ring).sum() for ring in range(1, 17)]
-    assert power[0] @ counts / 32**2 == pytest.approx(amplitude**2 / 2, rel=0.01)
-    assert power[0, [0, 1, 2, 3, 4, 11, 12, 13, 14, 15]].max() < 1e-3 * power[0, 7]
+@pytest.mark.parametrize("k", [1, 5])
+def test_neighbourhoods_agree_with_prdc(k):
+    real, fake = normal(300, 6, seed=1), 0.7 * normal(300, 6, seed=2) + 0.4
+    expected = prdc.compute_prdc(real, fake, k)
+    assert len({round(float(value), 2) for value in expected.values()}) == 4
+    assert metrics.neighbourhoods(real, fake, k) == pytest.approx(expected, rel=1e-12)
 
 
-def test_a_ramp_does_not_leak_into_high_frequencies():
-    i, j = np.mgrid[:32, :32]
-    frequencies, power = metrics.power_spectrum(grey([4.0 * i + 3 * j]))
-    assert metrics.high_frequency_power(frequencies, power)[0] < 0.01  # without a window 116
-    assert power[0, 0] > 1e4
+def test_neighbourhoods_by_hand():
+    real, fake = [[0], [1], [3], [9]], [[0.5], [1.7], [14], [15.2]]
+    # The radii of the real balls are 1, 1, 2, 6 and of the fake ones 1.2. The fakes lie in 2, 2, 1, 0 real balls,
+    # every real ball holds a fake, and in fake balls lie the reals 0 and 1.
+    expected = {"precision": 3 / 4, "recall": 2 / 4, "density": 5 / 4, "coverage": 1}
+    assert metrics.neighbourhoods(real, fake, k=1) == pytest.approx(expected)
+    exchanged = metrics.neighbourhoods(fake, real, k=1)
+    assert (exchanged["precision"], exchanged["recall"]) == (2 / 4, 3 / 4)
 
 
-def test_spectrum_does_not_see_brightness():
-    dark = noise(5, 0, 100)
-    np.testing.assert_allclose(metrics.power_spectrum(dark)[1], metrics.power_spectrum(dark + np.uint8(100))[1])
+def test_neighbourhoods_of_equal_of_collapsed_and_of_far_fakes():
+    real, fake = normal(1000, 8, seed=1), normal(1000, 8, seed=2)
+    equal = metrics.neighbourhoods(real, fake)
+    expected = 1 - np.prod([(1000 - i) / (2000 - i) for i in range(1, 6)])  # Naeem et al. 2020, equation 10
+    assert equal["coverage"] == pytest.approx(expected, abs=0.02)
+    assert equal["density"] == pytest.approx(1, abs=0.05)
+    collapsed = metrics.neighbourhoods(real, 1e-3 * fake)
+    assert collapsed["precision"] == 1 and collapsed["recall"] < 0.01 and collapsed["coverage"] < 0.3
+    assert set(metrics.neighbourhoods(real, fake + 100).values()) == {0}
 
 
-def test_high_frequency_power_is_the_area_of_the_rings():
-    frequencies = np.arange(1, 17) / 32
-    flat = metrics.high_frequency_power(frequencies, np.full((2, 16), 7.0))
-    # The rings 9 to 16, from 8.5/32 to 16.5/32.
-    np.testing.assert_allclose(flat, 7 * np.pi * (16.5**2 - 8.5**2) / 32**2)
-    low = np.where(frequencies <= 0.25, 1.0, 0)
-    assert metrics.high_frequency_power(frequencies, low[None]) == 0
+# Nearest neighbours
 
 
-def test_distances_on_a_line_and_of_a_simplex():
-    average, nearest = metrics.pairwise_distances(np.arange(1200.0)[:, None])
-    assert average.mean() == pytest.approx(1201 / 3)  # mean |i - j| over pairs is (N + 1) / 3
-    np.testing.assert_allclose(nearest, 1)
-    average, nearest = metrics.pairwise_distances(5 * np.eye(7))
-    np.testing.assert_allclose(average, 5 * np.sqrt(2))
-    np.testing.assert_allclose(nearest, 5 * np.sqrt(2))
+def test_nearest_distances_agree_with_scipy():
+    points, pool = normal(40, 12, seed=1) + 100, normal(70, 12, seed=2) + 100
+    expected = distance.cdist(points, pool)
+    distances, indices = metrics.nearest_distances(points, pool)
+    assert distances.dtype == np.float64 and indices.dtype.kind == "i"
+    np.testing.assert_allclose(distances, expected.min(1), rtol=1e-13)
+    np.testing.assert_array_equal(indices, expected.argmin(1))
 
 
-def test_distances_agree_with_scipy_and_duplicates_are_near():
-    points = np.random.default_rng(2).normal(1000, 1, (30, 50)).astype(np.float32)
-    points[17] = points[3]
-    average, nearest = metrics.pairwise_distances(points)
-    truth = distance.pdist(points.astype(np.float64))
-    assert average.mean() == pytest.approx(truth.mean(), rel=1e-9)
-    square = distance.squareform(truth) + np.diag(np.full(30, np.inf))
-    np.testing.assert_allclose(nearest, square.min(1), atol=1e-5)
-    assert max(nearest[3], nearest[17]) < 1e-5
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_copy_is_at_distance_zero_even_among_near_copies(kind):
+    exact = (normal(50, 12) * 10 + 1000).astype(kind)
+    close = [np.nextafter(exact, direction * np.inf, dtype=kind) for direction in (-1, 1)]
+    pool = np.concatenate([close[0], normal(50, 12, seed=1).astype(kind), exact, close[1], exact])
+    distances, indices = metrics.nearest_distances(exact, pool)
+    assert (distances == 0).all()
+    np.testing.assert_array_equal(indices, np.arange(100, 150))  # the first of the two
+    distances, indices = metrics.nearest_distances(exact, pool[:100])
+    np.testing.assert_array_equal(indices, np.arange(50))
+    np.testing.assert_array_equal(distances, np.linalg.norm(exact.astype(float) - close[0], axis=1))
 
 
-@pytest.mark.parametrize("wrong", [np.zeros((1, 4)), np.zeros(4)])
-def test_distances_need_two_points(wrong):
-    with pytest.raises(ValueError, match=r"expected \(N, D\), N >= 2"):
-        metrics.pairwise_distances(wrong)
+def test_blocks_change_nothing_and_bound_the_memory(monkeypatch):
+    x, y = normal(1000, 5, seed=1), normal(1000, 5, seed=2) + 0.5
+
+    def all_of_them():
+        tracemalloc.start()
+        found = [
+            metrics.kernel_distance(x, y),
+            *metrics.neighbourhoods(x, y).values(),
+            *np.concatenate(metrics.nearest_distances(x, y)),
+        ]
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found, peak
+
+    whole, peak = all_of_them()
+    assert peak > 8 * 1000 * 1000
+    monkeypatch.setattr(metrics, "BLOCK", 30_999)  # 30 rows: the last block is smaller
+    parts, peak = all_of_them()
+    np.testing.assert_allclose(parts, whole, rtol=1e-12)
+    assert peak < 8 * 1000 * 1000 / 8
 
 
-def test_class_histogram_counts_the_first_choices():
-    logits = np.full((8, 10), -3.0)
-    logits[np.arange(8), [0, 0, 0, 0, 6, 6, 3, 3]] = 1
-    np.testing.assert_array_equal(metrics.class_histogram(logits.argmax(1)), [0.5, 0, 0, 0.25, 0, 0, 0.25, 0, 0, 0])
+# The Frechet distance and the number of samples
 
 
-def test_top_probability_is_that_of_the_softmax():
-    logits = np.random.default_rng(3).normal(0, 3, (20, 10)).astype(np.float32)
-    np.testing.assert_allclose(metrics.top_probability(logits), softmax(logits.astype(float), 1).max(1))
-    np.testing.assert_allclose(metrics.top_probability(np.full((1, 10), 1e4)), 0.1)
+def test_frechet_curve_is_that_of_consecutive_sets():
+    x, reference = normal(1005, 6, seed=1) + 0.3, standard(6)
+
+    def distances(n, sets):
+        return [frechet.moments([x[i * n : (i + 1) * n]]).distance(reference) for i in range(sets)]
+
+    curve = metrics.frechet_curve(x, reference, [50, 200, 1005])
+    assert [(each["n"], each["sets"]) for each in curve] == [(50, 10), (200, 5), (1005, 1)]
+    for each in curve:
+        expected = distances(each["n"], each["sets"])
+        assert each["mean"] == pytest.approx(np.mean(expected), rel=1e-12)
+    assert curve[1]["sd"] == pytest.approx(stats.tstd(distances(200, 5)), rel=1e-9)
+    assert curve[2]["sd"] is None
+    assert metrics.frechet_curve(x, reference, []) == []
 
 
-def test_entropy_in_nats():
-    assert metrics.entropy(np.full(10, 0.1)) == pytest.approx(np.log(10))
-    assert metrics.entropy([1, 0, 0]) == 0
-    assert metrics.entropy([0.5, 0.25, 0.25]) == pytest.approx(1.5 * np.log(2))
+def test_frechet_infinity_is_the_formula_and_its_jackknife():
+    x, reference, n, blocks = normal(163, 4, seed=1) + 0.3, standard(4), 40, 4
+
+    def extrapolated(chosen):
+        parts = [x[b * n : (b + 1) * n] for b in chosen]
+        single = np.mean([frechet.moments([part]).distance(reference) for part in parts])
+        pooled = frechet.moments([np.concatenate(parts)]).distance(reference)
+        return (len(parts) * pooled - single) / (len(parts) - 1)
+
+    without = np.array([extrapolated([b for b in range(blocks) if b != left]) for left in range(blocks)])
+    error = np.sqrt(3 / 4 * ((without - without.mean()) ** 2).sum())
+    result = metrics.frechet_infinity(x, reference, blocks)
+    assert result["value"] == pytest.approx(extrapolated(range(blocks)), rel=1e-9)
+    assert result["standard_error"] == pytest.approx(error, rel=1e-9)
+    assert (result["n"], result["blocks"]) == (n, blocks)
+    low, high = stats.t.interval(0.95, blocks - 1, result["value"], error)
+    assert (result["low"], result["high"]) == pytest.approx((low, high), rel=1e-9)
 
 
-def test_jensen_shannon_from_zero_to_log_two():
-    p, q = np.array([0.2, 0.3, 0.5, 0]), np.array([0.1, 0.1, 0.1, 0.7])
-    assert metrics.jensen_shannon(p, p) == 0
-    assert metrics.jensen_shannon([1, 0], [0, 1]) == pytest.approx(np.log(2))
-    assert metrics.jensen_shannon(p, q) == pytest.approx(distance.jensenshannon(p, q) ** 2)
-    assert metrics.jensen_shannon(p, q) == metrics.jensen_shannon(q, p)
+@pytest.mark.parametrize("shift", [0, 0.5])
+def test_frechet_infinity_of_gaussians_is_that_of_their_parameters(shift):
+    size, offset = 16, shift * np.eye(16)[3]
+    x, truth = normal(20_000, size, seed=1) + offset, shift**2
+    result = metrics.frechet_infinity(x, standard(size))
+    assert abs(result["value"] - truth) < 3 * result["standard_error"]
+    # To first order in 1/n a set of n is too far by the mean's D/n and the covariance's D (D + 1) / (4 n).
+    excess = (size + size * (size + 1) / 4) / 1000
+    (thousand,) = metrics.frechet_curve(x, standard(size), [1000])
+    assert thousand["mean"] - truth == pytest.approx(excess, rel=0.1)
+    assert excess > 20 * result["standard_error"] or shift
+
+
+# Intervals
+
+
+def test_interval_is_students():
+    values = normal(7)
+    result = metrics.interval(values, 0.9)
+    assert (result["low"], result["high"]) == pytest.approx(stats.t.interval(0.9, 6, values.mean(), stats.sem(values)))
+    assert (result["value"], result["standard_error"]) == pytest.approx((values.mean(), stats.sem(values)))
+    assert result["sets"] == 7
+    alone = {"value": 3, "standard_error": None, "low": None, "high": None, "sets": 1}
+    assert metrics.interval([3]) == alone
+
+
+def test_difference_is_the_paired_t_test():
+    seeds = 10 * normal(6)  # what the two models of a seed have in common
+    for gap in (0, 3):
+        first, second = seeds + normal(6, seed=1) + gap, seeds + normal(6, seed=2)
+        result = metrics.difference(first, second, 0.9)
+        test = stats.ttest_rel(first, second)
+        assert (result["low"], result["high"]) == pytest.approx(tuple(test.confidence_interval(0.9)))
+        assert result["value"] == pytest.approx(first.mean() - second.mean())
+        assert result["standard_error"] == pytest.approx(stats.sem(first - second))
+        assert result["distinguishable"] is (gap > 0) is bool(test.pvalue < 0.1)
+        assert result["pairs"] == 6 and "sets" not in result
+        assert metrics.difference(second, first)["distinguishable"] is (gap > 0)
+    single = {"value": -1, "standard_error": None, "low": None, "high": None, "pairs": 1, "distinguishable": None}
+    assert metrics.difference([1], [2]) == single
+    assert metrics.difference([1, 2], [1, 2])["distinguishable"] is False
+
+
+def share_covered(intervals, truth):
+    return np.mean([each["low"] <= truth <= each["high"] for each in intervals])
+
+
+def test_interval_of_the_distance_at_n_covers_its_expectation():
+    n, size, reference = 50, 8, standard(8)
+
+    def distances(seed, sets):
+        return [frechet.moments([x]).distance(reference) for x in normal(sets, n, size, seed=seed)]
+
+    expectation = np.mean(distances(999, 4000))
+    intervals = [metrics.interval(distances(seed, 10)) for seed in range(200)]
+    assert 0.88 <= share_covered(intervals, expectation) <= 0.99
+
+
+@pytest.mark.parametrize(("shift", "least", "most"), [(0.5, 0.88, 0.99), (0, 0.95, 1)])
+def test_interval_of_the_extrapolation_covers_the_truth(shift, least, most):
+    reference = standard(8)
+    intervals = [
+        metrics.frechet_infinity(normal(2000, 8, seed=seed) + shift * np.eye(8)[0], reference) for seed in range(200)
+    ]
+    assert least <= share_covered(intervals, shift**2) <= most
+    # At distance 0 the error is too large, and known to be; elsewhere it is the spread of the values.
+    values, errors = (np.array([each[key] for each in intervals]) for key in ("value", "standard_error"))
+    assert np.sqrt(np.mean(errors**2)) / values.std() == pytest.approx(1 if shift else 1.5, rel=0.15)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: metrics.kernel_distance(np.eye(3), np.eye(2)), r"x has shape \(3, 3\) and y \(2, 2\)"),
+        (lambda: metrics.kernel_distance(np.eye(3)[:1], np.eye(3)), "expected .* N and M >= 2"),
+        (lambda: metrics.kernel_mean(np.eye(3)[:1]), r"\(1, 3\); expected \(N, D\), N >= 2"),
+        (lambda: metrics.kernel_distance(np.eye(3), np.full((3, 3), np.nan)), "y holds NaN or infinity"),
+        (
+            lambda: metrics.neighbourhoods(np.eye(3), np.eye(3)[:2], 1),
+            r"real has shape \(3, 3\), fake \(2, 3\)",
+        ),
+        (lambda: metrics.neighbourhoods(np.eye(3), np.eye(3), 3), "k is 3; expected .* 1 <= k < N"),
+        (lambda: metrics.neighbourhoods(np.eye(3), np.eye(3), 0), "k is 0"),
+        (lambda: metrics.nearest_distances(np.eye(3), np.eye(2)), r"\(3, 3\) and the pool \(2, 2\)"),
+        (lambda: metrics.nearest_distances(np.eye(3), np.eye(3)[:0]), r"pool \(0, 3\)"),
+        (
+            lambda: metrics.nearest_distances(np.zeros(3), np.eye(3)),
+            r"points has shape \(3,\); expected \(N, D\)",
+        ),
+        (lambda: metrics.frechet_curve(np.eye(3), standard(3), [2, 4]), "a set of 4 of 3 features"),
+        (lambda: metrics.frechet_curve(np.eye(3), standard(3), [1]), "a set of 1"),
+        (lambda: metrics.frechet_infinity(normal(19, 3), standard(3)), "19 features in 10 blocks"),
+        (lambda: metrics.frechet_infinity(normal(19, 3), standard(3), 2), "19 features in 2 blocks"),
+        (lambda: metrics.interval([]), "expected one or more finite numbers"),
+        (lambda: metrics.interval([1, np.inf]), "expected one or more finite numbers"),
+        (lambda: metrics.interval([1, 2], 95), "at confidence 95"),
+        (lambda: metrics.difference([1, 2], [1]), r"shapes \(2,\) and \(1,\); expected pairs"),
+    ],
+)
+def test_refuses(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from genlab import networks
+from genlab.models import networks
 from torch import nn
 
 

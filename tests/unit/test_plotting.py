@@ -3,7 +3,8 @@ import json
 import matplotlib
 import numpy as np
 import pytest
-from genlab import InputError, plotting
+from genlab import InputError
+from genlab.report import plotting
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image

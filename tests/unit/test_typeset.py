@@ -6,8 +6,8 @@ import shutil
 import subprocess
 
 import pytest
-from genlab import typeset
-from genlab.typeset import MINUS, Table
+from genlab.report import typeset
+from genlab.report.typeset import MINUS, Table
 
 
 @pytest.mark.parametrize(

@@ -295,9 +295,9 @@ def test_mirrors_and_other_files_take_the_place_of_the_official_ones(run, tmp_pa
         "here/prepared/official/binarized_mnist.npz", directory=tmp_path, configfile=tmp_path / "mirror.json"
     )
     assert process.returncode == 0, process.stdout
-    from genlab import data
+    from genlab.data import arrays
 
-    prepared = data.load_binarized_mnist(tmp_path / "here" / "prepared" / "official" / "binarized_mnist.npz")
+    prepared = arrays.load_binarized_mnist(tmp_path / "here" / "prepared" / "official" / "binarized_mnist.npz")
     assert prepared.about["source"] == "custom" and prepared.about["title"].startswith("custom files")
 
     # Another mirror is no reason to fetch again.
@@ -345,7 +345,9 @@ def project(finished_project, tmp_path):
 
 def test_a_touched_script_reruns_nothing_and_a_changed_one_its_descendants(project):
     where = {"directory": project, "snakefile": project / "Snakefile"}
-    script, style = (project / "workflow" / "scripts" / name for name in ("train_binary_vae.py", "genlab/plotting.py"))
+    script, style = (
+        project / "workflow" / "scripts" / name for name in ("train_binary_vae.py", "genlab/report/plotting.py")
+    )
     os.utime(script)
     assert planned(**where) == {}
     style.write_text(style.read_text() + "\n# another style\n")

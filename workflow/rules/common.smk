@@ -46,23 +46,31 @@ def imported(file):
     """The source files of the genlab modules that a source file imports itself."""
     files = []
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.level == 1 or node.module.split(".")[0] == "genlab"):
-            parent = (node.module or "").removeprefix("genlab").strip(".")
-            names = [parent] if parent else [alias.name for alias in node.names]
-            files += [SCRIPTS / "genlab" / f"{name}.py" for name in names]
+        if isinstance(node, ast.ImportFrom) and (node.level or node.module.split(".")[0] == "genlab"):
+            base = file.parents[node.level - 1] if node.level else SCRIPTS
+            place = base.joinpath(*(node.module or "").split("."))
+            if place.is_dir():  # a package: each name is a module in it, or stands in its __init__
+                found = [place / f"{alias.name}.py" for alias in node.names]
+                files += [module if module.exists() else place / "__init__.py" for module in found]
+            else:
+                files.append(place.with_suffix(".py"))
     return files
+
+
+# Modules of genlab that hold habits and no mathematics.
+HABITS = [SCRIPTS / "genlab" / name for name in ("__init__.py", "cli.py", "configuration.py", "training/experiment.py")]
 
 
 def stage(name):
     """Inputs of a stage's rule: its `script`, and as `code` the genlab modules that it imports.
 
     A result depends on their contents: a change reruns, a mere touch does not. Left out are
-    modules that hold habits and no mathematics, so that a reworded message retrains nothing.
+    the HABITS, so that a reworded message retrains nothing.
     """
     files, queue = [], [SCRIPTS / f"{name}.py"]
     while queue:
         file = queue.pop()
-        if file in files or not file.exists() or file.stem in ("cli", "configuration", "experiment"):
+        if file in files or file in HABITS:
             continue
         files.append(file)
         queue += imported(file)

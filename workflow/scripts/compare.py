@@ -140,13 +140,13 @@ def read_likelihoods(content):
 
 def summarise(runs):
     """The rows of one subject in the table of metrics, from its run of each seed."""
-    from genlab import feature_metrics
+    from genlab.measures import metrics
 
     first = runs[0]
     for name in first["metrics"]:
         values = [run["metrics"][name]["value"] for run in runs]
         several = len(values) > 1
-        found = feature_metrics.interval(values) if several else first["metrics"][name]
+        found = metrics.interval(values) if several else first["metrics"][name]
         yield {
             "problem": first["problem"],
             "data": first["data"],
@@ -164,7 +164,7 @@ def summarise(runs):
 
 def compare(first, second):
     """The rows of two models in the table of differences, from their runs of the seeds that both have."""
-    from genlab import feature_metrics
+    from genlab.measures import metrics
 
     names = [runs[0]["subject"] for runs in (first, second)]
     seeds = sorted({run["seed"] for run in first} & {run["seed"] for run in second})
@@ -177,7 +177,7 @@ def compare(first, second):
             [{run["seed"]: run for run in runs}[seed]["metrics"][metric]["value"] for seed in seeds]
             for runs in (first, second)
         ]
-        found = feature_metrics.difference(*values)
+        found = metrics.difference(*values)
         ahead, behind = names if found["value"] * BETTER[metric] > 0 else names[::-1]
         size = f"by {abs(found['value']):.4g}"
         if found["distinguishable"] is None:

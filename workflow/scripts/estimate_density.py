@@ -19,7 +19,8 @@ example:
 
 from pathlib import Path
 
-from genlab import cli, configuration, experiment
+from genlab import cli, configuration
+from genlab.training import experiment
 
 BINS = 100
 
@@ -37,7 +38,7 @@ def parser():
 def main(options):
     settings = configuration.settings(options, "density_estimation")
 
-    from genlab import divergences  # noqa: F401  the fingerprint is of the modules that are there
+    from genlab.models import divergences  # noqa: F401  the fingerprint is of the modules that are there
 
     identity = experiment.fingerprint(settings, seeds=options.seeds)
     with experiment.checkpoints(options, options.output, identity, "discriminators") as (saved,):
@@ -49,7 +50,7 @@ def estimate(options, settings, saved):
     """Train a discriminator, with `Checkpoints`, read it on the grid, and write the results."""
     import pandas
     import torch
-    from genlab import divergences
+    from genlab.models import divergences
 
     torch.set_num_threads(options.threads)
     generators = [torch.Generator().manual_seed(seed) for seed in options.seeds]

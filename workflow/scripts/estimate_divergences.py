@@ -17,7 +17,8 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli, configuration, experiment
+from genlab import InputError, cli, configuration
+from genlab.training import experiment
 
 
 def parser():
@@ -36,7 +37,7 @@ def main(options):
     if settings["thetas"] % 2 == 0:
         raise InputError(f"--thetas: {settings['thetas']} is even; give an odd number, so that 0 is one of them")
 
-    from genlab import divergences  # noqa: F401  the fingerprint is of the modules that are there
+    from genlab.models import divergences  # noqa: F401  the fingerprint is of the modules that are there
 
     identity = experiment.fingerprint(settings, seeds=options.seeds)
     with experiment.checkpoints(options, options.output, identity, "discriminators", "critics") as saved:
@@ -50,7 +51,7 @@ def estimate(options, settings, saved):
     import numpy
     import pandas
     import torch
-    from genlab import divergences
+    from genlab.models import divergences
 
     torch.set_num_threads(options.threads)
     half = settings["thetas"] // 2

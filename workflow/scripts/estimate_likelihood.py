@@ -38,12 +38,14 @@ def main(options):
     settings = configuration.settings(options, "likelihood_evaluation")
 
     import pandas
-    from genlab import data, training, vae
+    from genlab.data import arrays
+    from genlab.models import vae
+    from genlab.training import loop
 
-    device = training.set_up(options.device, options.threads, settings["evaluation_seed"])
+    device = loop.set_up(options.device, options.threads, settings["evaluation_seed"])
     model, about = vae.load_binary_vae(options.model, device)
-    prepared = data.load_binarized_mnist(options.data)
-    data.check_trained_on(prepared, about, options.model, options.data)
+    prepared = arrays.load_binarized_mnist(options.data)
+    arrays.check_trained_on(prepared, about, options.model, options.data)
     K = settings["samples"]
     evaluations = [("train", settings["train_images"], K)] if settings["train_images"] else []
     evaluations += [(split, settings["images"], K) for split in ("valid", "test")]
@@ -90,7 +92,8 @@ def evaluate(model, packed, split, count, samples, ks, settings, device):
     """The numbers of `vae.evaluate_likelihood`, as arrays, of `count` random images of a split (0: all)."""
     import numpy as np
     import torch
-    from genlab import data, vae
+    from genlab.data import arrays
+    from genlab.models import vae
 
     # A prefix would be no sample: the official test file is sorted by digit. Fewer images are some of the more.
     seed = [settings["evaluation_seed"], SPLITS.index(split)]
@@ -100,7 +103,7 @@ def evaluate(model, packed, split, count, samples, ks, settings, device):
     numbers = {}
     with cli.progress(total=len(chosen), label=f"{split}, K = {samples}", unit="image") as bar:
         for block in np.split(np.sort(chosen), range(BLOCK, len(chosen), BLOCK)):
-            images = torch.from_numpy(data.unpack_bits(packed[block]))
+            images = torch.from_numpy(arrays.unpack_bits(packed[block]))
             found = vae.evaluate_likelihood(model, images, samples, ks, generator, settings["chunk"], bar.update)
             for name, values in found.items():
                 numbers.setdefault(name, []).append(values.numpy())

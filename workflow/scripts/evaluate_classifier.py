@@ -23,10 +23,12 @@ def parser():
 
 
 def main(options):
-    from genlab import classifier, data, training
+    from genlab.data import arrays
+    from genlab.models import classifier
+    from genlab.training import loop
 
-    prepared = data.load_svhn(options.data)
-    device = training.set_up(options.device, options.threads, seed=0)  # nothing here is random
+    prepared = arrays.load_svhn(options.data)
+    device = loop.set_up(options.device, options.threads, seed=0)  # nothing here is random
     network, about = classifier.load_classifier(options.classifier, device)
     splits = {
         "valid": measure(network, prepared.valid_images, prepared.valid_labels),
@@ -49,7 +51,7 @@ def main(options):
 def measure(network, images, labels):
     """The numbers of one split: images uint8 (N, 3, 32, 32), labels uint8 (N,)."""
     import numpy as np
-    from genlab import classifier
+    from genlab.models import classifier
 
     batches = (images[start : start + 500] for start in range(0, len(images), 500))
     predictions = np.concatenate([logits.argmax(1) for _, logits in classifier.feature_batches(network, batches)])

@@ -48,9 +48,10 @@ def parser():
 def main(options):
     import numpy as np
     import pandas
-    from genlab import data, feature_metrics, frechet, metrics
+    from genlab.data import arrays
+    from genlab.measures import frechet, image_statistics, metrics
 
-    subject, test, train = (data.load_features(path) for path in (options.features, options.test, options.train))
+    subject, test, train = (arrays.load_features(path) for path in (options.features, options.test, options.train))
     for path, other, name in ((options.test, test, "test"), (options.train, train, "train")):
         if other.about["set"] != name:
             raise InputError(f"{path}: features of {other.about['set']!r}; give those of {name!r}")
@@ -70,25 +71,26 @@ def main(options):
     if name != "test":
         real = frechet.moments([test.features], f"features of {options.test}")
         chosen = test.features[np.random.default_rng(options.seed).permutation(len(test.features))[:size]]
-        histogram = metrics.class_histogram(test.classes)
-        balls = [feature_metrics.neighbourhoods(chosen, part) for part in sets]
-        within = feature_metrics.kernel_mean(test.features)
+        histogram = image_statistics.class_histogram(test.classes)
+        balls = [metrics.neighbourhoods(chosen, part) for part in sets]
+        within = metrics.kernel_mean(test.features)
         values = {
             "fid": [frechet.moments([part]).distance(real) for part in sets],
-            "kid": [feature_metrics.kernel_distance(part, test.features, within) for part in sets],
+            "kid": [metrics.kernel_distance(part, test.features, within) for part in sets],
             **{key: [ball[key] for ball in balls] for key in ("precision", "recall", "density", "coverage")},
             "class_divergence": [
-                metrics.jensen_shannon(metrics.class_histogram(subject.classes[cut]), histogram) for cut in cuts
+                image_statistics.jensen_shannon(image_statistics.class_histogram(subject.classes[cut]), histogram)
+                for cut in cuts
             ],
         }
-        found = {key: feature_metrics.interval(each) for key, each in values.items()}
-        found["fid_infinity"] = feature_metrics.frechet_infinity(subject.features, real)
+        found = {key: metrics.interval(each) for key, each in values.items()}
+        found["fid_infinity"] = metrics.frechet_infinity(subject.features, real)
         sizes = [n for n in sorted({*SIZES, size}) if n <= len(subject.features)]
-        curve = feature_metrics.frechet_curve(subject.features, real, sizes)
+        curve = metrics.frechet_curve(subject.features, real, sizes)
     if name != "train":
-        distances, rows = feature_metrics.nearest_distances(np.concatenate(sets), train.features)
+        distances, rows = metrics.nearest_distances(np.concatenate(sets), train.features)
         medians = [np.median(part) for part in np.split(distances, len(sets))]
-        found["nearest_training"] = feature_metrics.interval(medians)
+        found["nearest_training"] = metrics.interval(medians)
         shown = len(subject.images)
         nearest = {"images": subject.images, "rows": train.rows[rows[:shown]], "distances": distances[:shown]}
     result = {
@@ -107,7 +109,7 @@ def main(options):
         pandas.DataFrame(curve, columns=["n", "sets", "mean", "sd"]).to_csv(temporary, index=False)
     with cli.atomic(options.nearest) as temporary:
         about = {"model": result["subject"], "seed": result["seed"] or options.seed, "data": result["data"]}
-        data.write_prepared(temporary, about, **nearest)
+        arrays.write_prepared(temporary, about, **nearest)
     cli.write_json(options.json, result)
     for key, number in found.items():
         error = number["standard_error"]

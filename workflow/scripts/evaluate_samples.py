@@ -49,11 +49,13 @@ def main(options):
         raise InputError("--draws 1: a spread needs two sets of training images or more")
     import numpy as np
     import pandas
-    from genlab import classifier, data, images, training
+    from genlab.data import arrays, images
+    from genlab.models import classifier
+    from genlab.training import loop
 
-    device = training.set_up(options.device, options.threads, options.seed)
+    device = loop.set_up(options.device, options.threads, options.seed)
     network, network_about = classifier.load_classifier(options.classifier, device)
-    prepared = data.load_svhn(options.data)
+    prepared = arrays.load_svhn(options.data)
     available, batches = images.read_directory(options.samples)
     size = min(available, len(prepared.test_images), len(prepared.train_images) // 2)
     if size < 2:
@@ -111,30 +113,31 @@ def main(options):
 def measure(images, network):
     """The measures of one set of images, and its spectrum: frequencies, mean power, its standard error."""
     import numpy as np
-    from genlab import classifier, metrics
+    from genlab.measures import image_statistics
+    from genlab.models import classifier
 
     def mean(values, factor=1):
         error = factor * values.std(ddof=1) / len(values) ** 0.5
         return {"value": float(values.mean()), "standard_error": float(error)}
 
-    blocks = (images[start : start + metrics.BLOCK] for start in range(0, len(images), metrics.BLOCK))
+    blocks = (images[start : start + image_statistics.BLOCK] for start in range(0, len(images), image_statistics.BLOCK))
     parts = classifier.feature_batches(network, blocks)
     features, logits = map(np.concatenate, zip(*parts, strict=True))
-    frequency, power = metrics.power_spectrum(images)
+    frequency, power = image_statistics.power_spectrum(images)
     pixels = images.reshape(len(images), -1)
-    pixel_distance, pixel_nearest = metrics.pairwise_distances(pixels / pixels.shape[1] ** 0.5)
-    feature_distance, feature_nearest = metrics.pairwise_distances(features)
-    shares = metrics.class_histogram(logits.argmax(1))
+    pixel_distance, pixel_nearest = image_statistics.pairwise_distances(pixels / pixels.shape[1] ** 0.5)
+    feature_distance, feature_nearest = image_statistics.pairwise_distances(features)
+    shares = image_statistics.class_histogram(logits.argmax(1))
     result = {
-        "sharpness": mean(metrics.sharpness(images)),
-        "high_frequency_power": mean(metrics.high_frequency_power(frequency, power)),
+        "sharpness": mean(image_statistics.sharpness(images)),
+        "high_frequency_power": mean(image_statistics.high_frequency_power(frequency, power)),
         # A mean over pairs varies like twice the mean over images of each one's distances (Hoeffding 1948).
         "pixel_distance": mean(pixel_distance, 2),
         "feature_distance": mean(feature_distance, 2),
         "pixel_nearest": {"value": float(np.median(pixel_nearest))},
         "feature_nearest": {"value": float(np.median(feature_nearest))},
-        "class_entropy": {"value": metrics.entropy(shares)},
-        "top_probability": mean(metrics.top_probability(logits)),
+        "class_entropy": {"value": image_statistics.entropy(shares)},
+        "top_probability": mean(image_statistics.top_probability(logits)),
         "class_shares": shares.tolist(),
     }
     return result, (frequency, power.mean(0), power.std(0, ddof=1) / len(power) ** 0.5)
@@ -142,14 +145,16 @@ def measure(images, network):
 
 def compare(measured):
     """Add the divergence of classes to the second set, the test images, and every value's ratio to its value."""
-    from genlab import metrics
+    from genlab.measures import image_statistics
 
     test = measured[1]
     for each in measured:
         for name, number in each.items():
             if name != "class_shares" and test[name]["value"] > 0:
                 number["ratio_to_test"] = number["value"] / test[name]["value"]
-        each["class_divergence"] = {"value": metrics.jensen_shannon(each["class_shares"], test["class_shares"])}
+        each["class_divergence"] = {
+            "value": image_statistics.jensen_shannon(each["class_shares"], test["class_shares"])
+        }
     return measured
 
 

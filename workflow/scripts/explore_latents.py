@@ -52,13 +52,15 @@ def main(options):
     import numpy as np
     import pandas
     import torch
-    from genlab import classifier, data, generator, images, latents, training
+    from genlab.data import arrays, images
+    from genlab.models import classifier, image_model, latents
+    from genlab.training import loop
 
-    device = training.set_up(options.device, options.threads, options.seed)
-    parts, trained = generator.load_model(options.model, device)
+    device = loop.set_up(options.device, options.threads, options.seed)
+    parts, trained = image_model.load_model(options.model, device)
     network, network_about = classifier.load_classifier(options.classifier, device)
-    prepared = data.load_svhn(options.data)
-    data.check_trained_on(prepared, trained, options.model, options.data)
+    prepared = arrays.load_svhn(options.data)
+    arrays.check_trained_on(prepared, trained, options.model, options.data)
     decoder = parts["generator"]
     normal = torch.Generator().manual_seed(options.seed)  # on the CPU: every device explores the same latents
     starts, z0, z1 = (
@@ -89,7 +91,7 @@ def main(options):
         classifier=network_about,
         device=device.type,
     )
-    arrays = {name: images.to_uint8(picture).cpu().numpy() for name, picture in pictures.items()} | {
+    fields = {name: images.to_uint8(picture).cpu().numpy() for name, picture in pictures.items()} | {
         "effect": effect.cpu().numpy(),
         "mean_effect": mean_effect.cpu().numpy(),
         "order": latents.rank(effect).cpu().numpy(),
@@ -97,7 +99,7 @@ def main(options):
         "alphas": alphas.numpy(),
     }
     with cli.atomic(options.output) as temporary:
-        data.write_prepared(temporary, about, **arrays)
+        arrays.write_prepared(temporary, about, **fields)
 
     table = {"alpha": alphas.numpy()}
     for name, values in paths.items():
@@ -108,7 +110,7 @@ def main(options):
     middle = {"path_distance": estimate(*latents.mean_and_error(paths.pop("path_distance")[STEPS // 2]))}
     for name, values in paths.items():
         middle[f"{name}_ratio"] = estimate(*latents.ratio_and_error(values[STEPS // 2], values[[0, -1]].mean(0)))
-    effects = np.sort(arrays["mean_effect"])
+    effects = np.sort(fields["mean_effect"])
     visible = {"latents": len(effects), "visible": int((effects > VISIBLE).sum()), "threshold": VISIBLE}
     spread = {"largest": effects[-1], "median": float(np.median(effects)), "smallest": effects[0]}
     cli.write_json(options.json, about | {"middle": middle, "effects": visible | spread})

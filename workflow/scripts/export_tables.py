@@ -23,7 +23,7 @@ def parser():
 
 
 def main(options):
-    from genlab import results, tables, typeset
+    from genlab.report import results, tables, typeset
 
     found = results.read(options.results, configuration.read(options.configuration))
     try:

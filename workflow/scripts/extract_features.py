@@ -47,11 +47,13 @@ def main(options):
         needed = "needs the weights of a model; give" if of_model else "is of no model; leave out"
         raise InputError(f"--source {options.source}: {needed} --model")
     import numpy as np
-    from genlab import classifier, data, generator, training
+    from genlab.data import arrays
+    from genlab.models import classifier, image_model
+    from genlab.training import loop
 
-    device = training.set_up(options.device, options.threads, options.seed)
+    device = loop.set_up(options.device, options.threads, options.seed)
     network, network_about = classifier.load_classifier(options.classifier, device)
-    prepared = data.load_svhn(options.data)
+    prepared = arrays.load_svhn(options.data)
     about = {
         "set": options.source,
         "subject": SUBJECTS.get(options.source),
@@ -60,8 +62,8 @@ def main(options):
     }
     parts = None
     if of_model:
-        parts, trained = generator.load_model(options.model, device)
-        data.check_trained_on(prepared, trained, options.model, options.data)
+        parts, trained = image_model.load_model(options.model, device)
+        arrays.check_trained_on(prepared, trained, options.model, options.data)
         if options.source == "reconstructions" and "encoder" not in parts:
             raise InputError(f"{options.model}: a {trained['kind']} has no encoder to reconstruct with")
         about |= {"model": trained["model"], "kind": trained["kind"], "model_seed": trained["seed"]}
@@ -78,7 +80,7 @@ def main(options):
             bar.update(len(batch))
     about |= {"seed": options.seed, "provenance": cli.provenance(options, device=device.type)}
     with cli.atomic(options.output) as temporary:
-        data.write_prepared(
+        arrays.write_prepared(
             temporary,
             about,
             features=np.concatenate(features),
@@ -92,7 +94,7 @@ def batches_of(options, prepared, parts):
     """The rows of the images in their split (N,), and an iterator of batches of them, uint8 (M, 3, 32, 32)."""
     import numpy as np
     import torch
-    from genlab import generator
+    from genlab.models import image_model
 
     # On the CPU, so that one seed gives the same images on every device.
     chance, normal = np.random.default_rng(options.seed), torch.Generator().manual_seed(options.seed)
@@ -101,14 +103,14 @@ def batches_of(options, prepared, parts):
         rows = chance.permutation(len(real))
         batches = (real[rows[start : start + BATCH]] for start in range(0, len(real), BATCH))
         if options.source == "reconstructions":
-            batches = (generator.reconstruct(parts, torch.from_numpy(batch), normal) for batch in batches)
+            batches = (image_model.reconstruct(parts, torch.from_numpy(batch), normal) for batch in batches)
         return rows, batches
 
     def drawn(count):
         if options.source == "samples":
             network = parts["generator"]
             device = next(network.parameters()).device
-            return generator.generate(network, torch.randn(count, network.latents, generator=normal).to(device))
+            return image_model.generate(network, torch.randn(count, network.latents, generator=normal).to(device))
         if options.source == "noise":
             return chance.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
         return np.tile(mean, (count, 1, 1, 1))

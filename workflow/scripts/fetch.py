@@ -50,7 +50,7 @@ def parser():
 
 
 def main(options):
-    from genlab import download
+    from genlab.data import download
 
     def stop(number, frame):
         raise cli.Interrupted(f"what has come is kept in {options.output}.partial; the same command goes on from there")

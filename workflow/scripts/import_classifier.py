@@ -24,7 +24,8 @@ def parser():
 
 
 def main(options):
-    from genlab import checkpoint, classifier
+    from genlab.models import classifier
+    from genlab.training import checkpoint
 
     network, about = classifier.load_classifier(options.weights)
     original = {key: about[key] for key in ("file", "sha256")}

@@ -22,7 +22,7 @@ def parser():
 
 
 def main(options):
-    from genlab import plotting
+    from genlab.report import plotting
 
     plotting.check_output(options.output)
     plotting.save_figure(draw(*read_evaluation(options.evaluation)), options.output)
@@ -31,7 +31,7 @@ def main(options):
 def read_evaluation(path):
     """(confusion matrix int64 (10, 10), interval (low, high), classifier's name, data set's title) of the file."""
     import numpy as np
-    from genlab import plotting
+    from genlab.report import plotting
 
     content = cli.read_json(path)
     title = plotting.read_field(content, "data.title", str, path)
@@ -59,7 +59,7 @@ def read_evaluation(path):
 def draw(confusion, interval, source, data):
     """The figure of what `read_evaluation` returns."""
     import numpy as np
-    from genlab import plotting
+    from genlab.report import plotting
 
     total, correct = int(confusion.sum()), int(np.trace(confusion))
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)

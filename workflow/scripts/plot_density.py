@@ -24,7 +24,7 @@ def parser():
 
 
 def main(options):
-    from genlab import plotting
+    from genlab.report import plotting
 
     table = plotting.read_table(options.table, COLUMNS)
     histogram = plotting.read_table(options.histogram, ("left", "right", "density"))
@@ -40,7 +40,7 @@ def main(options):
 
 def draw(table, histogram, summary, points, title):
     """The figure of the columns COLUMNS, a histogram of `points` samples, and the lowest and highest errors."""
-    from genlab import plotting
+    from genlab.report import plotting
 
     figure = plotting.new_figure(10.5, 4.6)
     left, right = figure.subplots(1, 2, sharex=True)

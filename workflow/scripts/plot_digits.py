@@ -24,7 +24,7 @@ def parser():
 
 
 def main(options):
-    from genlab import plotting
+    from genlab.report import plotting
 
     for path in (options.reconstructions, options.samples):
         plotting.check_output(path)
@@ -51,7 +51,7 @@ def read_images(path):
     import json
 
     import numpy as np
-    from genlab import plotting
+    from genlab.report import plotting
 
     names = ("originals", "reconstructions", "samples")
     *stacks, about = plotting.read_arrays(path, [*names, "about"])

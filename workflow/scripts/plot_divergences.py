@@ -24,7 +24,7 @@ def parser():
 
 
 def main(options):
-    from genlab import plotting
+    from genlab.report import plotting
 
     table = plotting.read_table(options.table, COLUMNS)
     if table.duplicated(["theta", "seed"]).any():
@@ -42,7 +42,7 @@ def main(options):
 
 def draw(table, summary):
     """The figure of the columns COLUMNS; `summary` has what was measured, by its dotted path."""
-    from genlab import plotting
+    from genlab.report import plotting
 
     figure = plotting.new_figure(10.5, 6.2)
     (jsd, w1), (jsd_error, w1_error) = figure.subplots(2, 2, sharex=True, height_ratios=[2.2, 1])

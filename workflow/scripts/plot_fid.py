@@ -23,7 +23,7 @@ def parser():
 
 
 def main(options):
-    from genlab import plotting
+    from genlab.report import plotting
 
     plotting.check_output(options.output)
     models = [read_score(path) for path in options.scores]
@@ -43,7 +43,7 @@ def main(options):
 
 def read_score(path):
     """What the figure shows of a summary: the fields `COMMON`, model, and fid and floor: mean, sd and values."""
-    from genlab import plotting
+    from genlab.report import plotting
 
     content = cli.read_json(path)
 
@@ -72,7 +72,7 @@ def read_score(path):
 
 def draw(models):
     """The figure of the models, as `read_score` returns them; the first stands on top."""
-    from genlab import plotting
+    from genlab.report import plotting
     from matplotlib.ticker import LogLocator, NullLocator
 
     first = models[0]

@@ -22,7 +22,7 @@ def parser():
 
 
 def main(options):
-    from genlab import plotting
+    from genlab.report import plotting
 
     if len(options.metrics) != len(options.curves):
         raise InputError(
@@ -44,7 +44,7 @@ def main(options):
 def draw(sets):
     """The figure of dicts with subject, set, images, data.title, metrics.fid_infinity.value and curve."""
     import numpy as np
-    from genlab import plotting
+    from genlab.report import plotting
 
     figure = plotting.new_figure(9.0, 5.2)
     axes = figure.subplots()

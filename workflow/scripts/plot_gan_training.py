@@ -42,7 +42,7 @@ def main(options):
             f"{len(options.history)} files for --history but {len(options.training)} for --training; "
             "give one of each for every seed, in the same order"
         )
-    from genlab import pictures, plotting
+    from genlab.report import pictures, plotting
 
     for path in (options.output, options.frames_output):
         plotting.check_output(path)
@@ -76,7 +76,7 @@ def main(options):
 
 def read_training(path):
     """Model's name, data set's title and the number of samples of the validation FID, of a JSON summary."""
-    from genlab import plotting
+    from genlab.report import plotting
 
     content = cli.read_json(path)
     fields = {"model": ("model", str), "data": ("data.title", str), "samples": ("settings.monitor_samples", int)}
@@ -86,7 +86,7 @@ def read_training(path):
 def read_history(path):
     """The epochs of a CSV file; `valid_fid` is NaN where its cell is blank, in epochs that did not measure it."""
     import pandas
-    from genlab import plotting
+    from genlab.report import plotting
 
     every = [column for column in COLUMNS if column != "valid_fid"]
     history = plotting.read_table(path, ["epoch", *every], ["valid_fid"])
@@ -104,7 +104,7 @@ def read_history(path):
 
 def draw(histories, model, data, samples):
     """The figure of the histories of all seeds."""
-    from genlab import plotting
+    from genlab.report import plotting
 
     figure = plotting.new_figure(9.5, 6.2)
     for axes, (title, columns) in zip(figure.subplots(2, 2, sharex=True).flat, PANELS.items(), strict=True):

@@ -36,7 +36,7 @@ def main(options):
             f"{len(options.statistics)} files for --statistics but {len(options.spectra)} for --spectra; "
             "give one of each for every model, in the same order"
         )
-    from genlab import plotting
+    from genlab.report import plotting
 
     models = [read_statistics(path) for path in options.statistics]
     first = models[0]
@@ -60,7 +60,7 @@ def read_statistics(path):
     A measure is its value and its error: standard error over images, or standard deviation over
     sets of training images.
     """
-    from genlab import plotting
+    from genlab.report import plotting
 
     content = cli.read_json(path)
 
@@ -86,7 +86,7 @@ def read_statistics(path):
 
 def read_spectrum(path):
     """The table of a CSV file, its frequencies and powers above 0, as a logarithmic axis needs them."""
-    from genlab import plotting
+    from genlab.report import plotting
 
     table = plotting.read_table(path, SPECTRUM)
     for name in ("frequency", "samples", "test", "train"):
@@ -97,7 +97,7 @@ def read_spectrum(path):
 
 def draw(models, spectra):
     """The figure of `models` and `spectra`, as `read_statistics` and `read_spectrum` give them."""
-    from genlab import plotting
+    from genlab.report import plotting
 
     figure = plotting.new_figure(10.5, 8.6)
     panels = figure.subplot_mosaic([["spectrum", "ratios"], ["classes", "classes"]], height_ratios=[1.25, 1])

@@ -27,7 +27,7 @@ def parser():
 
 def main(options):
     import numpy as np
-    from genlab import pictures, plotting
+    from genlab.report import pictures, plotting
 
     plotting.check_output(options.output)
     shapes = {"alphas": ("A",), "latent_path": ("A", 3, 32, 32), "image_path": ("A", 3, 32, 32)}
@@ -51,7 +51,7 @@ def main(options):
 
 def draw(arrays, table, about):
     """The figure: images of one pair, and below them the means of the table with their standard errors."""
-    from genlab import plotting
+    from genlab.report import plotting
 
     looks = {
         "latent": {"label": "latent path", "color": plotting.COLOURS["blue"], "linestyle": "-", "marker": "o"},

@@ -24,7 +24,7 @@ def parser():
 
 def main(options):
     import numpy as np
-    from genlab import pictures, plotting
+    from genlab.report import pictures, plotting
 
     plotting.check_output(options.output)
     shapes = {"base": (3, 32, 32), "plus": ("L", 3, 32, 32), "minus": ("L", 3, 32, 32)}
@@ -42,14 +42,15 @@ def main(options):
 def draw(arrays, about):
     """The figure: steps along the strongest and the weakest dimensions, and effect against rank."""
     import numpy as np
-    from genlab import metrics, plotting
+    from genlab.measures import image_statistics
+    from genlab.report import plotting
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
     order, epsilon, total = arrays["order"], float(arrays["epsilon"]), len(arrays["order"])
     shown = min(SHOWN, total)
     groups = {"strongest": np.arange(shown), "weakest": np.arange(total - shown, total)}
-    change = metrics.luminance(arrays["plus"]) - metrics.luminance(arrays["minus"])
+    change = image_statistics.luminance(arrays["plus"]) - image_statistics.luminance(arrays["minus"])
     limit = max(1.0, np.abs(change[order[:shown]]).max())
     scale = ScalarMappable(Normalize(-limit, limit), "RdBu_r")
 

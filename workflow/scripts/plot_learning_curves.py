@@ -37,7 +37,7 @@ def main(options):
             f"{len(options.history)} files for --history but {len(options.training)} for --training; "
             "give one of each for every seed, in the same order"
         )
-    from genlab import plotting
+    from genlab.report import plotting
 
     runs = [read_run(*paths) for paths in zip(options.history, options.training, strict=True)]
     _, _, model, data = runs[0]
@@ -53,7 +53,7 @@ def main(options):
 
 def read_run(history_path, training_path):
     """(history, best epoch, model's name, data set's title) of one seed, checked."""
-    from genlab import plotting
+    from genlab.report import plotting
 
     columns = [f"{split}_{term}" for split in ("train", "valid") for term in TERMS]
     history = plotting.read_table(history_path, ["epoch", *columns])
@@ -76,7 +76,7 @@ def read_run(history_path, training_path):
 
 def draw(runs, model, data):
     """The figure of `runs`, a list of (history, best epoch)."""
-    from genlab import plotting
+    from genlab.report import plotting
 
     figure = plotting.new_figure(9.5, 4.8)
     panels = figure.subplot_mosaic([["elbo", "reconstruction"], ["elbo", "kl"]], width_ratios=[1.25, 1])
@@ -125,7 +125,7 @@ def draw(runs, model, data):
 
 def best_elbo(row):
     """The best epoch's ELBO in words, from its row of the history."""
-    from genlab import plotting
+    from genlab.report import plotting
 
     bits = f"; {row[BITS]:.3f} bits per dimension of 8-bit pixels" if BITS in row else ""
     return f"{plotting.signed(row['valid_elbo'])} nats (epoch {row['epoch']:.0f}{bits})"

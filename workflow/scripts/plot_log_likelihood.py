@@ -29,7 +29,7 @@ def parser():
 
 
 def main(options):
-    from genlab import plotting
+    from genlab.report import plotting
 
     table = plotting.read_table(options.table, NUMBERS, ["split"])
     for column, least in (("images", 1), ("samples", 1), ("k", 1), ("standard_error", 0), ("gain_standard_error", 0)):
@@ -52,7 +52,7 @@ def main(options):
 
 def read_summary(path):
     """What the figure shows of the summary: model, data, k, and splits with their numbers."""
-    from genlab import plotting
+    from genlab.report import plotting
 
     content = cli.read_json(path)
     fields = {"images": int, "elbo.mean": float, "log_likelihood.mean": float, "effective_sample_size.median": float}
@@ -76,7 +76,7 @@ def read_summary(path):
 
 def draw(table, summary):
     """The figure of the table and of what `read_summary` returns."""
-    from genlab import plotting
+    from genlab.report import plotting
 
     figure = plotting.new_figure(8.5, 5.0)
     axes = figure.subplots()

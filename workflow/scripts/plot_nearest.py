@@ -27,19 +27,20 @@ def parser():
 
 
 def main(options):
-    from genlab import data, pictures, plotting
+    from genlab.data import arrays
+    from genlab.report import pictures, plotting
 
-    train = data.load_svhn(options.data)
+    train = arrays.load_svhn(options.data)
     shapes = {"images": ("N", 3, 32, 32), "rows": ("N",), "distances": ("N",)}
     stacks, distances, abouts = [], [], []
     for path in (options.nearest, options.test):
-        arrays, about = pictures.read_pictures(path, shapes)
+        fields, about = pictures.read_pictures(path, shapes)
         if about["data"] != train.about:
             raise InputError(f"{path}: of {about['data']['title']}, with other files than those in {options.data}")
-        if arrays["rows"].min() < 0 or arrays["rows"].max() >= len(train.train_images):
+        if fields["rows"].min() < 0 or fields["rows"].max() >= len(train.train_images):
             raise InputError(f"{path}: 'rows' holds no rows of the training images; {plotting.REMAKE}")
-        stacks += [arrays["images"], train.train_images[arrays["rows"]]]
-        distances.append(arrays["distances"])
+        stacks += [fields["images"], train.train_images[fields["rows"]]]
+        distances.append(fields["distances"])
         abouts.append(about)
     count = min(map(len, stacks))
     labels = ["sample", "nearest in training", "test image", "nearest in training"]

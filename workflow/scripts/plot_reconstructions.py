@@ -21,7 +21,7 @@ def parser():
 
 
 def main(options):
-    from genlab import pictures, plotting
+    from genlab.report import pictures, plotting
 
     plotting.check_output(options.output)
     shapes = {"originals": ("N", 3, 32, 32), "reconstructions": ("N", 3, 32, 32)}

@@ -36,12 +36,13 @@ def main(options):
             "give one name for each folder"
         )
     import numpy as np
-    from genlab import data, plotting
+    from genlab.data import arrays
+    from genlab.report import plotting
 
     plotting.check_output(options.output)
     most = options.columns * options.rows
     panels = {name: read_first(path, most) for name, path in zip(options.names, options.samples, strict=True)}
-    prepared = data.load_svhn(options.data)
+    prepared = arrays.load_svhn(options.data)
     test = prepared.test_images
     rows = np.random.default_rng(options.seed).permutation(len(test))[:most]
     panels["real test images"] = test[rows].transpose(0, 2, 3, 1)
@@ -61,7 +62,7 @@ def main(options):
 
 def read_first(path, most):
     """The first images of a sample directory in the order of names, at most `most`, uint8 (N, 32, 32, 3)."""
-    from genlab import images
+    from genlab.data import images
 
     _, batches = images.read_directory(path, most)
     return next(batches).transpose(0, 2, 3, 1)
@@ -70,7 +71,7 @@ def read_first(path, most):
 def draw(panels, columns):
     """The figure of `panels`, {name: uint8 (N, 32, 32, 3)} of one size."""
     import numpy as np
-    from genlab import plotting
+    from genlab.report import plotting
     from matplotlib.figure import Figure
 
     pictures = [plotting.mosaic(images, columns)[0] for images in panels.values()]

@@ -34,7 +34,7 @@ def parser():
 
 
 def main(options):
-    from genlab import plotting
+    from genlab.report import plotting
 
     names = ("problem", "data", "protocol", "subject", "kind", "metric", "better", "over", "low", "high", "values")
     table = plotting.read_table(options.summary, ["value"], names)
@@ -52,7 +52,7 @@ def main(options):
 
 def draw(table):
     """The figure of the rows of images, `low` and `high` numbers or NaN, `values` lists of numbers."""
-    from genlab import plotting
+    from genlab.report import plotting
 
     models = list(dict.fromkeys(table.loc[table["kind"] == "model", "subject"]))
     others = [name for name in dict.fromkeys(table["subject"]) if name not in models]

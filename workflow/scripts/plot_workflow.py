@@ -34,7 +34,7 @@ def parser():
 
 
 def main(options):
-    from genlab import plotting
+    from genlab.report import plotting
 
     plotting.check_output(options.output)
     text = sys.stdin.read() if options.graph == "-" else Path(options.graph).read_text(encoding="utf-8")
@@ -125,7 +125,7 @@ def kind_of(rule):
 
 def shade(kind):
     """The light colour of a kind's boxes."""
-    from genlab import plotting
+    from genlab.report import plotting
     from matplotlib.colors import to_rgb
 
     return tuple(1 - 0.4 * (1 - part) for part in to_rgb(plotting.COLOURS[KINDS[kind][1]]))
@@ -140,7 +140,7 @@ def broken(name):
 
 def draw(places, paths):
     """The figure of `arrange`."""
-    from genlab import plotting
+    from genlab.report import plotting
     from matplotlib.patches import Patch, PathPatch
     from matplotlib.path import Path as Curve
 

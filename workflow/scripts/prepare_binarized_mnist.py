@@ -30,14 +30,14 @@ def parser():
 
 
 def main(options):
-    from genlab import data
+    from genlab.data import arrays
 
     files = {"train": options.train, "valid": options.valid, "test": options.test}
-    packed = {split: data.read_amat(path) for split, path in files.items()}
+    packed = {split: arrays.read_amat(path) for split, path in files.items()}
     counts = {split: len(rows) for split, rows in packed.items()}
-    about = data.describe("Binarized MNIST", options.source, files, counts)
+    about = arrays.describe("Binarized MNIST", options.source, files, counts)
     with cli.atomic(options.output) as temporary:
-        data.write_prepared(temporary, about, **packed)
+        arrays.write_prepared(temporary, about, **packed)
     cli.log.info("%s: %s", about["title"], ", ".join(f"{count:,} {split}" for split, count in counts.items()))
 
 

@@ -38,15 +38,15 @@ def parser():
 
 
 def main(options):
-    from genlab import data
+    from genlab.data import arrays
 
-    images, labels = data.read_svhn_mat(options.train)
-    train, valid = data.stratified_split(labels, options.valid_fraction, options.seed)
-    arrays = {"valid_images": images[valid], "valid_labels": labels[valid], "train_labels": labels[train]}
-    arrays["train_images"] = data.take_in_place(images, train)
-    arrays["test_images"], arrays["test_labels"] = data.read_svhn_mat(options.test)
-    counts = {split: len(arrays[f"{split}_labels"]) for split in ("train", "valid", "test")}
-    about = data.describe(
+    images, labels = arrays.read_svhn_mat(options.train)
+    train, valid = arrays.stratified_split(labels, options.valid_fraction, options.seed)
+    fields = {"valid_images": images[valid], "valid_labels": labels[valid], "train_labels": labels[train]}
+    fields["train_images"] = arrays.take_in_place(images, train)
+    fields["test_images"], fields["test_labels"] = arrays.read_svhn_mat(options.test)
+    counts = {split: len(fields[f"{split}_labels"]) for split in ("train", "valid", "test")}
+    about = arrays.describe(
         "SVHN",
         options.source,
         {"train": options.train, "test": options.test},
@@ -54,7 +54,7 @@ def main(options):
         split={"seed": options.seed, "valid_fraction": options.valid_fraction},
     )
     with cli.atomic(options.output) as temporary:
-        data.write_prepared(temporary, about, **arrays)
+        arrays.write_prepared(temporary, about, **fields)
     cli.log.info("%s: %s", about["title"], ", ".join(f"{count:,} {split}" for split, count in counts.items()))
 
 

@@ -27,27 +27,29 @@ def parser():
 def main(options):
     import numpy as np
     import torch
-    from genlab import data, generator, training
+    from genlab.data import arrays
+    from genlab.models import image_model
+    from genlab.training import loop
 
-    device = training.set_up(options.device, options.threads, options.seed)
-    parts, trained = generator.load_model(options.model, device)
+    device = loop.set_up(options.device, options.threads, options.seed)
+    parts, trained = image_model.load_model(options.model, device)
     if "encoder" not in parts:
         raise InputError(
             f"{options.model}: a {trained['kind']} has no encoder to reconstruct with; give weights of train_vae.py"
         )
-    prepared = data.load_svhn(options.data)
-    data.check_trained_on(prepared, trained, options.model, options.data)
+    prepared = arrays.load_svhn(options.data)
+    arrays.check_trained_on(prepared, trained, options.model, options.data)
     chosen = np.random.default_rng(options.seed).permutation(len(prepared.test_images))[: options.images]
     originals = torch.from_numpy(prepared.test_images[chosen])
     normal = torch.Generator().manual_seed(options.seed)
-    reconstructions = generator.reconstruct(parts, originals, normal)
+    reconstructions = image_model.reconstruct(parts, originals, normal)
     rmse = (originals.double() - reconstructions).square().mean().sqrt().item()
     about = {name: trained[name] for name in ("data", "model", "kind", "seed")} | {
         "rmse": rmse,
         "provenance": cli.provenance(options, trained_with=trained, model_checksum=cli.checksum(options.model)),
     }
     with cli.atomic(options.output) as temporary:
-        data.write_prepared(temporary, about, originals=originals.numpy(), reconstructions=reconstructions.numpy())
+        arrays.write_prepared(temporary, about, originals=originals.numpy(), reconstructions=reconstructions.numpy())
     print(f"root mean square error {rmse:.2f} grey levels over {len(originals)} test images")
 
 

@@ -30,18 +30,18 @@ def main(options):
     if path.suffix not in (".amat", ".mat"):
         raise InputError(f"--output {path}: expected a name that ends in .amat (binary digits) or .mat (house numbers)")
     import numpy as np
-    from genlab import data, digits
+    from genlab.data import arrays, stand_ins
 
     generator = np.random.default_rng([options.seed, *path.name.encode()])
     progress = functools.partial(cli.progress, label=f"drawing {path.name}", unit="chunk")
     if path.suffix == ".amat":
-        bits, _ = digits.render_binary_digits(options.count, generator, progress)
+        bits, _ = stand_ins.render_binary_digits(options.count, generator, progress)
         with cli.atomic(path) as temporary:
-            data.write_amat(temporary, bits)
+            arrays.write_amat(temporary, bits)
     else:
-        images, labels = digits.render_house_numbers(options.count, generator, progress)
+        images, labels = stand_ins.render_house_numbers(options.count, generator, progress)
         with cli.atomic(path) as temporary:
-            data.write_svhn_mat(temporary, images, labels)
+            arrays.write_svhn_mat(temporary, images, labels)
 
 
 if __name__ == "__main__":

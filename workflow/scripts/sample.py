@@ -25,14 +25,16 @@ def parser():
 
 def main(options):
     import torch
-    from genlab import generator, images, training
+    from genlab.data import images
+    from genlab.models import image_model
+    from genlab.training import loop
 
-    device = training.set_up(options.device, options.threads, options.seed)
-    parts, about = generator.load_model(options.model, device)
+    device = loop.set_up(options.device, options.threads, options.seed)
+    parts, about = image_model.load_model(options.model, device)
     # On the CPU, so that one seed gives the same latents on every device.
     source = torch.Generator().manual_seed(options.seed)
     z = torch.randn(options.number, parts["generator"].latents, generator=source)
-    images.write_directory(options.output, generator.generate(parts["generator"], z.to(device)))
+    images.write_directory(options.output, image_model.generate(parts["generator"], z.to(device)))
     cli.log.info("%s (seed %d), latents of seed %d, device %s", about["model"], about["seed"], options.seed, device)
     print(f"{options.number} images of {about['model']} in {options.output}")
 

@@ -30,13 +30,15 @@ def parser():
 def main(options):
     import numpy as np
     import torch
-    from genlab import data, training, vae
+    from genlab.data import arrays
+    from genlab.models import vae
+    from genlab.training import loop
 
-    device = training.set_up(options.device, options.threads, options.seed)
+    device = loop.set_up(options.device, options.threads, options.seed)
     model, about = vae.load_binary_vae(options.model, device)
-    prepared = data.load_binarized_mnist(options.data)
+    prepared = arrays.load_binarized_mnist(options.data)
     chosen = np.random.default_rng(options.seed).permutation(len(prepared.test))[: options.reconstruct]
-    x = torch.from_numpy(data.unpack_bits(prepared.test[chosen])).to(device).float()
+    x = torch.from_numpy(arrays.unpack_bits(prepared.test[chosen])).to(device).float()
     with torch.no_grad():
         mean, log_variance = model.posterior(x)
         z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)

@@ -59,9 +59,12 @@ def main(options):
         if path == ROOT / default and not path.exists():
             option = "--model" if default == CLASSIFIER else "--reference"
             raise InputError(f"{path}: not made yet; run `snakemake {default}` in {ROOT}, or give {option}")
-    from genlab import classifier, frechet, images, training
+    from genlab.data import images
+    from genlab.measures import frechet
+    from genlab.models import classifier
+    from genlab.training import loop
 
-    device = training.set_up(options.device, options.threads, options.seed)
+    device = loop.set_up(options.device, options.threads, options.seed)
     samples, batches = images.read_directory(options.directory)
     network, classifier_about = classifier.load_classifier(options.model, device)
     real, data, reference = real_images(options.reference, "test")
@@ -101,18 +104,18 @@ def real_images(path, split):
     `split` is what is taken of a prepared file; of the others, which hold one, all images are.
     """
     import numpy as np
-    from genlab import data, images
+    from genlab.data import arrays, images
 
     taken = {"file": path.name, "sha256": None if path.is_dir() else cli.checksum(path)}
     if path.is_dir():
         found, about = np.concatenate(list(images.read_directory(path)[1])), {"title": f"images in {path.name}"}
     elif path.suffix == ".mat":
-        found, about = data.read_svhn_mat(path)[0], {"title": path.name}
+        found, about = arrays.read_svhn_mat(path)[0], {"title": path.name}
         digests = cli.digests(path)
-        if any(known.items() <= digests.items() for known in data.OFFICIAL["SVHN"].values()):
+        if any(known.items() <= digests.items() for known in arrays.OFFICIAL["SVHN"].values()):
             about = {"title": "SVHN"}
     elif path.suffix == ".npz":
-        prepared = data.load_svhn(path)
+        prepared = arrays.load_svhn(path)
         found, about, taken["split"] = getattr(prepared, f"{split}_images"), prepared.about, split
     else:
         raise InputError(f"{path}: cannot be read as real images; give a .mat, a prepared .npz, or a directory")
@@ -130,7 +133,7 @@ def measure_floor(pool, samples, options, features, real_moments):
     A draw is without replacement; where the pool has no more than `samples` images it is the whole pool.
     """
     import numpy as np
-    from genlab import frechet
+    from genlab.measures import frechet
 
     real, _, taken = pool
     size = min(samples, len(real))

@@ -11,7 +11,8 @@ example:
       --model vae.safetensors --history vae.csv --training vae.json --epochs 5
 """
 
-from genlab import cli, configuration, experiment
+from genlab import cli, configuration
+from genlab.training import experiment
 
 
 def parser():
@@ -22,11 +23,15 @@ def main(options):
     settings = configuration.settings(options, "binary_vae")
 
     import torch
-    from genlab import data, training, vae
+    from genlab.data import arrays
+    from genlab.models import vae
+    from genlab.training import loop
 
-    prepared = data.load_binarized_mnist(options.data)
-    device = training.set_up(options.device, options.threads, options.seed)
-    train, valid = (torch.from_numpy(data.unpack_bits(split)).to(device) for split in (prepared.train, prepared.valid))
+    prepared = arrays.load_binarized_mnist(options.data)
+    device = loop.set_up(options.device, options.threads, options.seed)
+    train, valid = (
+        torch.from_numpy(arrays.unpack_bits(split)).to(device) for split in (prepared.train, prepared.valid)
+    )
     model = vae.binary_vae(settings["architecture"], settings["latents"]).to(device)
     task = vae.VAETraining(model, valid, settings)
 

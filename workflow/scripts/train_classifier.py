@@ -11,7 +11,8 @@ example:
       --model classifier.safetensors --history classifier.csv --training classifier.json
 """
 
-from genlab import cli, configuration, experiment
+from genlab import cli, configuration
+from genlab.training import experiment
 
 
 def parser():
@@ -22,10 +23,12 @@ def main(options):
     settings = configuration.settings(options, "classifier")
 
     import torch
-    from genlab import checkpoint, classifier, data, networks, training
+    from genlab.data import arrays
+    from genlab.models import classifier, networks
+    from genlab.training import checkpoint, loop
 
-    prepared = data.load_svhn(options.data)
-    device = training.set_up(options.device, options.threads, options.seed)
+    prepared = arrays.load_svhn(options.data)
+    device = loop.set_up(options.device, options.threads, options.seed)
     train, valid = (
         (torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device, torch.int64))
         for images, labels in (

@@ -16,7 +16,8 @@ example:
 import json
 from pathlib import Path
 
-from genlab import cli, configuration, experiment
+from genlab import cli, configuration
+from genlab.training import experiment
 
 
 def parser():
@@ -33,10 +34,12 @@ def main(options):
 
     import numpy as np
     import torch
-    from genlab import classifier, data, generator, networks, training, wgan
+    from genlab.data import arrays
+    from genlab.models import classifier, image_model, networks, wgan
+    from genlab.training import loop
 
-    prepared = data.load_svhn(options.data)
-    device = training.set_up(options.device, options.threads, options.seed)
+    prepared = arrays.load_svhn(options.data)
+    device = loop.set_up(options.device, options.threads, options.seed)
     features, _ = classifier.load_classifier(options.classifier, device)
     train, valid = (torch.from_numpy(split).to(device) for split in (prepared.train_images, prepared.valid_images))
     critic = networks.Critic(settings["critic_width"]).to(device)
@@ -44,7 +47,7 @@ def main(options):
 
     def publish(facts):
         parts = {"generator": task.average.module, "critic": critic}
-        generator.save_model(options.model, parts, facts | {"kind": "gan", "generator": size})
+        image_model.save_model(options.model, parts, facts | {"kind": "gan", "generator": size})
         with cli.atomic(options.frames_output) as temporary:
             np.savez(
                 temporary,

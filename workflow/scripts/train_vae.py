@@ -12,7 +12,8 @@ example:
       --model vae.safetensors --history vae.csv --training vae.json --epochs 5
 """
 
-from genlab import cli, configuration, experiment
+from genlab import cli, configuration
+from genlab.training import experiment
 
 
 def parser():
@@ -23,10 +24,12 @@ def main(options):
     size, settings = (configuration.settings(options, name) for name in ("generator", "image_vae"))
 
     import torch
-    from genlab import data, generator, images, networks, training, vae
+    from genlab.data import arrays, images
+    from genlab.models import image_model, networks, vae
+    from genlab.training import loop
 
-    prepared = data.load_svhn(options.data)
-    device = training.set_up(options.device, options.threads, options.seed)
+    prepared = arrays.load_svhn(options.data)
+    device = loop.set_up(options.device, options.threads, options.seed)
     train, valid = (
         torch.from_numpy(split).flatten(1).to(device) for split in (prepared.train_images, prepared.valid_images)
     )
@@ -36,7 +39,7 @@ def main(options):
     def publish(facts):
         best = task.average.module
         parts = {"generator": best.decoder, "encoder": best.encoder}
-        generator.save_model(options.model, parts, facts | {"kind": "vae", "generator": size})
+        image_model.save_model(options.model, parts, facts | {"kind": "vae", "generator": size})
 
     summary = experiment.run(options, size | settings, task, train, prepared.about, publish)
     best = summary["best"]

@@ -28,7 +28,7 @@ def parser():
 
 
 def main(options):
-    from genlab import results
+    from genlab.report import results
 
     found = results.read(options.results, configuration.read(options.configuration))
     if found.fid and options.data is None:
@@ -46,7 +46,7 @@ def main(options):
 def render(found, data_path):
     """The page of `results.Results`, as text."""
     import jinja2
-    from genlab import findings, report, tables
+    from genlab.report import findings, page, tables
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(SOURCE / "report"),
@@ -56,7 +56,7 @@ def render(found, data_path):
         lstrip_blocks=True,
     )
     # Numbers first: what is wrong with them is found before any picture is made.
-    made = tables.all_tables(found) | {"stages": report.stages_table(found)}
+    made = tables.all_tables(found) | {"stages": page.stages_table(found)}
     said = {
         "divergences": findings.divergences(found),
         "density": findings.density(found),
@@ -64,14 +64,14 @@ def render(found, data_path):
         "images": findings.images(found) if found.fid else {},
         "comparison": findings.comparison(found),
     }
-    figures = report.figures(found)
+    figures = page.figures(found)
     thumbnails = [
         {"name": figure["name"], "alt": figure["alt"]}
-        | report.thumbnail(found.folder / "figures" / f"{figure['name']}.png")
+        | page.thumbnail(found.folder / "figures" / f"{figure['name']}.png")
         for section in ("divergences", "likelihood", "quality", "comparison", "latents")
         for figure in figures[section][:1]
     ]
-    settings = report.as_yaml(found.config)
+    settings = page.as_yaml(found.config)
     return environment.get_template("report.html").render(
         results=found,
         config=found.config,
@@ -80,12 +80,12 @@ def render(found, data_path):
         findings=said,
         figures=figures,
         thumbnails=thumbnails,
-        grids=report.grids(found, data_path) if found.fid else [],
-        viewers=report.viewers(found),
-        workflow=report.embedded(found.folder / "figures" / "workflow.png"),
-        provenance=report.provenance(found, SOURCE),
+        grids=page.grids(found, data_path) if found.fid else [],
+        viewers=page.viewers(found),
+        workflow=page.embedded(found.folder / "figures" / "workflow.png"),
+        provenance=page.provenance(found, SOURCE),
         settings=settings,
-        settings_file=report.data_uri(settings.encode(), "application/yaml"),
+        settings_file=page.data_uri(settings.encode(), "application/yaml"),
         style=(SOURCE / "report" / "report.css").read_text(encoding="utf-8"),
         script=(SOURCE / "report" / "report.js").read_text(encoding="utf-8"),
     )

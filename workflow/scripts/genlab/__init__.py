@@ -1,8 +1,8 @@
 """The mathematics and models of the pipeline; the stages beside this package call it.
 
-Imports point one way: stages -> genlab, and within genlab `data` and `networks`
-at the ground, `cli` and `training` above them. Importing `genlab` itself is free:
-no module here imports torch before it is needed.
+Imports point one way: stages -> genlab, and within genlab report -> models -> training ->
+data, measures -> the modules beside this file. Importing `genlab` itself is free: nothing
+here imports torch before it is needed.
 """
 
 __version__ = "0.1.0"

@@ -29,8 +29,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from . import cli, wgan
-from .training import Progress, collect, learning_rate, restore
+from .. import cli
+from ..training.loop import Progress, collect, learning_rate, restore
+from . import wgan
 
 LOG_2 = math.log(2)
 SHARPNESS = 5.0  # of the softplus: near to a rectifier, but smooth

@@ -11,7 +11,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from . import InputError, cli, pictures
+from .. import InputError, cli
+from . import pictures
 from .typeset import Table, cell
 
 CAPTIONS = Path(__file__).parents[2] / "report"
@@ -168,13 +169,13 @@ def sheet(rows):
 
 def grids(results, data_path):
     """A grid of GRID x GRID at most of each image model and of real test images: dicts title, alt and a `picture`."""
-    from . import data, images
+    from ..data import arrays, images
 
     found = []
     for model in results.fid:
         _, batches = images.read_directory(results.folder / "samples" / model, GRID * GRID)
         found.append((model, f"Samples of {model}, not selected.", next(batches)))
-    test = data.load_svhn(data_path).test_images
+    test = arrays.load_svhn(data_path).test_images
     rows = np.random.default_rng(results.first).permutation(len(test))[: GRID * GRID]
     found.append(("real test images", "Real test images drawn at random.", test[rows]))
     rows = min(len(images) for _, _, images in found) // GRID

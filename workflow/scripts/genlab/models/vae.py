@@ -11,10 +11,12 @@ import math
 import torch
 from torch import nn
 
-from . import InputError, images, layers, networks
-from .checkpoint import load_tensors, save_tensors
+from .. import InputError
+from ..data import images
+from ..training.checkpoint import load_tensors, save_tensors
+from ..training.loop import WeightAverage, autocast, learning_rate, optimizer, set_rate
+from . import layers, networks
 from .pareto import pareto_k
-from .training import WeightAverage, autocast, learning_rate, optimizer, set_rate
 
 LOG_2PI = math.log(2 * math.pi)
 
@@ -207,7 +209,7 @@ def evaluate_likelihood(model, images, samples, ks, generator, chunk=100, progre
 
 
 class VAETraining:
-    """The task that `training.train` runs: maximise the ELBO (or the IWAE bound) of a `VAE`.
+    """The task that `loop.train` runs: maximise the ELBO (or the IWAE bound) of a `VAE`.
 
     valid     validation images (V, D), of the same kind as the training images
     settings  learning_rate, optimizer, weight_decay, schedule, warmup_steps, kl_warmup_epochs,

@@ -7,8 +7,10 @@ data and versions.
 
 import torch
 
-from . import InputError, images, layers, networks
-from .checkpoint import load_tensors, save_tensors
+from .. import InputError
+from ..data import images
+from ..training.checkpoint import load_tensors, save_tensors
+from . import layers, networks
 
 
 def save_model(path, parts, about):

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from . import InputError, cli, matlab
+from .. import InputError, cli
+from . import matlab
 
 PIXELS = 784  # of a Binarized MNIST image, 28 x 28 row by row
 BLOCK = 1024  # rows handled at a time, so that temporaries stay in the cache

@@ -12,9 +12,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from . import InputError, cli, images, layers, legacy, networks
-from .checkpoint import load_tensors
-from .training import WeightAverage, learning_rate, optimizer, set_rate
+from .. import InputError, cli
+from ..data import images, legacy
+from ..training.checkpoint import load_tensors
+from ..training.loop import WeightAverage, learning_rate, optimizer, set_rate
+from . import layers, networks
 
 PART = 100  # images at a time: what they need between layers then stays in the caches
 REMEDY = "give weights that train_classifier.py or import_classifier.py wrote, or the course's svhn_classifier"
@@ -94,12 +96,12 @@ def wilson_interval(successes, trials, confidence=0.95):
 
 
 class ClassifierTraining:
-    """The task that `training.train` runs: minimise the cross-entropy of a `networks.FeatureClassifier`.
+    """The task that `loop.train` runs: minimise the cross-entropy of a `networks.FeatureClassifier`.
 
     train, valid  pairs (images uint8 (N, 3, 32, 32), labels int64 (N,)) on the model's device
     settings      learning_rate, optimizer, weight_decay, schedule, warmup_steps, average_decay
 
-    What `training.train` shuffles and cuts into batches are the indices of the training images,
+    What `loop.train` shuffles and cuts into batches are the indices of the training images,
     int64 (N,), so that every image keeps its label.
     """
 

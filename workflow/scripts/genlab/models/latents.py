@@ -7,7 +7,9 @@ A generator here is any callable that takes latents z (M, L) to images (M, 3, 32
 import numpy as np
 import torch
 
-from . import classifier, images, metrics
+from ..data import images
+from ..measures import image_statistics
+from . import classifier
 
 
 @torch.no_grad()
@@ -91,9 +93,9 @@ def measure(network, reference, pictures):
     """
     features, logits = classify(network, pictures)
     numbers = {
-        "sharpness": metrics.sharpness(pictures),
+        "sharpness": image_statistics.sharpness(pictures),
         "distance": nearest_distance(features, reference),
-        "top_probability": metrics.top_probability(logits),
+        "top_probability": image_statistics.top_probability(logits),
     }
     return numbers, features
 

@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from . import cli
+from .. import cli
 
 PROCESSES = 16  # of one user on one GPU that are told apart
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from genlab import digits
-from genlab.digits import (
+from genlab.data import stand_ins
+from genlab.data.stand_ins import (
     CHUNK,
     SVHN_COUNTS,
     blur,
@@ -140,10 +140,10 @@ def test_house_numbers_show_their_labels_in_the_middle(house):
     assert np.mean(labels[:5000][nearest] == labels[5000:]) > 0.6
 
 
-@pytest.mark.parametrize("faces", [digits.PEN_FACES, digits.HOUSE_FACES])
+@pytest.mark.parametrize("faces", [stand_ins.PEN_FACES, stand_ins.HOUSE_FACES])
 def test_glyphs_are_distance_fields_of_unit_height(faces):
     glyphs = load_glyphs(faces)
-    fields, size = glyphs.fields[:-1], digits.FRAME / digits.FIELD
+    fields, size = glyphs.fields[:-1], stand_ins.FRAME / stand_ins.FIELD
     inside = (fields > 0).any(2)
     assert inside.sum(1) * size == pytest.approx(np.ones(len(fields)), abs=1.5 * size)
     assert (fields > 0).any(1).sum(1) * size == pytest.approx(2 * glyphs.half_width[:-1], abs=2 * size)

@@ -5,7 +5,8 @@ import signal
 
 import pytest
 import torch
-from genlab import InputError, checkpoint, cli, training
+from genlab import InputError, cli
+from genlab.training import checkpoint, loop
 from torch import nn
 
 SETTINGS = {"learning_rate": 0.01, "optimizer": "adam", "weight_decay": 0.0, "schedule": "cosine", "warmup_steps": 3}
@@ -20,22 +21,22 @@ class Regression:
         torch.manual_seed(5)
         self.model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 9, 1))
         self.model.to(memory_format=torch.channels_last)
-        self.average = training.WeightAverage(self.model, 0.9)
+        self.average = loop.WeightAverage(self.model, 0.9)
         self.modules = {"model": self.model, "average": self.average}
-        self.optimizers = {"optimizer": training.optimizer(self.model.parameters(), SETTINGS)}
+        self.optimizers = {"optimizer": loop.optimizer(self.model.parameters(), SETTINGS)}
         self.at_step, self.action, self.scores = at_step, action, scores
 
     def schedule(self, progress):
         if progress.step == self.at_step:
             self.action(self)
-        return {"learning_rate": training.learning_rate(progress, SETTINGS), "average_rate": self.average.next_rate()}
+        return {"learning_rate": loop.learning_rate(progress, SETTINGS), "average_rate": self.average.next_rate()}
 
     def step(self, x, numbers):
         noise = 0.1 * torch.randn(len(x), 1)
         loss = ((self.model(x) - x.flatten(1).sum(1, keepdim=True) + noise) ** 2).sum()
         self.optimizers["optimizer"].zero_grad()
         loss.backward()
-        training.set_rate(self.optimizers["optimizer"], numbers["learning_rate"])
+        loop.set_rate(self.optimizers["optimizer"], numbers["learning_rate"])
         self.optimizers["optimizer"].step()
         self.average.update(self.model, numbers["average_rate"])
         return {"train_loss": loss.detach(), "train_first": x[:, 0, 0, 0].sum()}
@@ -55,7 +56,7 @@ def run(task, folder, epochs=4, fingerprint=None, seconds=60.0, limit=0, seed=3,
     state = checkpoint.State(folder)
     with state.lock(), checkpoint.stop_signals() as stop:
         checkpoints = checkpoint.Checkpoints(state, fingerprint or {"lr": 1}, seconds, limit, stop)
-        result = training.train(
+        result = loop.train(
             task, DATA, epochs=epochs, batch_size=5, seed=seed, checkpoints=checkpoints, **keywords
         )  # fmt: skip
         if finish:
@@ -150,19 +151,16 @@ def test_signal_handlers_are_put_back(tmp_path):
 
 def test_learning_rate():
     settings = SETTINGS | {"learning_rate": 1.0, "warmup_steps": 4}
-    rates = [
-        training.learning_rate(training.Progress(step, 100, 0), settings | {"schedule": "constant"})
-        for step in range(6)
-    ]
+    rates = [loop.learning_rate(loop.Progress(step, 100, 0), settings | {"schedule": "constant"}) for step in range(6)]
     assert rates == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
-    assert training.learning_rate(training.Progress(50, 100, 0), settings) == pytest.approx(0.5)
-    assert training.learning_rate(training.Progress(100, 100, 0), settings) == pytest.approx(0, abs=1e-12)
+    assert loop.learning_rate(loop.Progress(50, 100, 0), settings) == pytest.approx(0.5)
+    assert loop.learning_rate(loop.Progress(100, 100, 0), settings) == pytest.approx(0, abs=1e-12)
 
 
 def test_weight_average_is_the_exponential_moving_average():
     model = nn.Linear(1, 1, bias=False)
     model.weight.data.fill_(0.0)
-    average, expected = training.WeightAverage(model, 0.5), 0.0
+    average, expected = loop.WeightAverage(model, 0.5), 0.0
     for n in range(1, 30):
         model.weight.data.fill_(float(n))
         average.update(model, average.next_rate())
@@ -184,18 +182,18 @@ def test_tensors_come_back_with_reproducible_bytes(tmp_path):
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="no GPU"):
-        training.set_up("cuda", 1, 0)
+        loop.set_up("cuda", 1, 0)
 
 
 def test_auto_precision_is_bfloat16_only_where_the_processor_has_it(monkeypatch):
     cpu = torch.device("cpu")
     for capabilities, expected in (({"avx512_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found)
-        assert training.precision("auto", cpu) == expected
+        assert loop.precision("auto", cpu) == expected
         layer, x = nn.Linear(4, 4), torch.randn(2, 4)
-        with training.autocast({"precision": "auto"}, cpu):
+        with loop.autocast({"precision": "auto"}, cpu):
             assert layer(x).dtype == expected
-        with training.autocast({"precision": "float32"}, cpu):
+        with loop.autocast({"precision": "float32"}, cpu):
             assert layer(x).dtype == torch.float32
 
 

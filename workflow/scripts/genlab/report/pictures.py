@@ -4,7 +4,8 @@ import json
 
 import numpy as np
 
-from . import InputError, plotting
+from .. import InputError
+from . import plotting
 
 
 def read_pictures(path, shapes):

@@ -2,7 +2,10 @@
 
 import pytest
 import torch
-from genlab import InputError, checkpoint, generator, images, networks
+from genlab import InputError
+from genlab.data import images
+from genlab.models import image_model, networks
+from genlab.training import checkpoint
 
 ABOUT = {"kind": "vae", "model": "vae", "seed": 1, "generator": {"latents": 5, "width": 4}}
 
@@ -17,8 +20,8 @@ def parts():
 
 
 def test_what_is_saved_is_loaded_in_eval_mode(parts, tmp_path):
-    generator.save_model(tmp_path / "vae.safetensors", parts, ABOUT)
-    loaded, about = generator.load_model(tmp_path / "vae.safetensors")
+    image_model.save_model(tmp_path / "vae.safetensors", parts, ABOUT)
+    loaded, about = image_model.load_model(tmp_path / "vae.safetensors")
     assert about == ABOUT and set(loaded) == {"generator", "encoder"}
     z, x = torch.randn(3, 5), torch.randn(3, 3, 32, 32)
     assert torch.equal(loaded["generator"](z), parts["generator"].eval()(z))
@@ -27,8 +30,8 @@ def test_what_is_saved_is_loaded_in_eval_mode(parts, tmp_path):
 
 def test_of_a_gan_only_the_generator_is_loaded(parts, tmp_path):
     saved = {"generator": parts["generator"], "critic": networks.Critic(4)}
-    generator.save_model(tmp_path / "gan.safetensors", saved, ABOUT | {"kind": "gan"})
-    assert set(generator.load_model(tmp_path / "gan.safetensors")[0]) == {"generator"}
+    image_model.save_model(tmp_path / "gan.safetensors", saved, ABOUT | {"kind": "gan"})
+    assert set(image_model.load_model(tmp_path / "gan.safetensors")[0]) == {"generator"}
 
 
 @pytest.mark.parametrize(
@@ -42,17 +45,17 @@ def test_of_a_gan_only_the_generator_is_loaded(parts, tmp_path):
 def test_other_weights_are_refused(parts, tmp_path, about, reason):
     checkpoint.save_tensors(tmp_path / "x.safetensors", parts["generator"].state_dict(), about)
     with pytest.raises(InputError, match=r"x\.safetensors: not the weights of an image model") as error:
-        generator.load_model(tmp_path / "x.safetensors")
+        image_model.load_model(tmp_path / "x.safetensors")
     assert reason in str(error.value)
 
 
 def test_generated_images_do_not_depend_on_the_batch(parts):
     z = torch.randn(7, 5)
     with pytest.raises(ValueError, match="training mode"):
-        generator.generate(parts["generator"], z)
+        image_model.generate(parts["generator"], z)
     model = parts["generator"].eval()
-    pictures = generator.generate(model, z, batch=3)
+    pictures = image_model.generate(model, z, batch=3)
     assert pictures.dtype == torch.uint8 and pictures.shape == (7, 3, 32, 32)
     with torch.no_grad():
         assert (pictures.int() - images.to_uint8(model(z)).int()).abs().max() <= 1  # rounding at most
-    assert torch.equal(pictures, generator.generate(model, z, batch=3))
+    assert torch.equal(pictures, image_model.generate(model, z, batch=3))

@@ -12,7 +12,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from . import InputError, cli
+from .. import InputError, cli
 
 METADATA = "genlab"  # one key only: safetensors writes several in an arbitrary order
 

@@ -19,7 +19,7 @@ import pandas as pd
 from cycler import cycler
 from matplotlib.figure import Figure
 
-from . import InputError, cli
+from .. import InputError, cli
 
 DPI = 200
 REMAKE = "remake it with the stage that writes it"

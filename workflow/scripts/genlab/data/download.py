@@ -11,7 +11,7 @@ import time
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote, urlsplit
 
-from . import InputError, cli
+from .. import InputError, cli
 
 log = cli.log
 

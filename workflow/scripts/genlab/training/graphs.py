@@ -19,7 +19,7 @@ WARM_UP = 3  # steps of a kind that run kernel by kernel before one is recorded:
 class Steps:
     """Runs the steps of a task on `data`, and adds up by column what they return.
 
-    task      as `training.train` takes it
+    task      as `loop.train` takes it
     data      (N, ...) on the task's device
     sums      {column: float64 tensor ()} to start from; added to in place
     graphs    whether to record CUDA graphs: one for each batch size and each set of numbers

@@ -4,7 +4,7 @@ import contextlib
 import sys
 from pathlib import Path
 
-from . import cli, configuration
+from .. import cli, configuration
 
 
 def parser(doc, name, *definitions):
@@ -81,7 +81,8 @@ def run(options, settings, task, data, about, publish, more=()):
     """
     import pandas
 
-    from . import networks, training
+    from ..models import networks
+    from . import loop
 
     identity = fingerprint(
         {key: value for key, value in settings.items() if key != "epochs"},  # these may become more
@@ -97,7 +98,7 @@ def run(options, settings, task, data, about, publish, more=()):
         options.name, parameters, len(data), about["title"], data.device, options.threads,
     )  # fmt: skip
     with checkpoints(options, options.model, identity, "checkpoint") as (saved,):
-        history, best_epoch, stretches = training.train(
+        history, best_epoch, stretches = loop.train(
             task,
             data,
             epochs=settings["epochs"],
@@ -127,7 +128,8 @@ def mathematics():
 
     Left out are those that hold habits and no mathematics, as in the workflow's rules.
     """
-    habits = {"cli", "configuration", "experiment"}
-    modules = {name: module for name, module in sys.modules.items() if name.startswith("genlab.")}
-    files = [module.__file__ for name, module in sorted(modules.items()) if name.split(".")[1] not in habits]
+    habits = {"genlab.cli", "genlab.configuration", "genlab.training.experiment"}
+    names = sorted(name for name in sys.modules if name.startswith("genlab.") and name not in habits)
+    modules = [sys.modules[name] for name in names]
+    files = [module.__file__ for module in modules if not hasattr(module, "__path__")]
     return [sys.modules["__main__"].__file__, *files]

@@ -27,7 +27,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import InputError, cli, gpu
+from .. import InputError, cli
+from . import gpu
 from .graphs import Steps
 
 

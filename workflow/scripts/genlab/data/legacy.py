@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from . import InputError
+from .. import InputError
 
 ZIP = b"PK\x03\x04"
 BEGINNINGS = (ZIP, b"\x80")  # of an archive, of a pickle

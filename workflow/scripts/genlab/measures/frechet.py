@@ -8,7 +8,7 @@ Products are scipy's, as the decompositions are: numpy has threads of its own, w
 import numpy as np
 from scipy import linalg
 
-from . import InputError
+from .. import InputError
 
 BLOCK = 4096  # vectors gathered at a time: few and large matrix products, in little memory
 

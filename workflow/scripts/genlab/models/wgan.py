@@ -11,8 +11,10 @@ import functools
 import torch
 from torch import nn
 
-from . import classifier, frechet, generator, images, layers
-from .training import WeightAverage, autocast, learning_rate, optimizer, set_rate
+from ..data import images
+from ..measures import frechet
+from ..training.loop import WeightAverage, autocast, learning_rate, optimizer, set_rate
+from . import classifier, image_model, layers
 
 
 def mixtures(real, generated):
@@ -61,7 +63,7 @@ class Frames(nn.Module):
 
 
 class WGANTraining:
-    """The task that `training.train` runs: one critic update a batch, one of the generator every critic_steps.
+    """The task that `loop.train` runs: one critic update a batch, one of the generator every critic_steps.
 
     valid       validation images uint8 (V, 3, 32, 32); no update ever sees them
     features    a `networks.FeatureClassifier` in eval mode, for the Frechet distance to them
@@ -138,9 +140,9 @@ class WGANTraining:
         self.generator.train()
         row = {"valid_critic_estimate": float(sum(scores)) / count}
         averaged, epoch = self.average.module.eval(), int(progress.epochs)
-        self.frames.keep(epoch, generator.generate(averaged, self.noise(self.settings["frames"], seed=1)))
+        self.frames.keep(epoch, image_model.generate(averaged, self.noise(self.settings["frames"], seed=1)))
         if epoch % self.settings["monitor_epochs"] == 0 or progress.step == progress.total:
-            samples = generator.generate(averaged, self.noise(self.settings["monitor_samples"], seed=2))
+            samples = image_model.generate(averaged, self.noise(self.settings["monitor_samples"], seed=2))
             moments = frechet.Moments()
             for batch, _ in classifier.feature_batches(self.features, samples.split(500)):
                 moments.update(batch)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from . import InputError, cli
+from .. import InputError, cli
 
 
 @dataclass

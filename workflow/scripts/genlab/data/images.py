@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from . import InputError, cli
+from .. import InputError, cli
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import InputError
+from .. import InputError
 
 CHUNK = 250  # images; small enough that one chunk's arrays stay in the processor's cache
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
-from genlab import InputError, cli, data
+from genlab import InputError, cli
+from genlab.data import arrays
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 
@@ -25,23 +26,23 @@ def random_digits(n, seed=0):
 
 
 def test_write_amat_is_the_original_format(tmp_path):
-    data.write_amat(tmp_path / "x.amat", np.array([[0, 1, 1], [1, 0, 0]], np.uint8))
+    arrays.write_amat(tmp_path / "x.amat", np.array([[0, 1, 1], [1, 0, 0]], np.uint8))
     assert (tmp_path / "x.amat").read_bytes() == b"0 1 1\n1 0 0\n"
 
 
 @pytest.mark.parametrize("width", [784, 9, 1])
 def test_amat_against_loadtxt(tmp_path, width):
     bits = random_bits(2100, width)  # more than two blocks
-    data.write_amat(tmp_path / "x.amat", bits)
+    arrays.write_amat(tmp_path / "x.amat", bits)
     np.testing.assert_array_equal(np.loadtxt(tmp_path / "x.amat", dtype=np.uint8, ndmin=2), bits)
-    packed = data.read_amat(tmp_path / "x.amat", width)
+    packed = arrays.read_amat(tmp_path / "x.amat", width)
     assert packed.dtype == np.uint8
     np.testing.assert_array_equal(packed, np.packbits(bits, axis=1))
 
 
 def test_unpack_bits_inverts():
     bits = random_bits(5)
-    unpacked = data.unpack_bits(np.packbits(bits, axis=1))
+    unpacked = arrays.unpack_bits(np.packbits(bits, axis=1))
     assert unpacked.dtype == np.uint8
     np.testing.assert_array_equal(unpacked, bits)
 
@@ -51,7 +52,7 @@ def test_unpack_bits_inverts():
 def test_amat_line_ends(tmp_path, ending, last):
     text = ending.join(["0 1 1", "1 0 0", "1 1 1"]) + ending * last
     (tmp_path / "x.amat").write_bytes(text.encode())
-    np.testing.assert_array_equal(data.read_amat(tmp_path / "x.amat", 3), [[0b011 << 5], [0b100 << 5], [0b111 << 5]])
+    np.testing.assert_array_equal(arrays.read_amat(tmp_path / "x.amat", 3), [[0b011 << 5], [0b100 << 5], [0b111 << 5]])
 
 
 @pytest.mark.parametrize("ending", ["\r\n", " \n"])
@@ -60,7 +61,7 @@ def test_amat_line_ends_of_whole_bytes(tmp_path, ending, last):
     bits = random_bits(1025, 16)  # a block and a row
     text = ending.join(" ".join(map(str, row)) for row in bits) + ending * last
     (tmp_path / "x.amat").write_bytes(text.encode())
-    np.testing.assert_array_equal(data.read_amat(tmp_path / "x.amat", 16), np.packbits(bits, axis=1))
+    np.testing.assert_array_equal(arrays.read_amat(tmp_path / "x.amat", 16), np.packbits(bits, axis=1))
 
 
 @pytest.mark.parametrize(
@@ -91,23 +92,23 @@ def test_amat_line_ends_of_whole_bytes(tmp_path, ending, last):
 def test_amat_refused(tmp_path, content, words):
     (tmp_path / "x.amat").write_bytes(content)
     with pytest.raises(InputError, match=words) as caught:
-        data.read_amat(tmp_path / "x.amat", 3)
+        arrays.read_amat(tmp_path / "x.amat", 3)
     assert str(tmp_path / "x.amat") in str(caught.value) and "expected lines of 3 characters" in str(caught.value)
 
 
 def test_amat_names_the_line_in_a_later_block(tmp_path):
-    data.write_amat(tmp_path / "x.amat", random_bits(3000, 9))
+    arrays.write_amat(tmp_path / "x.amat", random_bits(3000, 9))
     content = bytearray((tmp_path / "x.amat").read_bytes())
     content[2500 * 18 + 4] = ord("x")
     (tmp_path / "x.amat").write_bytes(content)
     with pytest.raises(InputError, match="line 2501, column 5: found 'x'"):
-        data.read_amat(tmp_path / "x.amat", 9)
+        arrays.read_amat(tmp_path / "x.amat", 9)
 
 
 def test_amat_memory_is_bounded(tmp_path):
-    data.write_amat(tmp_path / "x.amat", random_bits(8000))  # 12.5 MB of text, 0.8 MB packed
+    arrays.write_amat(tmp_path / "x.amat", random_bits(8000))  # 12.5 MB of text, 0.8 MB packed
     tracemalloc.start()
-    data.read_amat(tmp_path / "x.amat")
+    arrays.read_amat(tmp_path / "x.amat")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 9e6
@@ -116,17 +117,17 @@ def test_amat_memory_is_bounded(tmp_path):
 @pytest.mark.parametrize("bits", [np.full((2, 3), 2, np.uint8), np.zeros((2, 3)), np.zeros(3, np.uint8)])
 def test_write_amat_refuses_what_is_no_bits(tmp_path, bits):
     with pytest.raises(ValueError, match="bits must be uint8"):
-        data.write_amat(tmp_path / "x.amat", bits)
+        arrays.write_amat(tmp_path / "x.amat", bits)
     assert not (tmp_path / "x.amat").exists()
 
 
 @pytest.mark.skipif(not SHARED.exists(), reason="the original Binarized MNIST files are not here")
 def test_original_files_round_trip(tmp_path):
     for split in ("valid", "test"):
-        packed = data.read_amat(SHARED / "binarized_mnist" / f"binarized_mnist_{split}.amat")
+        packed = arrays.read_amat(SHARED / "binarized_mnist" / f"binarized_mnist_{split}.amat")
         assert packed.shape == (10_000, 98)
-        data.write_amat(tmp_path / split, data.unpack_bits(packed))
-        assert cli.digests(tmp_path / split).items() >= data.OFFICIAL["Binarized MNIST"][split].items()
+        arrays.write_amat(tmp_path / split, arrays.unpack_bits(packed))
+        assert cli.digests(tmp_path / split).items() >= arrays.OFFICIAL["Binarized MNIST"][split].items()
 
 
 # --- SVHN .mat
@@ -134,13 +135,13 @@ def test_original_files_round_trip(tmp_path):
 
 def test_svhn_round_trip_and_layout(tmp_path):
     images, labels = random_digits(1100)
-    data.write_svhn_mat(tmp_path / "x.mat", images, labels)
+    arrays.write_svhn_mat(tmp_path / "x.mat", images, labels)
     content = scipy.io.loadmat(tmp_path / "x.mat")  # the independent reader
     assert content["X"].shape == (32, 32, 3, 1100) and content["X"].dtype == np.uint8
     assert content["y"].shape == (1100, 1) and content["y"].dtype == np.uint8
     assert content["X"][5, 7, 2, 1030] == images[1030, 2, 5, 7]
     np.testing.assert_array_equal(content["y"][:11, 0], [10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
-    read_images, read_labels = data.read_svhn_mat(tmp_path / "x.mat")
+    read_images, read_labels = arrays.read_svhn_mat(tmp_path / "x.mat")
     assert read_images.dtype == read_labels.dtype == np.uint8
     np.testing.assert_array_equal(read_images, images)
     np.testing.assert_array_equal(read_labels, labels)
@@ -150,7 +151,7 @@ def test_svhn_bytes_carry_no_date(tmp_path, monkeypatch):
     images, labels = random_digits(3)
     for day in ("Mon Jan  1 00:00:00 2001", "Tue Jan  2 00:00:00 2002"):
         monkeypatch.setattr("time.asctime", lambda *now, day=day: day)
-        data.write_svhn_mat(tmp_path / day, images, labels)
+        arrays.write_svhn_mat(tmp_path / day, images, labels)
     first, second = (path.read_bytes() for path in sorted(tmp_path.iterdir()))
     assert first == second and b"2001" not in first[:128]
 
@@ -170,7 +171,7 @@ def compressed(path, **changes):
 
 def test_svhn_compressed(tmp_path):
     images, labels = compressed(tmp_path / "x.mat", extra=np.zeros(3))
-    read_images, read_labels = data.read_svhn_mat(tmp_path / "x.mat")
+    read_images, read_labels = arrays.read_svhn_mat(tmp_path / "x.mat")
     np.testing.assert_array_equal(read_images, images)
     np.testing.assert_array_equal(read_labels, labels)
 
@@ -199,7 +200,7 @@ def test_svhn_compressed(tmp_path):
 def test_svhn_variables_refused(tmp_path, changes, words):
     compressed(tmp_path / "x.mat", **changes)
     with pytest.raises(InputError, match=words) as caught:
-        data.read_svhn_mat(tmp_path / "x.mat")
+        arrays.read_svhn_mat(tmp_path / "x.mat")
     assert str(tmp_path / "x.mat") in str(caught.value) and "\n" not in str(caught.value)
 
 
@@ -217,26 +218,26 @@ def test_svhn_variables_refused(tmp_path, changes, words):
 def test_svhn_files_refused(tmp_path, content, words):
     (tmp_path / "x.mat").write_bytes(content)
     with pytest.raises(InputError, match=words):
-        data.read_svhn_mat(tmp_path / "x.mat")
+        arrays.read_svhn_mat(tmp_path / "x.mat")
 
 
 def flipped(content, position, bits=0xFF):
     return content[:position] + bytes([content[position] ^ bits]) + content[position + 1 :]
 
 
-@pytest.mark.parametrize("write", [compressed, lambda path: data.write_svhn_mat(path, *random_digits(20))])
+@pytest.mark.parametrize("write", [compressed, lambda path: arrays.write_svhn_mat(path, *random_digits(20))])
 def test_svhn_damage_is_refused_and_never_a_crash(tmp_path, write):
     write(tmp_path / "whole.mat")
     whole = (tmp_path / "whole.mat").read_bytes()
     for length in [*range(130, 400, 9), *np.linspace(400, len(whole) - 1, 40, dtype=int), len(whole) - 1]:
         (tmp_path / "x.mat").write_bytes(whole[:length])
         with pytest.raises(InputError):
-            data.read_svhn_mat(tmp_path / "x.mat")
+            arrays.read_svhn_mat(tmp_path / "x.mat")
     for position in range(128, 192):  # types, sizes and names of the first variable
         for bits in (0x01, 0x80, 0xFF):
             (tmp_path / "x.mat").write_bytes(flipped(whole, position, bits))
             try:
-                data.read_svhn_mat(tmp_path / "x.mat")
+                arrays.read_svhn_mat(tmp_path / "x.mat")
             except InputError as error:
                 assert "\n" not in str(error)
 
@@ -248,7 +249,7 @@ def test_svhn_compressed_damage_anywhere_is_refused(tmp_path):
     for position in np.linspace(136, 135 + size, 60, dtype=int):
         (tmp_path / "x.mat").write_bytes(flipped(whole, position))
         with pytest.raises(InputError):
-            data.read_svhn_mat(tmp_path / "x.mat")
+            arrays.read_svhn_mat(tmp_path / "x.mat")
 
 
 def test_svhn_big_endian(tmp_path):
@@ -265,7 +266,7 @@ def test_svhn_big_endian(tmp_path):
     content += variable(b"X", images.transpose(2, 3, 1, 0)) + variable(b"y", np.array([[1], [10], [3]], np.uint8))
     (tmp_path / "x.mat").write_bytes(content)
     np.testing.assert_array_equal(scipy.io.loadmat(tmp_path / "x.mat")["y"], [[1], [10], [3]])
-    read_images, read_labels = data.read_svhn_mat(tmp_path / "x.mat")
+    read_images, read_labels = arrays.read_svhn_mat(tmp_path / "x.mat")
     np.testing.assert_array_equal(read_images, images)
     np.testing.assert_array_equal(read_labels, [1, 0, 3])
 
@@ -275,7 +276,7 @@ def test_svhn_big_endian(tmp_path):
 
 def test_stratified_split():
     labels = np.random.default_rng(0).choice(10, 5000, p=np.arange(1, 11) / 55)
-    train, valid = data.stratified_split(labels, 0.1, seed=1)
+    train, valid = arrays.stratified_split(labels, 0.1, seed=1)
     assert len(valid) == 500
     np.testing.assert_array_equal(np.sort(np.concatenate([train, valid])), np.arange(5000))
     assert (np.diff(train) > 0).all() and (np.diff(valid) > 0).all()
@@ -284,22 +285,22 @@ def test_stratified_split():
 
 def test_stratified_split_by_largest_remainder():
     labels = np.repeat([0, 1, 2, 3], [13, 28, 44, 15])
-    _, valid = data.stratified_split(labels, 0.1, seed=1)
+    _, valid = arrays.stratified_split(labels, 0.1, seed=1)
     np.testing.assert_array_equal(np.bincount(labels[valid]), [1, 3, 4, 2])  # of 1.3, 2.8, 4.4, 1.5
 
 
 def test_stratified_split_is_random_and_seeded():
     labels = np.repeat(np.arange(10), 100)
-    valid = [data.stratified_split(labels, 0.2, seed)[1] for seed in (1, 1, 2)]
+    valid = [arrays.stratified_split(labels, 0.2, seed)[1] for seed in (1, 1, 2)]
     np.testing.assert_array_equal(valid[0], valid[1])
     assert len(np.intersect1d(valid[0], valid[2])) < 80  # 40 expected by chance
     # Every item is as likely as every other: 400 seeds, each takes an item with probability 0.2.
-    taken = sum(np.isin(np.arange(1000), data.stratified_split(labels, 0.2, seed)[1]) for seed in range(400))
+    taken = sum(np.isin(np.arange(1000), arrays.stratified_split(labels, 0.2, seed)[1]) for seed in range(400))
     assert abs(taken.mean() - 80) < 1e-9 and 54 < taken.var() < 74  # binomial: 400 * 0.2 * 0.8 = 64
 
 
 def test_stratified_split_of_odd_labels():
-    train, valid = data.stratified_split(np.array([7, 7, 7, 7, 100]), 0.4, seed=1)
+    train, valid = arrays.stratified_split(np.array([7, 7, 7, 7, 100]), 0.4, seed=1)
     assert len(train) == 3 and len(valid) == 2
 
 
@@ -308,19 +309,19 @@ def test_stratified_split_of_odd_labels():
 )
 def test_stratified_split_impossible(count, fraction):
     with pytest.raises(InputError, match=f"fraction of {fraction} takes . of {count} images"):
-        data.stratified_split(np.zeros(count, np.uint8), fraction, seed=1)
+        arrays.stratified_split(np.zeros(count, np.uint8), fraction, seed=1)
 
 
 def test_stratified_split_refuses_nan():
     with pytest.raises(InputError, match="nan"):
-        data.stratified_split(np.zeros(9, np.uint8), float("nan"), seed=1)
+        arrays.stratified_split(np.zeros(9, np.uint8), float("nan"), seed=1)
 
 
 def test_take_in_place():
     array = np.arange(5000)
     indices = np.flatnonzero(array % 3 > 0)
     expected = array[indices]
-    taken = data.take_in_place(array, indices)
+    taken = arrays.take_in_place(array, indices)
     np.testing.assert_array_equal(taken, expected)
     assert taken.base is array
 
@@ -342,21 +343,21 @@ def test_describe_never_presents_a_stand_in_as_the_original(tmp_path, monkeypatc
     for split, path in files.items():
         path.write_text(split)
     counts = {"train": 1}
-    about = data.describe("SVHN", "official", files, counts, split={"seed": 1})
+    about = arrays.describe("SVHN", "official", files, counts, split={"seed": 1})
     assert about["source"] == "custom" and about["title"] == "custom files in the format of SVHN"
     assert about["counts"] == counts and about["split"] == {"seed": 1}
     assert about["files"] == {path.name: cli.digests(path)["sha256"] for path in files.values()}
-    about = data.describe("SVHN", "embedded", files, counts)
+    about = arrays.describe("SVHN", "embedded", files, counts)
     assert about["source"] == "embedded" and about["title"] == "embedded stand-in for SVHN"
 
     found = {split: cli.digests(path) for split, path in files.items()}
     known = {split: {key: each[key] for key in ("bytes", "md5")} for split, each in found.items()}
-    monkeypatch.setitem(data.OFFICIAL, "SVHN", known)
+    monkeypatch.setitem(arrays.OFFICIAL, "SVHN", known)
     for declared in ("official", "embedded"):
-        about = data.describe("SVHN", declared, files, counts)
+        about = arrays.describe("SVHN", declared, files, counts)
         assert about["source"] == "official" and about["title"] == "SVHN"
     files["train"].write_text("tRain")
-    assert data.describe("SVHN", "official", files, counts)["source"] == "custom"
+    assert arrays.describe("SVHN", "official", files, counts)["source"] == "custom"
 
 
 def test_describe_refuses_one_file_twice(tmp_path):
@@ -364,11 +365,11 @@ def test_describe_refuses_one_file_twice(tmp_path):
     (tmp_path / "b").write_text("same")
     for other in ("a", "b"):
         with pytest.raises(InputError, match="given for two splits, or equal"):
-            data.describe("SVHN", "official", {"train": tmp_path / "a", "test": tmp_path / other}, {})
+            arrays.describe("SVHN", "official", {"train": tmp_path / "a", "test": tmp_path / other}, {})
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a").write_text("other")
     with pytest.raises(InputError, match="is called a too"):
-        data.describe("SVHN", "official", {"train": tmp_path / "a", "test": tmp_path / "folder" / "a"}, {})
+        arrays.describe("SVHN", "official", {"train": tmp_path / "a", "test": tmp_path / "folder" / "a"}, {})
 
 
 def binarized_arrays():
@@ -376,23 +377,23 @@ def binarized_arrays():
 
 
 def svhn_arrays():
-    arrays = {}
+    fields = {}
     for seed, split in enumerate(("train", "valid", "test")):
-        arrays[f"{split}_images"], arrays[f"{split}_labels"] = random_digits(10, seed)
-    return arrays
+        fields[f"{split}_images"], fields[f"{split}_labels"] = random_digits(10, seed)
+    return fields
 
 
 @pytest.mark.parametrize(
     ("load", "dataset", "make"),
     [
-        (data.load_binarized_mnist, "Binarized MNIST", binarized_arrays),
-        (data.load_svhn, "SVHN", svhn_arrays),
+        (arrays.load_binarized_mnist, "Binarized MNIST", binarized_arrays),
+        (arrays.load_svhn, "SVHN", svhn_arrays),
     ],
 )
 def test_prepared_round_trip_and_same_bytes(tmp_path, load, dataset, make):
     about = {"dataset": dataset, "title": "é"}
     for name in ("x.npz", "no_suffix"):
-        data.write_prepared(tmp_path / name, about, **make())
+        arrays.write_prepared(tmp_path / name, about, **make())
     assert (tmp_path / "x.npz").read_bytes() == (tmp_path / "no_suffix").read_bytes()
     with zipfile.ZipFile(tmp_path / "x.npz") as archive:  # no clock in the bytes
         assert {item.date_time for item in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
@@ -425,36 +426,36 @@ def refuse(path, load, words):
     ],
 )
 def test_load_svhn_refused(tmp_path, changes, words):
-    arrays = {name: value for name, value in (svhn_arrays() | changes).items() if value is not None}
-    data.write_prepared(tmp_path / "x.npz", {"dataset": "SVHN"}, **arrays)
-    refuse(tmp_path / "x.npz", data.load_svhn, words)
+    fields = {name: value for name, value in (svhn_arrays() | changes).items() if value is not None}
+    arrays.write_prepared(tmp_path / "x.npz", {"dataset": "SVHN"}, **fields)
+    refuse(tmp_path / "x.npz", arrays.load_svhn, words)
 
 
 def test_load_refuses_the_other_data_set_and_what_is_none(tmp_path):
     path = tmp_path / "x.npz"
-    data.write_prepared(path, {"dataset": "SVHN"}, **binarized_arrays())
-    refuse(path, data.load_binarized_mnist, "something other than Binarized MNIST")
+    arrays.write_prepared(path, {"dataset": "SVHN"}, **binarized_arrays())
+    refuse(path, arrays.load_binarized_mnist, "something other than Binarized MNIST")
     np.savez(path, about=np.array("not JSON"), **binarized_arrays())
-    refuse(path, data.load_binarized_mnist, "not a prepared Binarized MNIST file")
+    refuse(path, arrays.load_binarized_mnist, "not a prepared Binarized MNIST file")
     np.savez(path, about=np.array(json.dumps([1])), **binarized_arrays())
-    refuse(path, data.load_binarized_mnist, "something other")
+    refuse(path, arrays.load_binarized_mnist, "something other")
     np.savez(path, **binarized_arrays())
-    refuse(path, data.load_binarized_mnist, "about")
+    refuse(path, arrays.load_binarized_mnist, "about")
     buffer = io.BytesIO()
     np.save(buffer, np.zeros(3))
     for content in (b"", b"text", b"PK\x03\x04 cut off", buffer.getvalue()):
         path.write_bytes(content)
-        refuse(path, data.load_binarized_mnist, "not a prepared Binarized MNIST file")
+        refuse(path, arrays.load_binarized_mnist, "not a prepared Binarized MNIST file")
 
 
 def test_load_refuses_damage(tmp_path):
     path = tmp_path / "x.npz"
-    data.write_prepared(path, {"dataset": "SVHN"}, **svhn_arrays())
+    arrays.write_prepared(path, {"dataset": "SVHN"}, **svhn_arrays())
     whole = path.read_bytes()
     for length in np.linspace(1, len(whole) - 1, 30, dtype=int):
         path.write_bytes(whole[:length])
-        refuse(path, data.load_svhn, "not a prepared SVHN file")
+        refuse(path, arrays.load_svhn, "not a prepared SVHN file")
     entry = whole.index(b"PK\x01\x02")  # in the archive's directory: version, flags, compression of an array
     for position in [entry + 6, entry + 8, entry + 10, *range(0, len(whole), 1500)]:
         path.write_bytes(flipped(whole, position))
-        refuse(path, data.load_svhn, "not a prepared SVHN file")
+        refuse(path, arrays.load_svhn, "not a prepared SVHN file")

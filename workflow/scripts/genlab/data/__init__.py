@@ -1,0 +1,1 @@
+"""Data sets: fetched or drawn, read, checked, and kept as arrays."""

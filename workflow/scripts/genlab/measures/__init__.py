@@ -1,0 +1,1 @@
+"""Distances and statistics of images and features, in numpy and scipy alone."""

@@ -1,0 +1,1 @@
+"""Networks, the models made of them, and what is asked of a trained one."""

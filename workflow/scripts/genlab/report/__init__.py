@@ -1,0 +1,1 @@
+"""What a run says, in words and pictures; nothing here imports torch."""
