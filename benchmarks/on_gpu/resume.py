@@ -32,7 +32,7 @@ def run(options, record):
     data = small_data(folder, 200 if options.quick else 2000)
     weights = folder / "features.safetensors"
     checkpoint.save_tensors(weights, networks.FeatureClassifier().state_dict(), {"source": "random"})
-    epochs = "3" if options.quick else "150"
+    epochs = "30" if options.quick else "150"
     jobs = {}
     with ThreadPoolExecutor(12) as pool:
         for stage, name, column, more in STAGES:
@@ -96,7 +96,7 @@ def train(name, folder, words, column, kill):
             state = folder / "model.safetensors.state" / "checkpoint.safetensors"
             while not state.exists() and process.poll() is None:
                 time.sleep(0.05)
-            time.sleep(2)
+            time.sleep(1)  # well within the training, which takes longer
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
     done = stage(name, *words)

@@ -69,7 +69,7 @@ def measure_limits(options):
 
 def steps_a_second(name, pixels, batch_size, graphs, options, **more):
     """Of the project's own training; and its task, for a closer look."""
-    seconds = 0.3 if options.quick else 1.0
+    seconds = 0.2 if options.quick else 0.7
     width = 4 if options.quick else 32
     settings = tasks.settings(name, batch_size=batch_size, width=width, critic_width=width, **more)
     task, data = tasks.make(name, pixels, options.device, settings)
@@ -88,31 +88,30 @@ def steps_a_second(name, pixels, batch_size, graphs, options, **more):
 
 
 def training(name, batch_size, limits, options, record):
-    pixels = tasks.data(name, max(4096, 4 * batch_size) if not options.quick else 4 * batch_size)
+    pixels = tasks.data(name, 4 * batch_size if options.quick else max(4096, 4 * batch_size))
     precision = "float32" if name == "classifier" else "auto"
-    found = {}
-    if torch.device(options.device).type == "cuda":
-        found["graphs"], step = steps_a_second(name, pixels, batch_size, True, options, precision=precision)
+    on_gpu = torch.device(options.device).type == "cuda"
+
+    def measure(graphs=True, **more):
+        more = {"precision": precision} | more
+        return steps_a_second(name, pixels, batch_size, graphs, options, **more)
+
+    found = {"graphs": measure()[0]} if on_gpu else {}
+    found["kernel by kernel"], step = measure(graphs=False)
+    if on_gpu and batch_size == tasks.settings(name)["batch_size"]:
         if name != "classifier":
-            found["graphs, float32"], _ = steps_a_second(name, pixels, batch_size, True, options, precision="float32")
-            found["graphs, tf32"], _ = steps_a_second(name, pixels, batch_size, True, options, precision="tf32")
+            found["graphs, float32"], found["graphs, tf32"] = (measure(precision=p)[0] for p in ("float32", "tf32"))
         with changed(torch.backends.cudnn, "benchmark", True):
-            found["graphs, cuDNN's fastest"], _ = steps_a_second(
-                name, pixels, batch_size, True, options, precision=precision
-            )
+            found["graphs, cuDNN's fastest"] = measure()[0]
         # The binary stem's fast way asks for a value, which no graph can.
         with changed(layers, "FAST_ON", {"cpu", "cuda"}), changed(layers.BinaryStem, "fast", layers.BinaryStem.plain):
-            found["graphs, the CPU's layers"], _ = steps_a_second(
-                name, pixels, batch_size, True, options, precision=precision
-            )
+            found["graphs, the CPU's layers"] = measure()[0]
         with as_plain_programs_are():
-            found["graphs, not deterministic"], _ = steps_a_second(
-                name, pixels, batch_size, True, options, precision=precision
-            )
-    found["kernel by kernel"], step = steps_a_second(name, pixels, batch_size, False, options, precision=precision)
+            found["graphs, not deterministic"] = measure()[0]
     width = 4 if options.quick else 32
-    settings = tasks.settings(name, batch_size=batch_size, width=width, critic_width=width)
-    epoch = tasks.plain_epoch(name, options.device, settings)
+    epoch = tasks.plain_epoch(
+        name, options.device, tasks.settings(name, batch_size=batch_size, width=width, critic_width=width)
+    )
     few = pixels[: (4 if options.quick else 20) * batch_size]
     with as_plain_programs_are():
         found["plain loop"] = len(few) / batch_size * rate(lambda: epoch(few), 0.3 if options.quick else 0.7, least=1)

@@ -44,6 +44,7 @@ def set_up(device, threads, seed):
     if device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32; `autocast` allows it where it is asked for
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # with it matrix products repeat to the bit
     torch.use_deterministic_algorithms(True, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # a kernel more for every tensor
     index, _ = gpu.choose()
