@@ -6,6 +6,7 @@ safetensors and tqdm; no Snakemake and no network. The parts, each a process of 
   parity    losses, gradients, samples, features, FID and likelihoods on CPU and GPU
   resume    each training killed and gone on
   speed     steps and images a second, against the plain loop and the card's limits
+  sharing   eight trainings on one card against one
   training  a GAN and a VAE on images of the official number, a binary VAE and its likelihood
 
 DIR/<part>.json is written after every measurement and DIR/gpu.md after every part, so that a cut run loses nothing.
@@ -29,7 +30,14 @@ from pathlib import Path
 import side_by_side  # noqa: F401 (it says where genlab is)
 from genlab import cli
 
-PARTS = {"parity": 60, "resume": 75, "speed": 160, "training": 360}  # and the seconds after which each is ended
+NAMES = ("binary VAE", "image VAE", "WGAN-GP", "classifier")
+PARTS = {
+    "parity": 60,
+    "resume": 90,
+    "speed": 120,
+    "sharing": 90,
+    "training": 360,
+}  # and the seconds after which each is ended
 
 
 def parser():
@@ -40,6 +48,9 @@ def parser():
     result.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="default: cuda")
     result.add_argument("--quick", action="store_true", help="a few steps of everything; the numbers mean nothing")
     result.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="parts to run (default: all)")
+    result.add_argument(
+        "--trainings", choices=NAMES, nargs="+", default=NAMES, help="in parity, speed and training (default: all)"
+    )
     result.add_argument("--svhn", type=Path, metavar="NPZ", help="data that prepare_svhn.py wrote (default: rendered)")
     result.add_argument("--binarized-mnist", type=Path, metavar="NPZ", help="that prepare_binarized_mnist.py wrote")
     result.add_argument("--classifier", type=Path, metavar="WEIGHTS", help="of the features (default: one is trained)")

@@ -2,7 +2,7 @@
 
 import json
 
-PARTS = ("parity", "resume", "speed", "training")
+PARTS = ("parity", "resume", "speed", "sharing", "training")
 
 
 def write(folder):
@@ -83,13 +83,16 @@ def speed(records):
         "",
     ]
     lines += [*table(heads, rows), "", *table(("images a second", "", "of the product", "of the copy"), others)]
-    for record in records:
-        if "time_of_all_over_time_of_one" in record:
-            together, alone = (short(record[f"steps_a_second_{how}"]) for how in ("together", "alone"))
-            times = record["time_of_all_over_time_of_one"]
-            lines += ["", f"{record['name']}: {together} steps a second in all, {alone} alone; "
-                      f"all take {times:.2f} times as long as one."]  # fmt: skip
     return lines
+
+
+def sharing(records):
+    rows = [
+        (record["name"], *(short(record[f"steps_a_second_{how}"]) for how in ("alone", "together")),
+         f"{record['time_of_all_over_time_of_one']:.2f}")
+        for record in records
+    ]  # fmt: skip
+    return table(("steps a second", "one alone", "all together", "time of all over time of one"), rows)
 
 
 VARIANTS = (

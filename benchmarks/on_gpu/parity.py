@@ -20,7 +20,7 @@ BATCH = 64
 
 
 def run(options, record):
-    for name in tasks.NAMES:
+    for name in options.trainings:
         pixels, width = tasks.data(name, 1000), 4 if options.quick else 32
         expected = one_step(name, pixels, "cpu", "float32", width)
         for precision in TOLERANCES:

@@ -32,7 +32,7 @@ def run(options, record):
     data = small_data(folder, 200 if options.quick else 2000)
     weights = folder / "features.safetensors"
     checkpoint.save_tensors(weights, networks.FeatureClassifier().state_dict(), {"source": "random"})
-    epochs = "30" if options.quick else "150"
+    epochs = "30" if options.quick else "60"
     jobs = {}
     with ThreadPoolExecutor(12) as pool:
         for stage, name, column, more in STAGES:

@@ -1,30 +1,22 @@
 """Steps and images a second, and how much of what the device can do is used."""
 
 import contextlib
-import multiprocessing
-import os
-import shutil
-import subprocess
-import tempfile
 import time
 
 import machine
 import torch
 import torch.nn.functional as F
 from genlab.models import classifier, image_model, layers, networks, vae
-from genlab.training import loop
 from genlab.training.graphs import Steps
 from genlab.training.loop import Progress
 
 from . import tasks
 
-SHARING = 8  # trainings on one card at once
-
 
 def run(options, record):
     limits = measure_limits(options)
     record("limits", **limits)
-    for name in tasks.NAMES:
+    for name in options.trainings:
         size = tasks.settings(name)["batch_size"]
         for batch_size in (size, 4 * size, 16 * size)[: 1 if options.quick else 3]:
             training(name, batch_size, limits, options, record)
@@ -34,8 +26,6 @@ def run(options, record):
         found, _ = steps_a_second("WGAN-GP", tasks.data("WGAN-GP", 4096), size, True, options, **large)
         record("WGAN-GP of config/gpu.yaml", steps_a_second={"graphs": found})
     evaluations(limits, options, record)
-    if torch.device(options.device).type == "cuda" and not options.quick:
-        sharing(options, record)
 
 
 def synchronise():
@@ -180,63 +170,3 @@ def evaluations(limits, options, record):
             of_matrix_product=flops * calls / limits["matrix product float32"],
             of_copy=size * calls / limits["copy, bytes read and written"],
         )  # fmt: skip
-
-
-def sharing(options, record):
-    """Several trainings of the GAN on one card, each a process of its own: plain, and under NVIDIA's MPS."""
-    alone = together(1, options)
-    for how in ("side by side", "under MPS"):
-        with mps() if how == "under MPS" else contextlib.nullcontext(True) as ready:
-            if not ready:
-                continue
-            found = together(SHARING, options)
-        record(
-            f"{SHARING} trainings of the WGAN-GP {how}", steps_a_second_alone=alone, steps_a_second_together=found,
-            time_of_all_over_time_of_one=SHARING * alone / found,
-        )  # fmt: skip
-
-
-@contextlib.contextmanager
-def mps():
-    """NVIDIA's multi-process service runs inside, for the processes started there; False where there is none."""
-    if not shutil.which("nvidia-cuda-mps-control"):
-        yield False
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        os.environ |= {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
-        started = subprocess.run(["nvidia-cuda-mps-control", "-d"], timeout=20).returncode == 0
-        try:
-            yield started
-        finally:
-            subprocess.run(["nvidia-cuda-mps-control"], input=b"quit\n", timeout=20)
-            del os.environ["CUDA_MPS_PIPE_DIRECTORY"], os.environ["CUDA_MPS_LOG_DIRECTORY"]
-
-
-def together(count, options):
-    """Steps a second in all of so many processes at once."""
-    context = multiprocessing.get_context("spawn")
-    barrier, results = context.Barrier(count), context.Queue()
-    workers = [context.Process(target=_share, args=(options, barrier, results), daemon=True) for _ in range(count)]
-    for worker in workers:
-        worker.start()
-    total = sum(results.get(timeout=60) for _ in workers)
-    for worker in workers:
-        worker.join(10)
-    return total
-
-
-def _share(options, barrier, results):
-    loop.set_up(options.device, 1, 1)
-    settings = tasks.settings("WGAN-GP", width=32)
-    task, data = tasks.make("WGAN-GP", tasks.data("WGAN-GP", 1024), options.device, settings)
-    steps = Steps(task, data, {}, graphs=data.is_cuda)
-    order = torch.arange(settings["batch_size"], device=data.device)
-
-    def step():
-        steps(order, task.schedule(Progress(0, 10**6, 0.0)))
-
-    for _ in range(8):
-        step()
-    synchronise()
-    barrier.wait(60)
-    results.put(rate(step, 3.0))

@@ -12,7 +12,6 @@ from genlab.data import images
 from genlab.models import classifier, networks, vae, wgan
 
 ROOT = Path(__file__).parents[2]
-NAMES = ("binary VAE", "image VAE", "WGAN-GP", "classifier")
 LATENTS = 100
 
 

@@ -29,17 +29,18 @@ OFFICIAL = {
 def run(options, record):
     folder = options.output / "training"
     folder.mkdir(parents=True, exist_ok=True)
-    binarized_mnist = options.binarized_mnist or render("binarized_mnist", "amat", folder, options)
-    svhn = options.svhn or render("svhn", "mat", folder, options)
-    weights = options.classifier or train_classifier(svhn, folder, options)
-    count = len(arrays.load_svhn(svhn).train_images)
-    share = options.train_seconds / 240
     with ThreadPoolExecutor(3) as pool:
-        jobs = [
-            pool.submit(binary_vae, binarized_mnist, folder, options, record),
-            pool.submit(image_vae, svhn, weights, folder, options, record, share),
-            pool.submit(gan, svhn, weights, folder, options, record, count),
-        ]
+        jobs = []
+        if "binary VAE" in options.trainings:
+            bits = options.binarized_mnist or render("binarized_mnist", "amat", folder, options)
+            jobs.append(pool.submit(binary_vae, bits, folder, options, record))
+        if {"image VAE", "WGAN-GP"} & set(options.trainings):
+            svhn = options.svhn or render("svhn", "mat", folder, options)
+            weights = options.classifier or train_classifier(svhn, folder, options)
+        if "image VAE" in options.trainings:
+            jobs.append(pool.submit(image_vae, svhn, weights, folder, options, record))
+        if "WGAN-GP" in options.trainings:
+            jobs.append(pool.submit(gan, svhn, weights, folder, options, record))
     for job in jobs:
         job.result()
 
@@ -108,17 +109,17 @@ def binary_vae(data, folder, options, record):
     record("likelihood, K = 200", seconds=time.perf_counter() - start, **numbers)
 
 
-def image_vae(svhn, weights, folder, options, record, share):
-    epochs = {"epochs": max(1, round(tasks.settings("image VAE", "gpu.yaml")["epochs"] * share))}
+def image_vae(svhn, weights, folder, options, record):
     stage("train_vae", "--data", svhn, *outputs(folder, "vae"), *words("generator", options),
-          *words("image VAE", options, **epochs), "--device", options.device)  # fmt: skip
+          *words("image VAE", options), "--device", options.device)  # fmt: skip
     score("image VAE", "vae", svhn, weights, folder, options, record)
 
 
-def gan(svhn, weights, folder, options, record, count):
-    settings = tasks.settings("WGAN-GP", "gpu.yaml")
-    steps = math.ceil(count / settings["batch_size"])
-    epochs = max(1, int(0.65 * options.train_seconds * rate(options) / steps))
+def gan(svhn, weights, folder, options, record):
+    count = len(arrays.load_svhn(svhn).train_images)
+    steps = math.ceil(count / tasks.settings("WGAN-GP", "gpu.yaml")["batch_size"])
+    share = 0.9 if options.trainings == ["WGAN-GP"] else 0.65  # of the time, beside the other two
+    epochs = max(1, int(share * options.train_seconds * rate(options) / steps))
     more = {"epochs": epochs, "monitor_epochs": max(1, epochs // 40)}
     stage("train_gan", "--data", svhn, "--classifier", weights, *outputs(folder, "gan"), "--frames-output",
           folder / "frames.npz", *words("generator", options), *words("WGAN-GP", options, **more),

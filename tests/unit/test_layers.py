@@ -140,3 +140,9 @@ def test_an_accelerated_network_is_the_printed_one(name, everywhere, monkeypatch
 def test_without_a_shape_only_activations_are_replaced():
     network = layers.accelerate(networks.FeatureClassifier())
     assert {type(layer) for layer in network.modules() if hasattr(layer, "fast_on")} == {layers.ELU}
+
+
+def test_what_a_new_layer_needs_lies_where_the_network_lies():
+    for build, shape, _ in NETWORKS.values():
+        network = layers.accelerate(build().to("meta"), *shape)
+        assert {tensor.device.type for tensor in (*network.parameters(), *network.buffers())} == {"meta"}

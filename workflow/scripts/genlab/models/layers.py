@@ -30,7 +30,7 @@ def accelerate(network, *shape):
             fast = list(_fast_layers(list(part._modules.items()), here))
             part._modules.clear()
             part._modules.update(fast)
-    return network
+    return network.to(next(network.parameters()).device)  # buffers of the new layers, too
 
 
 def _input_sizes(network, shape):
