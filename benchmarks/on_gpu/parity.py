@@ -39,7 +39,9 @@ def run(options, record):
 
 def one_step(name, pixels, device, precision, width):
     """(losses by column, gradients of each optimizer) of one step, without dropout; float64 on the CPU."""
-    settings = tasks.settings(name, precision=precision, width=width, critic_width=width)
+    # Adam's first step follows the signs of gradients, and rounding decides the sign of a small one. At this rate the
+    # critic that the generator meets has hardly moved.
+    settings = tasks.settings(name, precision=precision, width=width, critic_width=width, learning_rate=1e-12)
     task, data = tasks.make(name, pixels, device, settings)
     for module in task.modules["model"].modules() if "model" in task.modules else ():
         if isinstance(module, torch.nn.Dropout | torch.nn.Dropout2d):

@@ -96,6 +96,14 @@ def test_a_run_checkpointed_at_every_step_is_no_different(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(weights(plain).values(), weights(saved).values(), strict=True))
 
 
+@pytest.mark.parametrize(("seconds", "saved"), [(60, 1), (0, 24)])  # 4 epochs of 5 steps
+def test_epochs_shorter_than_the_time_between_savings_are_not_saved_each(tmp_path, monkeypatch, seconds, saved):
+    written, save = [], checkpoint.State.save
+    monkeypatch.setattr(checkpoint.State, "save", lambda self, *words: (written.append(words), save(self, *words)))
+    run(Regression(), tmp_path, seconds=seconds)
+    assert len(written) == saved and (written[-1][1]["epoch"], written[-1][1]["step"]) == (4, 0)
+
+
 def test_epoch_means_weigh_every_example_the_same(tmp_path):
     history, *_ = run(Regression(), tmp_path)
     assert [row["epoch"] for row in history] == [1, 2, 3, 4] and [row["step"] for row in history] == [5, 10, 15, 20]
@@ -135,6 +143,24 @@ def test_nan_stops_with_a_clear_error_and_keeps_the_last_good_state(tmp_path):
     tensors, about = checkpoint.load_tensors(tmp_path / "checkpoint.safetensors")
     assert (about["epoch"], about["step"]) == (1, 2)
     assert all(torch.isfinite(value).all() for key, value in tensors.items() if key.startswith("module."))
+
+
+def test_a_full_gpu_memory_is_one_line_with_the_remedy_and_the_state_is_kept(tmp_path):
+    class Large(Regression):
+        def step(self, x, numbers):
+            if self.average.updates == 8:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ...")
+            return super().step(x, numbers)
+
+    with pytest.raises(
+        cli.ComputationError, match=r"memory is full \(CUDA out of memory\); the last good state is kept in"
+    ):
+        run(Large(), tmp_path, seconds=0)
+    assert checkpoint.load_tensors(tmp_path / "checkpoint.safetensors")[1]["step"] == 2
+    undisturbed, resumed = Regression(), Regression()
+    run(undisturbed, tmp_path / "other")
+    run(resumed, tmp_path)
+    assert all(map(torch.equal, weights(undisturbed).values(), weights(resumed).values()))
 
 
 def test_a_broken_checkpoint_is_not_trusted(tmp_path, caplog):

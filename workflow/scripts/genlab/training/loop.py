@@ -285,10 +285,12 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
             first = 0
             writer.add(row)
             cli.log.info(describe(row))
-            save(epoch + 1, 0)
+            last = epoch + 1 == epochs
+            if last or checkpoints.due():  # not after every epoch: on a GPU one is over sooner than it is saved
+                save(epoch + 1, 0)
+                if not last:
+                    checkpoints.heed()
             started = time.perf_counter()  # neither validation nor saving counts as training
-            if epoch + 1 < epochs:
-                checkpoints.heed()
     for name, module in task.modules.items():
         prefix = f"{name}."
         module.load_state_dict({k.removeprefix(prefix): v for k, v in best.items() if k.startswith(prefix)})
