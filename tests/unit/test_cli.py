@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from genlab import InputError, cli
 from stage import SCRIPTS
 
@@ -29,6 +30,7 @@ STAGES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
             "stage: failed: [Errno 28] No space left on device: 's",
         ),
         (MemoryError("8 GiB"), 1, "stage: failed: not enough memory (8 GiB)"),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried"), 1, "stage: failed: the GPU's memory is full (CUDA out"),
         (cli.Interrupted("by SIGTERM"), 75, "stage: interrupted: by SIGTERM"),
         (KeyboardInterrupt(), 130, "stage: interrupted"),
     ],
