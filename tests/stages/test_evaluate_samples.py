@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import succeed
-from genlab import InputError, cli
+from genlab import InputError, files
 from genlab.data import arrays, images
 from genlab.measures import image_statistics
 from genlab.models import networks
@@ -80,7 +80,7 @@ def test_the_json_is_complete_and_traceable(evaluated):
         assert set(result[part]) == {*MEASURES, "class_shares"}
         assert sum(result[part]["class_shares"]) == pytest.approx(1)
     assert result["provenance"]["settings"]["name"] == "copier"
-    assert result["provenance"]["classifier"]["sha256"] == cli.checksum(folder / "classifier.safetensors")
+    assert result["provenance"]["classifier"]["sha256"] == files.checksum(folder / "classifier.safetensors")
 
 
 def test_values_are_those_of_the_images(evaluated):

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from genlab import cli
+from genlab import files
 from genlab.data import arrays
 from stage import run_stage
 
@@ -33,7 +33,7 @@ def test_prepare(tmp_path, bits):
     prepared = arrays.load_binarized_mnist(tmp_path / "out" / "prepared.npz")
     for split, pixels in bits.items():
         np.testing.assert_array_equal(arrays.unpack_bits(getattr(prepared, split)), pixels)
-        assert prepared.about["files"][f"{split}.amat"] == cli.digests(tmp_path / f"{split}.amat")["sha256"]
+        assert prepared.about["files"][f"{split}.amat"] == files.digests(tmp_path / f"{split}.amat")["sha256"]
     assert prepared.about["source"] == "custom" and prepared.about["counts"] == SPLITS
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["prepared.npz"]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import score_fid
 import torch
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 from genlab.data import arrays, images
 from genlab.models import networks
 from PIL import Image
@@ -84,14 +84,14 @@ def test_score_is_that_of_the_definition_and_comes_with_its_floor(world, tmp_pat
     assert said["samples"] == f"30 images of {folder / 'gan'}"
     assert said["reference"] == f"40 test images of {TITLE} (svhn.npz)"
     assert f"mean and sd of 4 draws: FID of 30 real training images of {TITLE}" in said["floor"]
-    assert said["features"] == f"512 of weights, SHA-256 {cli.checksum(folder / 'weights')}"
+    assert said["features"] == f"512 of weights, SHA-256 {files.checksum(folder / 'weights')}"
 
     written = json.loads((tmp_path / "fid.json").read_text())
     assert written["fid"] == pytest.approx(fid, rel=1e-5)
     assert (written["model"], written["samples"], written["seed"]) == ("tiny", 30, 7)
     assert written["data"]["title"] == TITLE
-    assert written["classifier"]["sha256"] == cli.checksum(folder / "weights")
-    sha256 = cli.checksum(folder / "svhn.npz")
+    assert written["classifier"]["sha256"] == files.checksum(folder / "weights")
+    sha256 = files.checksum(folder / "svhn.npz")
     assert written["reference"] == {
         "file": "svhn.npz", "sha256": sha256, "split": "test", "images": 40, "title": TITLE
     }  # fmt: skip

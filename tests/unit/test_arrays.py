@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
-from genlab import InputError, cli
+from genlab import InputError, files
 from genlab.data import arrays
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
@@ -127,7 +127,7 @@ def test_original_files_round_trip(tmp_path):
         packed = arrays.read_amat(SHARED / "binarized_mnist" / f"binarized_mnist_{split}.amat")
         assert packed.shape == (10_000, 98)
         arrays.write_amat(tmp_path / split, arrays.unpack_bits(packed))
-        assert cli.digests(tmp_path / split).items() >= arrays.OFFICIAL["Binarized MNIST"][split].items()
+        assert files.digests(tmp_path / split).items() >= arrays.OFFICIAL["Binarized MNIST"][split].items()
 
 
 # --- SVHN .mat
@@ -331,7 +331,7 @@ def test_take_in_place():
 
 def test_digests(tmp_path):
     (tmp_path / "x").write_bytes(b"abc")
-    assert cli.digests(tmp_path / "x") == {
+    assert files.digests(tmp_path / "x") == {
         "bytes": 3,
         "md5": "900150983cd24fb0d6963f7d28e17f72",
         "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
@@ -339,25 +339,25 @@ def test_digests(tmp_path):
 
 
 def test_describe_never_presents_a_stand_in_as_the_original(tmp_path, monkeypatch):
-    files = {split: tmp_path / f"{split}_32x32.mat" for split in ("train", "test")}
-    for split, path in files.items():
+    paths = {split: tmp_path / f"{split}_32x32.mat" for split in ("train", "test")}
+    for split, path in paths.items():
         path.write_text(split)
     counts = {"train": 1}
-    about = arrays.describe("SVHN", "official", files, counts, split={"seed": 1})
+    about = arrays.describe("SVHN", "official", paths, counts, split={"seed": 1})
     assert about["source"] == "custom" and about["title"] == "custom files in the format of SVHN"
     assert about["counts"] == counts and about["split"] == {"seed": 1}
-    assert about["files"] == {path.name: cli.digests(path)["sha256"] for path in files.values()}
-    about = arrays.describe("SVHN", "embedded", files, counts)
+    assert about["files"] == {path.name: files.digests(path)["sha256"] for path in paths.values()}
+    about = arrays.describe("SVHN", "embedded", paths, counts)
     assert about["source"] == "embedded" and about["title"] == "embedded stand-in for SVHN"
 
-    found = {split: cli.digests(path) for split, path in files.items()}
+    found = {split: files.digests(path) for split, path in paths.items()}
     known = {split: {key: each[key] for key in ("bytes", "md5")} for split, each in found.items()}
     monkeypatch.setitem(arrays.OFFICIAL, "SVHN", known)
     for declared in ("official", "embedded"):
-        about = arrays.describe("SVHN", declared, files, counts)
+        about = arrays.describe("SVHN", declared, paths, counts)
         assert about["source"] == "official" and about["title"] == "SVHN"
-    files["train"].write_text("tRain")
-    assert arrays.describe("SVHN", "official", files, counts)["source"] == "custom"
+    paths["train"].write_text("tRain")
+    assert arrays.describe("SVHN", "official", paths, counts)["source"] == "custom"
 
 
 def test_describe_refuses_one_file_twice(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from genlab import InputError, cli
+from genlab import InputError, files
 from genlab.data import arrays, images
 from genlab.models import classifier, networks
 from genlab.training import checkpoint, loop
@@ -50,7 +50,7 @@ def test_our_files_and_plain_ones_give_the_same_classifier(network, weights, tmp
     before = torch.get_rng_state()
     for name, says in expected.items():
         found, about = classifier.load_classifier(tmp_path / name)
-        assert about == says | {"file": name, "sha256": cli.checksum(tmp_path / name)}
+        assert about == says | {"file": name, "sha256": files.checksum(tmp_path / name)}
         assert not found.training and not any(parameter.requires_grad for parameter in found.parameters())
         for key, tensor in found.state_dict().items():
             assert torch.equal(tensor, weights[key])

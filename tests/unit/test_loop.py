@@ -5,7 +5,7 @@ import signal
 
 import pytest
 import torch
-from genlab import InputError, cli
+from genlab import ComputationError, InputError, Interrupted, cli
 from genlab.training import checkpoint, loop
 from torch import nn
 
@@ -73,7 +73,7 @@ def raise_signal(_):
 def test_an_interrupted_run_ends_with_the_same_weights_and_numbers(tmp_path, at_step):
     undisturbed = Regression()
     history, best, _ = run(undisturbed, tmp_path / "a")
-    with pytest.raises(cli.Interrupted, match="SIGTERM"):
+    with pytest.raises(Interrupted, match="SIGTERM"):
         run(Regression(at_step, raise_signal), tmp_path / "b")
     resumed = Regression()
     history_resumed, best_resumed, _ = run(resumed, tmp_path / "b")
@@ -113,7 +113,7 @@ def test_the_best_epoch_s_weights_are_kept(tmp_path):
 
 
 def test_another_experiment_starts_afresh_and_says_so(tmp_path, caplog):
-    with pytest.raises(cli.Interrupted):
+    with pytest.raises(Interrupted):
         run(Regression(7, raise_signal), tmp_path / "a", fingerprint={"lr": 1, "data": "x"})
     fresh, other = Regression(), Regression()
     run(fresh, tmp_path / "b")
@@ -127,7 +127,7 @@ def test_nan_stops_with_a_clear_error_and_keeps_the_last_good_state(tmp_path):
         with torch.no_grad():
             task.model[0].weight.fill_(float("nan"))
 
-    with pytest.raises(cli.ComputationError, match=r"stopped being finite by epoch 2.*last good state is kept"):
+    with pytest.raises(ComputationError, match=r"stopped being finite by epoch 2.*last good state is kept"):
         run(Regression(7, poison), tmp_path, seconds=0)
     tensors, about = checkpoint.load_tensors(tmp_path / "checkpoint.safetensors")
     assert (about["epoch"], about["step"]) == (1, 2)
@@ -218,7 +218,7 @@ def test_more_epochs_go_on_and_with_a_constant_rate_end_with_the_same_bytes(tmp_
     history, best, _ = run(longer, tmp_path / "a", epochs=6)
     run(short, tmp_path / "b", epochs=2, finish=True)  # leaves the best weights in the task, the last ones in the state
     if interrupted:
-        with pytest.raises(cli.Interrupted):
+        with pytest.raises(Interrupted):
             run(Regression(17, raise_signal), tmp_path / "b", epochs=6)
     history_more, best_more, stretches = run(more, tmp_path / "b", epochs=6, finish=True)
     assert "the training of 2 epochs goes on to 6" in caplog.text and "going on at epoch" in caplog.text
@@ -279,7 +279,7 @@ def test_a_training_finished_since_this_run_began_is_not_repeated(tmp_path, monk
 
 def test_a_time_limit_saves_and_stops(tmp_path, monkeypatch):
     clock = iter(range(100))
-    with monkeypatch.context() as patch, pytest.raises(cli.Interrupted, match="limit of 3 s"):
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="limit of 3 s"):
         patch.setattr(cli, "seconds_since_start", lambda: next(clock))
         run(Regression(), tmp_path, limit=3)
     stopped, undisturbed = Regression(), Regression()

@@ -275,19 +275,19 @@ def test_it_can_be_used_as_a_module(tmp_path):
 
 
 def test_mirrors_and_other_files_take_the_place_of_the_official_ones(run, tmp_path):
-    from genlab import cli
+    from genlab import files
 
     mirror = run / "resources" / "smoke" / "embedded"
-    files = {
+    official = {
         split: {"urls": [f"http://example.invalid/binarized_mnist_{split}.amat"],
-                "sha256": cli.checksum(mirror / f"binarized_mnist_{split}.amat"), "bytes": None}
+                "sha256": files.checksum(mirror / f"binarized_mnist_{split}.amat"), "bytes": None}
         for split in ("train", "valid", "test")
     }  # fmt: skip
     (tmp_path / "mirror.json").write_text(
         json.dumps(
             {
                 "resources": "here",
-                "data": {"mirrors": [str(mirror)], "binarized_mnist": {"source": "official", "files": files}},
+                "data": {"mirrors": [str(mirror)], "binarized_mnist": {"source": "official", "files": official}},
             }
         )
     )

@@ -20,7 +20,7 @@ example:
 import itertools
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 # Which values are better: 1 higher, -1 lower, 0 neither.
 BETTER = {
@@ -59,7 +59,7 @@ def main(options):
     for read, paths in ((read_metrics, options.metrics), (read_likelihoods, options.likelihoods)):
         for path in paths:
             try:
-                runs.append(read(cli.read_json(path)))
+                runs.append(read(files.read_json(path)))
             except (KeyError, TypeError, AttributeError) as error:
                 raise InputError(f"{path}: not what its stage writes ({error!r}); remake it") from None
             known = {(run["problem"], run["subject"], run["seed"]) for run in runs[:-1]}
@@ -93,7 +93,7 @@ def main(options):
     ]
     comparison = pandas.DataFrame(rows, columns=columns)
     for table, path in ((summary, options.summary), (comparison, options.comparison)):
-        with cli.atomic(path) as temporary:
+        with files.atomic(path) as temporary:
             table.to_csv(temporary, index=False, float_format="%.9g")
     for row in rows:
         print(f"{row['metric']}: {row['verdict']}")

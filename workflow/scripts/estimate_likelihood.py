@@ -16,7 +16,7 @@ example:
 import math
 from pathlib import Path
 
-from genlab import cli, configuration
+from genlab import cli, configuration, files, provenance
 
 SPLITS = ("train", "valid", "test")
 BLOCK = 10000  # images unpacked at a time: packed, a million take 98 MB
@@ -63,9 +63,9 @@ def main(options):
         else:
             gain = {"mean": rows[-1]["gain"], "standard_error": rows[-1]["gain_standard_error"]}
             gains[split] = {"k": samples, "images": evaluated["images"], **gain}
-    with cli.atomic(options.curve) as temporary:
+    with files.atomic(options.curve) as temporary:
         pandas.DataFrame(curve).to_csv(temporary, index=False)
-    cli.write_json(
+    files.write_json(
         options.output,
         {
             "data": about["data"],
@@ -75,8 +75,8 @@ def main(options):
             "splits": splits,
             "overfitting": overfitting(splits),
             "gain_beyond_k": gains,
-            "provenance": cli.provenance(
-                options, trained_with=about, model_checksum=cli.checksum(options.model), device=device.type
+            "provenance": provenance.record(
+                options, trained_with=about, model_checksum=files.checksum(options.model), device=device.type
             ),
         },
     )

@@ -23,7 +23,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files, provenance
 
 SIZES = (100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000)
 SETS = 10
@@ -103,14 +103,14 @@ def main(options):
         "images": size,
         "sets": len(sets),
         "metrics": found,
-        "provenance": cli.provenance(options, features=subject.about["provenance"]),
+        "provenance": provenance.record(options, features=subject.about["provenance"]),
     }
-    with cli.atomic(options.curve) as temporary:
+    with files.atomic(options.curve) as temporary:
         pandas.DataFrame(curve, columns=["n", "sets", "mean", "sd"]).to_csv(temporary, index=False)
-    with cli.atomic(options.nearest) as temporary:
+    with files.atomic(options.nearest) as temporary:
         about = {"model": result["subject"], "seed": result["seed"] or options.seed, "data": result["data"]}
         arrays.write_prepared(temporary, about, **nearest)
-    cli.write_json(options.json, result)
+    files.write_json(options.json, result)
     for key, number in found.items():
         error = number["standard_error"]
         print(f"{key:18}{number['value']:12.5g}" + (f" +- {error:.2g}" if error is not None else ""))

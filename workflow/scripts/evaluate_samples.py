@@ -25,7 +25,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files, log, provenance
 
 
 def parser():
@@ -65,7 +65,7 @@ def main(options):
         )
     draws = min(options.draws, len(prepared.train_images) // size)
     if size < available or draws < options.draws:
-        cli.log.info("%s: %d of %d samples, %d sets of training images", options.name, size, available, draws)
+        log.info("%s: %d of %d samples, %d sets of training images", options.name, size, available, draws)
 
     generator = np.random.default_rng(options.seed)
 
@@ -84,7 +84,7 @@ def main(options):
     columns |= {"test": spectra[1][1], "test_error": spectra[1][2]}
     several = np.array([power for _, power, _ in spectra[2:]])
     columns |= {"train": several.mean(0), "train_sd": several.std(0, ddof=1)}
-    with cli.atomic(options.spectrum) as temporary:
+    with files.atomic(options.spectrum) as temporary:
         pandas.DataFrame(columns).to_csv(temporary, index=False)
     result = {
         "model": options.name,
@@ -96,9 +96,9 @@ def main(options):
         "samples": sampled,
         "train": over_draws(trained),
         "test": tested,
-        "provenance": cli.provenance(options, classifier=network_about, device=device.type),
+        "provenance": provenance.record(options, classifier=network_about, device=device.type),
     }
-    cli.write_json(options.json, result)
+    files.write_json(options.json, result)
     print(f"{options.name}: {size:,} samples; training images: mean +- standard deviation of {draws} sets")
     print(f"{'':22}{'samples':>10}{'test':>10}{'training':>10}")
     for name, number in result["samples"].items():

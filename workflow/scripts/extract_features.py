@@ -19,7 +19,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files, provenance
 
 # What tables and figures call the sets that are no model's.
 SUBJECTS = {"train": "training images", "test": "test images", "noise": "noise", "mean": "mean training image"}
@@ -78,8 +78,8 @@ def main(options):
             features.append(found)
             classes.append(logits.argmax(1).astype(np.uint8))
             bar.update(len(batch))
-    about |= {"seed": options.seed, "provenance": cli.provenance(options, device=device.type)}
-    with cli.atomic(options.output) as temporary:
+    about |= {"seed": options.seed, "provenance": provenance.record(options, device=device.type)}
+    with files.atomic(options.output) as temporary:
         arrays.write_prepared(
             temporary,
             about,

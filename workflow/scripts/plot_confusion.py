@@ -9,7 +9,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 
 def parser():
@@ -33,7 +33,7 @@ def read_evaluation(path):
     import numpy as np
     from genlab.report import plotting
 
-    content = cli.read_json(path)
+    content = files.read_json(path)
     title = plotting.read_field(content, "data.title", str, path)
     source = plotting.read_field(content, "classifier.source", str, path)
     try:

@@ -9,7 +9,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 # What the figure tells of all models at once, so it must be one.
 COMMON = ("data", "samples", "reference", "images of the floor", "classifier")
@@ -45,7 +45,7 @@ def read_score(path):
     """What the figure shows of a summary: the fields `COMMON`, model, and fid and floor: mean, sd and values."""
     from genlab.report import plotting
 
-    content = cli.read_json(path)
+    content = files.read_json(path)
 
     def read(field, kind):
         return plotting.read_field(content, field, kind, path)

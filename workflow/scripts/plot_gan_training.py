@@ -11,7 +11,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 # The CSV's columns of each panel, and the split that gives a column its look.
 PANELS = {
@@ -78,7 +78,7 @@ def read_training(path):
     """Model's name, data set's title and the number of samples of the validation FID, of a JSON summary."""
     from genlab.report import plotting
 
-    content = cli.read_json(path)
+    content = files.read_json(path)
     fields = {"model": ("model", str), "data": ("data.title", str), "samples": ("settings.monitor_samples", int)}
     return {name: plotting.read_field(content, field, kind, path) for name, (field, kind) in fields.items()}
 

@@ -10,7 +10,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 MEASURES = {
     "sharpness": "sharpness",
@@ -62,7 +62,7 @@ def read_statistics(path):
     """
     from genlab.report import plotting
 
-    content = cli.read_json(path)
+    content = files.read_json(path)
 
     def read(field, kind=float):
         return plotting.read_field(content, field, kind, path)

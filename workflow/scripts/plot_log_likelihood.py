@@ -12,7 +12,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 NUMBERS = [
     "seed", "images", "samples", "k", "log_likelihood", "standard_error", "gain", "gain_standard_error",
@@ -54,7 +54,7 @@ def read_summary(path):
     """What the figure shows of the summary: model, data, k, and splits with their numbers."""
     from genlab.report import plotting
 
-    content = cli.read_json(path)
+    content = files.read_json(path)
     fields = {"images": int, "elbo.mean": float, "log_likelihood.mean": float, "effective_sample_size.median": float}
     found = content.get("splits") if isinstance(content, dict) else None
     splits = [split for split in ("valid", "test") if isinstance(found, dict) and split in found]

@@ -11,7 +11,7 @@ example:
 
 from pathlib import Path
 
-from genlab import cli
+from genlab import cli, files, log
 
 
 def parser():
@@ -53,9 +53,9 @@ def main(options):
         counts,
         split={"seed": options.seed, "valid_fraction": options.valid_fraction},
     )
-    with cli.atomic(options.output) as temporary:
+    with files.atomic(options.output) as temporary:
         arrays.write_prepared(temporary, about, **fields)
-    cli.log.info("%s: %s", about["title"], ", ".join(f"{count:,} {split}" for split, count in counts.items()))
+    log.info("%s: %s", about["title"], ", ".join(f"{count:,} {split}" for split, count in counts.items()))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ example:
 import functools
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 
 def parser():
@@ -36,11 +36,11 @@ def main(options):
     progress = functools.partial(cli.progress, label=f"drawing {path.name}", unit="chunk")
     if path.suffix == ".amat":
         bits, _ = stand_ins.render_binary_digits(options.count, generator, progress)
-        with cli.atomic(path) as temporary:
+        with files.atomic(path) as temporary:
             arrays.write_amat(temporary, bits)
     else:
         images, labels = stand_ins.render_house_numbers(options.count, generator, progress)
-        with cli.atomic(path) as temporary:
+        with files.atomic(path) as temporary:
             arrays.write_svhn_mat(temporary, images, labels)
 
 

@@ -12,7 +12,7 @@ example:
 import json
 from pathlib import Path
 
-from genlab import cli
+from genlab import cli, files, provenance
 
 
 def parser():
@@ -48,9 +48,9 @@ def main(options):
         "data": prepared.about,
         "model": about["model"],
         "seed": about["seed"],
-        "provenance": cli.provenance(options, trained_with=about, model_checksum=cli.checksum(options.model)),
+        "provenance": provenance.record(options, trained_with=about, model_checksum=files.checksum(options.model)),
     }
-    with cli.atomic(options.output) as temporary:
+    with files.atomic(options.output) as temporary:
         np.savez(
             temporary,
             originals=x.byte().view(-1, 28, 28).cpu().numpy(),

@@ -17,7 +17,7 @@ example:
 import statistics
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files, provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSIFIER = Path("results/classifier/trained.safetensors")
@@ -91,10 +91,10 @@ def main(options):
         "ratio": fid / floor["mean"] if floor and floor["mean"] > 0 else None,
         "classifier": classifier_about,
         "protocol": PROTOCOL,
-        "provenance": cli.provenance(options, device=device.type),
+        "provenance": provenance.record(options, device=device.type),
     }
     if options.json:
-        cli.write_json(options.json, result)
+        files.write_json(options.json, result)
     print(report(result, options.directory))
 
 
@@ -106,12 +106,12 @@ def real_images(path, split):
     import numpy as np
     from genlab.data import arrays, images
 
-    taken = {"file": path.name, "sha256": None if path.is_dir() else cli.checksum(path)}
+    taken = {"file": path.name, "sha256": None if path.is_dir() else files.checksum(path)}
     if path.is_dir():
         found, about = np.concatenate(list(images.read_directory(path)[1])), {"title": f"images in {path.name}"}
     elif path.suffix == ".mat":
         found, about = arrays.read_svhn_mat(path)[0], {"title": path.name}
-        digests = cli.digests(path)
+        digests = files.digests(path)
         if any(known.items() <= digests.items() for known in arrays.OFFICIAL["SVHN"].values()):
             about = {"title": "SVHN"}
     elif path.suffix == ".npz":

@@ -12,7 +12,7 @@ import statistics
 import textwrap
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 # What must be equal in all scores that are gathered.
 COMMON = ("model", "data", "samples", "reference", "classifier", "protocol")
@@ -27,14 +27,14 @@ def parser():
 
 
 def main(options):
-    scores = [cli.read_json(path) for path in options.scores]
+    scores = [files.read_json(path) for path in options.scores]
     try:
         summary = gather(options.scores, scores)
         written = text(summary)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise InputError(f"--scores: not the JSON of score_fid.py ({error!r}); remake them with it") from None
-    cli.write_json(options.json, summary)
-    cli.write_text(options.text, written)
+    files.write_json(options.json, summary)
+    files.write_text(options.text, written)
     print(written, end="")
 
 

@@ -16,7 +16,7 @@ example:
 import json
 from pathlib import Path
 
-from genlab import cli, configuration
+from genlab import cli, configuration, files
 from genlab.training import experiment
 
 
@@ -48,7 +48,7 @@ def main(options):
     def publish(facts):
         parts = {"generator": task.average.module, "critic": critic}
         image_model.save_model(options.model, parts, facts | {"kind": "gan", "generator": size})
-        with cli.atomic(options.frames_output) as temporary:
+        with files.atomic(options.frames_output) as temporary:
             np.savez(
                 temporary,
                 frames=task.frames.images.cpu().numpy(),

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import InputError, cli
+from .. import InputError
+from ..files import digests
 from . import matlab
 
 PIXELS = 784  # of a Binarized MNIST image, 28 x 28 row by row
@@ -246,7 +247,7 @@ def describe(dataset, declared, files, counts, **more):
     The source is "official" exactly when every file has the digests of the original; files that were
     claimed to be and are not are "custom". Raises InputError if two files have one name or one content.
     """
-    found = {split: cli.digests(path) for split, path in files.items()}
+    found = {split: digests(path) for split, path in files.items()}
     names = [Path(path).name for path in files.values()]
     hashes = [each["sha256"] for each in found.values()]
     for path, name, sha256 in zip(files.values(), names, hashes, strict=True):

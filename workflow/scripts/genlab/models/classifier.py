@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .. import InputError, cli
+from .. import InputError, files
 from ..data import images, legacy
 from ..training.checkpoint import load_tensors
 from ..training.loop import WeightAverage, learning_rate, optimizer
@@ -44,7 +44,7 @@ def load_classifier(path, device="cpu"):
         classifier = networks.FeatureClassifier()
     _check(path, tensors, classifier.state_dict())
     classifier.to_empty(device=device).load_state_dict(tensors)
-    return classifier.eval().requires_grad_(False), about | {"file": path.name, "sha256": cli.checksum(path)}
+    return classifier.eval().requires_grad_(False), about | {"file": path.name, "sha256": files.checksum(path)}
 
 
 def _check(path, tensors, expected):

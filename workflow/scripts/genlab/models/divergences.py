@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .. import cli
+from .. import ComputationError, log
 from ..training.loop import Progress, collect, learning_rate, restore
 from . import wgan
 
@@ -176,7 +176,7 @@ def _train(loss, sample_p, sample_q, generators, settings, progress, checkpoints
 
     def save(done):
         if not all(torch.isfinite(parameter).all() for parameter in network.parameters()):
-            raise cli.ComputationError(
+            raise ComputationError(
                 f"numbers stopped being finite by step {done}; lower --learning-rate, or give --warmup-steps"
             )
         states = {f"generator.{index}": generator.get_state() for index, generator in enumerate(generators)}
@@ -189,7 +189,7 @@ def _train(loss, sample_p, sample_q, generators, settings, progress, checkpoints
         for index, generator in enumerate(generators):
             generator.set_state(tensors[f"generator.{index}"])
         progress(first)
-        cli.log.info("going on at step %d of %d", first, steps)
+        log.info("going on at step %d of %d", first, steps)
     for step in range(first, steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(Progress(step, steps, step / steps), settings)

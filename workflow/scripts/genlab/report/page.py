@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from .. import InputError, cli
+from .. import InputError, log
 from . import pictures
 from .typeset import Table, cell
 
@@ -258,7 +258,7 @@ def stages_table(results):
             row = pandas.read_csv(path, sep="\t").iloc[-1]
             found.setdefault(rule, []).append((float(row["s"]), float(row["max_rss"]), float(row["cpu_time"])))
         except (KeyError, ValueError, IndexError) as error:
-            cli.log.warning("%s: not a benchmark of Snakemake (%r); left out", path, error)
+            log.warning("%s: not a benchmark of Snakemake (%r); left out", path, error)
     rows = []
     for rule, jobs in sorted(found.items(), key=lambda item: -sum(seconds for seconds, _, _ in item[1])):
         seconds, memory, busy = zip(*jobs, strict=True)

@@ -19,7 +19,7 @@ import pandas as pd
 from cycler import cycler
 from matplotlib.figure import Figure
 
-from .. import InputError, cli
+from .. import InputError, files
 
 DPI = 200
 REMAKE = "remake it with the stage that writes it"
@@ -120,7 +120,7 @@ def save_figure(figure, path):
     """
     check_output(path)
     path = Path(path)
-    with cli.atomic(path.with_suffix(".pdf")) as pdf, cli.atomic(path) as png:
+    with files.atomic(path.with_suffix(".pdf")) as pdf, files.atomic(path) as png:
         figure.savefig(png, metadata={"Software": None})
         figure.savefig(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
 

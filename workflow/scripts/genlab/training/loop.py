@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .. import InputError, cli
+from .. import ComputationError, InputError, cli, log
 from . import gpu
 
 
@@ -160,8 +160,8 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
     stretches    what the training was made of: from which step on it was to have how many epochs, on how many threads
 
     A finished state goes on if it is to have more epochs, else it is trained anew. On return
-    `task.modules` hold the best epoch's weights by `task.select`. Raises `cli.Interrupted` after saving
-    when asked to stop, and `cli.ComputationError` when a number stops being finite, leaving the last
+    `task.modules` hold the best epoch's weights by `task.select`. Raises `Interrupted` after saving
+    when asked to stop, and `ComputationError` when a number stops being finite, leaving the last
     good checkpoint in place.
     """
     steps = math.ceil(len(data) / batch_size)
@@ -177,7 +177,7 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
         history, best_epoch, stretches, start, first, seconds = (
             about[key] for key in ("history", "best_epoch", "stretches", "epoch", "step", "seconds")
         )
-        cli.log.info("going on at epoch %d, step %d of %d", start + 1, first, steps)
+        log.info("going on at epoch %d, step %d of %d", start + 1, first, steps)
     elif events:
         for file in Path(events).glob("events.out.tfevents.*"):
             file.unlink()
@@ -193,7 +193,7 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
         if all(torch.isfinite(value).all() for value in values):
             return
         state = checkpoints.state
-        raise cli.ComputationError(
+        raise ComputationError(
             f"numbers stopped being finite by epoch {at_epoch + 1}, step {at_step}; "
             + (f"the last good state is kept in {state.folder}; " if state.path.exists() else "")
             + "lower learning_rate or lengthen warmup_steps and run again"
@@ -235,13 +235,13 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
             previous = history[-1]["seconds"] if history else 0.0
             row |= {"images_per_second": len(data) / (seconds - previous), "seconds": seconds}
             if not all(math.isfinite(value) for value in row.values()):
-                raise cli.ComputationError(f"a validation number is not finite after epoch {epoch + 1}: {row}")
+                raise ComputationError(f"a validation number is not finite after epoch {epoch + 1}: {row}")
             if not history or task.select is None or row[task.select] > history[best_epoch - 1][task.select]:
                 best_epoch, best = epoch + 1, {key: value.clone() for key, value in modules().items()}
             history.append(row)
             sums, first = {}, 0
             writer.add(row)
-            cli.log.info(describe(row))
+            log.info(describe(row))
             save(epoch + 1, 0)
             started = time.perf_counter()  # neither validation nor saving counts as training
             if epoch + 1 < epochs:
@@ -263,12 +263,12 @@ def _standing(checkpoints, epochs):
         published = False  # by this one, but by a copy of it that was waited for, or that a lost run had left behind
     if epochs < reached or (epochs == reached and (published or about["step"])):
         what = "finished training" if about.get("finished") else "saved state"
-        cli.log.warning("a %s of %d epochs is there, and %d are asked for; training anew", what, reached, epochs)
+        log.warning("a %s of %d epochs is there, and %d are asked for; training anew", what, reached, epochs)
         return None
     if epochs != planned:
-        cli.log.info("the training of %d epochs goes on to %d", planned, epochs)
+        log.info("the training of %d epochs goes on to %d", planned, epochs)
         if checkpoints.fingerprint.get("schedule", "constant") != "constant":
-            cli.log.warning(
+            log.warning(
                 "its learning rate has followed a schedule of %d epochs: the result is not that of %d undisturbed ones",
                 planned, epochs,
             )  # fmt: skip
@@ -302,7 +302,7 @@ class event_writer(contextlib.AbstractContextManager):
         try:
             yield
         except OSError as error:
-            cli.log.warning("%s: no more TensorBoard events (%s)", self.folder, error.strerror)
+            log.warning("%s: no more TensorBoard events (%s)", self.folder, error.strerror)
             self.writer = None
 
     def add(self, row):
