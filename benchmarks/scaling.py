@@ -20,9 +20,9 @@ def parser():
 
 def parse_amat(threads, path):
     """Times of reading a file."""
-    from genlab.data import arrays
+    from genlab.data import amat
 
-    return side_by_side.timed(lambda: arrays.read_amat(path))[0]
+    return side_by_side.timed(lambda: amat.read(path))[0]
 
 
 def frechet_distance(threads, count):
@@ -62,7 +62,7 @@ def log_likelihood(threads, count, samples):
 
 def main(options):
     import numpy as np
-    from genlab.data import arrays, images
+    from genlab.data import amat, images
 
     chance, records = np.random.default_rng(1), []
     with tempfile.TemporaryDirectory() as temporary:
@@ -71,7 +71,7 @@ def main(options):
                 max(1, number * factor // options.smaller) for number in (12_500, 8_000, 4_000, 25, 200)
             )
             path, directory = Path(temporary, f"{factor}.amat"), Path(temporary, str(factor))
-            arrays.write_amat(path, chance.integers(0, 2, (lines, arrays.PIXELS), dtype=np.uint8))
+            amat.write(path, chance.integers(0, 2, (lines, amat.PIXELS), dtype=np.uint8))
             images.write_directory(directory, chance.integers(0, 256, (files, 3, 32, 32), dtype=np.uint8))
             for name, function, count, arguments in (
                 ("lines of .amat parsed", parse_amat, lines, (path,)),

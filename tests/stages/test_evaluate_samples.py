@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
     for number, (split, count) in enumerate((("train", 75), ("valid", 5), ("test", 30))):
         fields[f"{split}_images"] = smooth_and_grainy(count, number)
         fields[f"{split}_labels"] = np.zeros(count, np.uint8)
-    arrays.write_prepared(folder / "svhn.npz", ABOUT, **fields)
+    arrays.write(folder / "svhn.npz", ABOUT, **fields)
     save_file(weights(), folder / "classifier.safetensors")
     images.write_directory(folder / "copies", np.repeat(fields["test_images"][:10], 2, axis=0))
     images.write_directory(folder / "many", smooth_and_grainy(50, 9))

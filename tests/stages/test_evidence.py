@@ -37,7 +37,7 @@ def folder(tmp_path_factory):
         colour = chance.integers(20, 230, (count, 3, 1, 1))
         fields[f"{split}_images"] = (colour + chance.integers(-20, 20, (count, 3, 32, 32))).astype(np.uint8)
         fields[f"{split}_labels"] = np.zeros(count, np.uint8)
-    arrays.write_prepared(folder / "svhn.npz", ABOUT, **fields)
+    arrays.write(folder / "svhn.npz", ABOUT, **fields)
     torch.manual_seed(1)
     save_file(
         {name: value.contiguous() for name, value in networks.FeatureClassifier().state_dict().items()},
@@ -139,7 +139,7 @@ def write_features(path, features, classes=None, kind="samples", subject="gan", 
         "classifier": {"file": "c", "sha256": "5a" * 32}, "provenance": {}, **about,
     }  # fmt: skip
     count = len(features)
-    arrays.write_prepared(
+    arrays.write(
         path,
         about,
         features=features.astype(np.float32),

@@ -25,7 +25,7 @@ def write_data(path, seed=1):
     for split, count in (("train", 4), ("valid", 12), ("test", 9)):
         fields[f"{split}_images"] = random.integers(0, 256, (count, 3, 32, 32), np.uint8)
         fields[f"{split}_labels"] = random.integers(0, 10, count, np.uint8)
-    arrays.write_prepared(path, ABOUT | {"seed": seed}, **fields)
+    arrays.write(path, ABOUT | {"seed": seed}, **fields)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import pytest
 import score_fid
 import torch
 from genlab import InputError, cli, files
-from genlab.data import arrays, images
+from genlab.data import arrays, images, svhn
 from genlab.models import networks
 from PIL import Image
 from safetensors.torch import save_file
@@ -32,9 +32,9 @@ def world(tmp_path_factory):
     for split in ("train", "valid", "test"):
         fields[f"{split}_images"] = splits[split]
         fields[f"{split}_labels"] = np.zeros(len(splits[split]), np.uint8)
-        arrays.write_svhn_mat(folder / f"{split}.mat", splits[split], fields[f"{split}_labels"])
+        svhn.write_mat(folder / f"{split}.mat", splits[split], fields[f"{split}_labels"])
     about = {"dataset": "SVHN", "source": "embedded", "title": TITLE}
-    arrays.write_prepared(folder / "svhn.npz", about, **fields)
+    arrays.write(folder / "svhn.npz", about, **fields)
     images.write_directory(folder / "gan", splits["samples"])
     images.write_directory(folder / "real", splits["test"])
     torch.manual_seed(2)
@@ -191,7 +191,7 @@ def test_default_files_that_are_not_made_yet_are_named_with_the_remedy(world, tm
 @pytest.mark.skipif(not (SHARED / "course").is_dir(), reason="the course's classifier and SVHN crops are not here")
 def test_real_crops_have_the_known_floor(tmp_path):
     crops = SHARED / "svhn_small"
-    images.write_directory(tmp_path / "crops", arrays.read_svhn_mat(crops / "train_32x32.mat")[0][:1024])
+    images.write_directory(tmp_path / "crops", svhn.read_mat(crops / "train_32x32.mat")[0][:1024])
     result = run_stage(
         "score_fid", tmp_path / "crops", "--model", SHARED / "course" / "svhn_classifier.safetensors",
         "--reference", crops / "test_32x32.mat", "--threads", 1,

@@ -92,7 +92,7 @@ def evaluate(model, packed, split, count, samples, ks, settings, device):
     """The numbers of `vae.evaluate_likelihood`, as arrays, of `count` random images of a split (0: all)."""
     import numpy as np
     import torch
-    from genlab.data import arrays
+    from genlab.data import amat
     from genlab.models import vae
 
     # A prefix would be no sample: the official test file is sorted by digit. Fewer images are some of the more.
@@ -103,7 +103,7 @@ def evaluate(model, packed, split, count, samples, ks, settings, device):
     numbers = {}
     with cli.progress(total=len(chosen), label=f"{split}, K = {samples}", unit="image") as bar:
         for block in np.split(np.sort(chosen), range(BLOCK, len(chosen), BLOCK)):
-            images = torch.from_numpy(arrays.unpack_bits(packed[block]))
+            images = torch.from_numpy(amat.unpack_bits(packed[block]))
             found = vae.evaluate_likelihood(model, images, samples, ks, generator, settings["chunk"], bar.update)
             for name, values in found.items():
                 numbers.setdefault(name, []).append(values.numpy())

@@ -109,7 +109,7 @@ def main(options):
         pandas.DataFrame(curve, columns=["n", "sets", "mean", "sd"]).to_csv(temporary, index=False)
     with files.atomic(options.nearest) as temporary:
         about = {"model": result["subject"], "seed": result["seed"] or options.seed, "data": result["data"]}
-        arrays.write_prepared(temporary, about, **nearest)
+        arrays.write(temporary, about, **nearest)
     files.write_json(options.json, result)
     for key, number in found.items():
         error = number["standard_error"]

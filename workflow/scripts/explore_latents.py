@@ -99,7 +99,7 @@ def main(options):
         "alphas": alphas.numpy(),
     }
     with files.atomic(options.output) as temporary:
-        arrays.write_prepared(temporary, about, **fields)
+        arrays.write(temporary, about, **fields)
 
     table = {"alpha": alphas.numpy()}
     for name, values in paths.items():

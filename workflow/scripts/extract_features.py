@@ -80,7 +80,7 @@ def main(options):
             bar.update(len(batch))
     about |= {"seed": options.seed, "provenance": provenance.record(options, device=device.type)}
     with files.atomic(options.output) as temporary:
-        arrays.write_prepared(
+        arrays.write(
             temporary,
             about,
             features=np.concatenate(features),

@@ -25,7 +25,7 @@ def parser():
 
 def main(options):
     import numpy as np
-    from genlab.data import arrays
+    from genlab.data import amat, arrays
     from genlab.report import plotting
 
     plotting.check_output(options.output)
@@ -36,7 +36,7 @@ def main(options):
         return images[np.sort(generator.permutation(len(images))[:count])]
 
     sheets = [
-        (digits.about, some(arrays.unpack_bits(digits.valid).reshape(-1, 28, 28)).astype(np.float32), True),
+        (digits.about, some(amat.unpack_bits(digits.valid).reshape(-1, 28, 28)).astype(np.float32), True),
         (numbers.about, some(numbers.valid_images).transpose(0, 2, 3, 1), False),
     ]
     figure = plotting.new_figure(11, 6.2)

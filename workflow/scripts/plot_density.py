@@ -30,11 +30,11 @@ def main(options):
     histogram = plotting.read_table(options.histogram, ("left", "right", "density"))
     content = files.read_json(options.summary)
     summary = {
-        name: [plotting.read_field(content, f"{name}.{end}", float, options.summary) for end in ("lowest", "highest")]
+        name: [files.read_field(content, f"{name}.{end}", float, options.summary) for end in ("lowest", "highest")]
         for name in ("integral", "l1_error", "kl")
     }
-    title = plotting.read_field(content, "data.title", str, options.summary)
-    points = plotting.read_field(content, "settings.points", int, options.summary)
+    title = files.read_field(content, "data.title", str, options.summary)
+    points = files.read_field(content, "settings.points", int, options.summary)
     plotting.save_figure(draw(table, histogram, summary, points, title), options.output)
 
 

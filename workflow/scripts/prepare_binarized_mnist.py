@@ -30,14 +30,14 @@ def parser():
 
 
 def main(options):
-    from genlab.data import arrays
+    from genlab.data import amat, arrays
 
     paths = {"train": options.train, "valid": options.valid, "test": options.test}
-    packed = {split: arrays.read_amat(path) for split, path in paths.items()}
+    packed = {split: amat.read(path) for split, path in paths.items()}
     counts = {split: len(rows) for split, rows in packed.items()}
     about = arrays.describe("Binarized MNIST", options.source, paths, counts)
     with files.atomic(options.output) as temporary:
-        arrays.write_prepared(temporary, about, **packed)
+        arrays.write(temporary, about, **packed)
     log.info("%s: %s", about["title"], ", ".join(f"{count:,} {split}" for split, count in counts.items()))
 
 

@@ -49,7 +49,7 @@ def main(options):
         "provenance": provenance.record(options, trained_with=trained, model_checksum=files.checksum(options.model)),
     }
     with files.atomic(options.output) as temporary:
-        arrays.write_prepared(temporary, about, originals=originals.numpy(), reconstructions=reconstructions.numpy())
+        arrays.write(temporary, about, originals=originals.numpy(), reconstructions=reconstructions.numpy())
     print(f"root mean square error {rmse:.2f} grey levels over {len(originals)} test images")
 
 

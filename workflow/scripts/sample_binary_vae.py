@@ -9,7 +9,6 @@ example:
       --data resources/prepared/embedded/binarized_mnist.npz --output images.npz
 """
 
-import json
 from pathlib import Path
 
 from genlab import cli, files, provenance
@@ -30,7 +29,7 @@ def parser():
 def main(options):
     import numpy as np
     import torch
-    from genlab.data import arrays
+    from genlab.data import amat, arrays
     from genlab.models import vae
     from genlab.training import loop
 
@@ -38,7 +37,7 @@ def main(options):
     model, about = vae.load_binary_vae(options.model, device)
     prepared = arrays.load_binarized_mnist(options.data)
     chosen = np.random.default_rng(options.seed).permutation(len(prepared.test))[: options.reconstruct]
-    x = torch.from_numpy(arrays.unpack_bits(prepared.test[chosen])).to(device).float()
+    x = torch.from_numpy(amat.unpack_bits(prepared.test[chosen])).to(device).float()
     with torch.no_grad():
         mean, log_variance = model.posterior(x)
         z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
@@ -51,12 +50,12 @@ def main(options):
         "provenance": provenance.record(options, trained_with=about, model_checksum=files.checksum(options.model)),
     }
     with files.atomic(options.output) as temporary:
-        np.savez(
+        arrays.write(
             temporary,
+            about,
             originals=x.byte().view(-1, 28, 28).cpu().numpy(),
             reconstructions=reconstructions.view(-1, 28, 28).cpu().numpy(),
             samples=samples.view(-1, 28, 28).cpu().numpy(),
-            about=np.array(json.dumps(about)),
         )
 
 

@@ -104,13 +104,13 @@ def real_images(path, split):
     `split` is what is taken of a prepared file; of the others, which hold one, all images are.
     """
     import numpy as np
-    from genlab.data import arrays, images
+    from genlab.data import arrays, images, svhn
 
     taken = {"file": path.name, "sha256": None if path.is_dir() else files.checksum(path)}
     if path.is_dir():
         found, about = np.concatenate(list(images.read_directory(path)[1])), {"title": f"images in {path.name}"}
     elif path.suffix == ".mat":
-        found, about = arrays.read_svhn_mat(path)[0], {"title": path.name}
+        found, about = svhn.read_mat(path)[0], {"title": path.name}
         digests = files.digests(path)
         if any(known.items() <= digests.items() for known in arrays.OFFICIAL["SVHN"].values()):
             about = {"title": "SVHN"}

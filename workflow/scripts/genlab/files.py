@@ -5,6 +5,7 @@ import errno
 import glob
 import hashlib
 import json
+import math
 import os
 import shutil
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from . import ComputationError, InputError
 
+REMAKE = "remake it with the stage that writes it"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room: the disk, the quota, the largest file allowed
 
 
@@ -95,7 +97,23 @@ def read_json(path):
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a JSON file ({error}); remake it with the stage that writes it") from None
+        raise InputError(f"{path}: not a JSON file ({error}); {REMAKE}") from None
+
+
+def read_field(content, field, kind, source):
+    """The value at the dotted path `field` of `content`, parsed JSON of the file `source`.
+
+    kind: `str`, `int` or `float`, which a finite number must be; raises `InputError` otherwise.
+    """
+    value = content
+    for key in field.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    found = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+    if not found or (kind is float and not math.isfinite(value)):
+        expected = {str: "a text", int: "a whole number", float: "a finite number"}[kind]
+        held = "missing" if value is None else json.dumps(value)[:60]
+        raise InputError(f"{source}: {field!r} is {held}; expected {expected}; {REMAKE}")
+    return value
 
 
 def digests(path):
