@@ -64,8 +64,9 @@ def begin(threads, updates, critic_steps, batch_size, width, precision):
     }  # fmt: skip
     pixels = plain.coloured_blobs(updates * critic_steps * batch_size)
     features = networks.FeatureClassifier().eval()
-    task = wgan.WGANTraining(networks.Generator(100, width), networks.Critic(width), pixels[:64], features, settings)
-    parts = [copy.deepcopy(part).to(memory_format=torch.contiguous_format) for part in (task.generator, task.critic)]
+    printed = networks.Generator(100, width), networks.Critic(width)
+    parts = [copy.deepcopy(part).to(memory_format=torch.contiguous_format) for part in printed]
+    task = wgan.WGANTraining(*printed, pixels[:64], features, settings)
     return task, WGANTraining(*parts, settings), pixels, images.to_model(pixels)
 
 
@@ -149,14 +150,14 @@ def agree_on_a_gradient(task, reference, pixels, precision):
     statistics = copy.deepcopy(task.generator.state_dict())
     caught = {}
 
-    def catch(name, loss, progress):
+    def catch(name, loss, rate):
         parameters = list(task.critic.parameters())
         caught.setdefault(name, torch.autograd.grad(loss, parameters) if name == "critic" else None)
 
     task.update = catch  # of this object alone: the loss is differentiated and no step taken
     try:
         torch.manual_seed(2)
-        task.step(pixels, loop.Progress(0, 1, 0.0))
+        task.step(pixels, task.schedule(loop.Progress(0, 1, 0.0)))
     finally:
         del task.update
         task.critic.requires_grad_(True)

@@ -154,7 +154,7 @@ def test_an_update_is_the_gradient_of_the_mean_cross_entropy_of_its_own_images()
     gradient = torch.autograd.grad(expected.mean(), model.mlp[2].weight)[0]
     start = model.mlp[2].weight.detach().clone()
     task = classifier.ClassifierTraining(model, train, pair(5), SETTINGS | {"optimizer": "sgd"})
-    sums = task.step(indices, loop.Progress(0, 10, 0.0))
+    sums = task.step(indices, task.schedule(loop.Progress(0, 10, 0.0)))
     assert sums["train_loss"].item() == pytest.approx(expected.sum().item(), rel=1e-5)
     assert sums["train_accuracy"].item() == (logits.argmax(1) == torch.tensor([7, 2, 9])).sum()
     torch.testing.assert_close(model.mlp[2].weight, start - 1e-3 * gradient, rtol=1e-5, atol=1e-8)

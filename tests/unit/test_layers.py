@@ -8,13 +8,13 @@ from torch import nn
 
 
 def test_collapsing_convolution_is_the_plain_one():
-    layer, x = layers.CollapsingConv2d(3, 7, 5), torch.randn(4, 3, 5, 5)
+    layer, x = layers.CollapsingConv2d(nn.Conv2d(3, 7, 5)), torch.randn(4, 3, 5, 5)
     torch.testing.assert_close(layer(x), F.conv2d(x, layer.weight, layer.bias), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("kernel", [3, 5])
 def test_expanding_convolution_is_the_plain_one(kernel):
-    layer, x = layers.ExpandingConv2d(6, 4, kernel, padding=kernel - 1), torch.randn(2, 6, 1, 1)
+    layer, x = layers.ExpandingConv2d(nn.Conv2d(6, 4, kernel, padding=kernel - 1)), torch.randn(2, 6, 1, 1)
     plain = F.conv2d(x, layer.weight, layer.bias, padding=kernel - 1)
     assert plain.shape == (2, 4, kernel, kernel)
     torch.testing.assert_close(layer(x), plain, rtol=1e-5, atol=1e-5)
@@ -39,10 +39,10 @@ def plain_elu(layer, x):
 @pytest.mark.parametrize(
     ("layer", "plain", "shape"),
     [
-        (layers.BinaryStem(5), plain_stem, (3, 1, 12, 12)),
-        (layers.UpsampledConv2d(6, 4, 5), plain_upsampled, (3, 6, 5, 5)),
-        (layers.UpsampledConv2d(5, 3, 4), plain_upsampled, (2, 5, 4, 4)),
-        (layers.SingleConv2d(5, 6), plain_single, (3, 5, 6, 6)),
+        (layers.BinaryStem(nn.Conv2d(1, 5, 3)), plain_stem, (3, 1, 12, 12)),
+        (layers.UpsampledConv2d(nn.Conv2d(6, 4, 3, padding=2), 5), plain_upsampled, (3, 6, 5, 5)),
+        (layers.UpsampledConv2d(nn.Conv2d(5, 3, 3, padding=2), 4), plain_upsampled, (2, 5, 4, 4)),
+        (layers.SingleConv2d(nn.Conv2d(5, 1, 3, padding=2), 6), plain_single, (3, 5, 6, 6)),
         (layers.ELU(), plain_elu, (3, 5, 6, 6)),
     ],
 )
@@ -63,19 +63,22 @@ def test_shortcuts_and_their_gradients_are_those_of_the_plain_layers(layer, plai
 
 def test_the_binary_vae_s_layers_take_float64():
     torch.manual_seed(0)
-    stem, x = layers.BinaryStem(2).double(), torch.randint(0, 2, (2, 1, 6, 6)).double()
+    stem, x = layers.BinaryStem(nn.Conv2d(1, 2, 3)).double(), torch.randint(0, 2, (2, 1, 6, 6)).double()
     torch.testing.assert_close(stem(x), plain_stem(stem, x))
     weight = stem.weight
     found, wanted = (torch.autograd.grad(each.square().sum(), weight)[0] for each in (stem(x), plain_stem(stem, x)))
     torch.testing.assert_close(found, wanted)
-    single, y = layers.SingleConv2d(2, 4).double(), torch.randn(2, 2, 4, 4, dtype=torch.float64)
+    single, y = (
+        layers.SingleConv2d(nn.Conv2d(2, 1, 3, padding=2), 4).double(),
+        torch.randn(2, 2, 4, 4, dtype=torch.float64),
+    )
     torch.testing.assert_close(single(y), plain_single(single, y))
     z = torch.randn(50, dtype=torch.float64)
     torch.testing.assert_close(layers.ELU()(z), F.elu(z), rtol=1e-14, atol=1e-14)
 
 
 def test_the_binary_stem_takes_every_patch_and_other_images_the_plain_way():
-    layer = layers.BinaryStem(4)
+    layer = layers.BinaryStem(nn.Conv2d(1, 4, 3))
     every = torch.cat([layer.patches[:, :9].reshape(-1, 1, 3, 3), torch.zeros(512, 1, 3, 1)], 3)
     every = torch.cat([every, torch.zeros(512, 1, 1, 4)], 2)  # a patch in the corner of 4 x 4 pixels
     torch.testing.assert_close(layer(every), plain_stem(layer, every), rtol=1e-5, atol=1e-5)

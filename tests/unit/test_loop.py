@@ -26,16 +26,19 @@ class Regression:
         self.optimizers = {"optimizer": loop.optimizer(self.model.parameters(), SETTINGS)}
         self.at_step, self.action, self.scores = at_step, action, scores
 
-    def step(self, x, progress):
+    def schedule(self, progress):
         if progress.step == self.at_step:
             self.action(self)
+        return {"learning_rate": loop.learning_rate(progress, SETTINGS), "average_rate": self.average.next_rate()}
+
+    def step(self, x, numbers):
         noise = 0.1 * torch.randn(len(x), 1)
         loss = ((self.model(x) - x.flatten(1).sum(1, keepdim=True) + noise) ** 2).sum()
         self.optimizers["optimizer"].zero_grad()
         loss.backward()
-        self.optimizers["optimizer"].param_groups[0]["lr"] = loop.learning_rate(progress, SETTINGS)
+        loop.set_rate(self.optimizers["optimizer"], numbers["learning_rate"])
         self.optimizers["optimizer"].step()
-        self.average.update(self.model)
+        self.average.update(self.model, numbers["average_rate"])
         return {"train_loss": loss.detach(), "train_first": x[:, 0, 0, 0].sum()}
 
     def evaluate(self, progress):
@@ -160,7 +163,7 @@ def test_weight_average_is_the_exponential_moving_average():
     average, expected = loop.WeightAverage(model, 0.5), 0.0
     for n in range(1, 30):
         model.weight.data.fill_(float(n))
-        average.update(model)
+        average.update(model, average.next_rate())
         decay = min(0.5, (1 + n) / (10 + n))
         expected = decay * expected + (1 - decay) * n
         assert average.module.weight.item() == pytest.approx(expected, rel=1e-6)
@@ -196,9 +199,9 @@ def test_auto_precision_is_bfloat16_only_where_the_processor_has_it(monkeypatch)
 
 def test_seeds_see_the_data_in_different_orders_and_every_example_once_an_epoch(tmp_path):
     class Order(Regression):
-        def step(self, x, progress):
+        def step(self, x, numbers):
             self.seen = [*getattr(self, "seen", []), *x[:, 0, 0, 0].tolist()]
-            return super().step(x, progress)
+            return super().step(x, numbers)
 
     orders = []
     for seed in (1, 2, 1):

@@ -231,7 +231,7 @@ def test_a_training_step_descends_the_negative_bound(objective, samples, warmup)
     expected = [p.detach() + 0.1 * g for p, g in zip(model.parameters(), gradients, strict=True)]
 
     torch.set_rng_state(state)
-    sums = task.step(x, Progress(step=20, total=100, epochs=4.0))
+    sums = task.step(x, task.schedule(Progress(step=20, total=100, epochs=4.0)))
     torch.testing.assert_close(list(model.parameters()), expected)
     torch.testing.assert_close(list(task.average.module.parameters()), expected)
     torch.testing.assert_close(sums["train_elbo"], (log_p_x.mean(0) - kl).sum().detach())

@@ -92,12 +92,12 @@ def test_a_step_reports_what_it_optimises_and_moves_the_right_part(task):
         return torch.cat([p.detach().flatten().clone() for p in module.parameters()])
 
     before = weights(task.critic), weights(task.generator)
-    sums = task.step(real, loop.Progress(0, 10, 0.0))
+    sums = task.step(real, task.schedule(loop.Progress(0, 10, 0.0)))
     assert not torch.equal(weights(task.critic), before[0]) and torch.equal(weights(task.generator), before[1])
     loss = 10.0 * sums["train_penalty"] - sums["train_critic_estimate"]
     torch.testing.assert_close(sums["train_critic_loss"], loss)
     critic = weights(task.critic)
-    task.step(real, loop.Progress(1, 10, 0.1))  # the second of two critic steps: the generator moves too
+    task.step(real, task.schedule(loop.Progress(1, 10, 0.1)))  # the second of two critic steps: the generator moves too
     assert not torch.equal(weights(task.generator), before[1]) and not torch.equal(weights(task.critic), critic)
     assert all(p.requires_grad for p in task.critic.parameters())
 
@@ -110,7 +110,7 @@ def test_without_the_penalty_the_critic_s_estimate_is_the_difference_of_means(ta
         generated = task.generator(torch.randn(8, 6))
         expected = task.critic(images.to_model(real)).sum() - task.critic(generated).sum()
     torch.set_rng_state(state)
-    sums = task.step(real, loop.Progress(0, 10, 0.0))
+    sums = task.step(real, task.schedule(loop.Progress(0, 10, 0.0)))
     torch.testing.assert_close(sums["train_critic_estimate"], expected, rtol=1e-4, atol=1e-5)
 
 

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from .. import InputError, files
 from ..data import images, legacy
 from ..training.checkpoint import load_tensors
-from ..training.loop import WeightAverage, learning_rate, optimizer
-from . import networks
+from ..training.loop import WeightAverage, learning_rate, optimizer, set_rate
+from . import layers, networks
 
 PART = 100  # images at a time: what they need between layers then stays in the caches
 REMEDY = "give weights that train_classifier.py or import_classifier.py wrote, or the course's svhn_classifier"
@@ -44,7 +44,10 @@ def load_classifier(path, device="cpu"):
         classifier = networks.FeatureClassifier()
     _check(path, tensors, classifier.state_dict())
     classifier.to_empty(device=device).load_state_dict(tensors)
-    return classifier.eval().requires_grad_(False), about | {"file": path.name, "sha256": files.checksum(path)}
+    return layers.accelerate(classifier).eval().requires_grad_(False), about | {
+        "file": path.name,
+        "sha256": files.checksum(path),
+    }
 
 
 def _check(path, tensors, expected):
@@ -105,22 +108,26 @@ class ClassifierTraining:
     select = "valid_accuracy"
 
     def __init__(self, model, train, valid, settings):
-        self.model, self.train, self.valid, self.settings = model, train, valid, settings
+        self.model = layers.accelerate(model)
+        self.train, self.valid, self.settings = train, valid, settings
         self.average = WeightAverage(model, settings["average_decay"])
         self.modules = {"model": model, "average": self.average}
         self.optimizers = {"optimizer": optimizer(model.parameters(), settings)}
 
-    def step(self, indices, progress):
+    def schedule(self, progress):
+        """The numbers of the next step that change from step to step."""
+        return {"learning_rate": learning_rate(progress, self.settings), "average_rate": self.average.next_rate()}
+
+    def step(self, indices, numbers):
         """One update on the images of `indices` (B,); returns sums over the batch, keyed by column."""
         pixels, labels = (tensor[indices] for tensor in self.train)
         logits = self.model(images.to_model(pixels))
         loss = F.cross_entropy(logits, labels)
         self.optimizers["optimizer"].zero_grad(set_to_none=True)
         loss.backward()
-        for group in self.optimizers["optimizer"].param_groups:
-            group["lr"] = learning_rate(progress, self.settings)
+        set_rate(self.optimizers["optimizer"], numbers["learning_rate"])
         self.optimizers["optimizer"].step()
-        self.average.update(self.model)
+        self.average.update(self.model, numbers["average_rate"])
         return {"train_loss": loss.detach() * len(labels), "train_accuracy": (logits.argmax(1) == labels).sum()}
 
     @torch.no_grad()

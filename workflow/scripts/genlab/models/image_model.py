@@ -10,7 +10,7 @@ import torch
 from .. import InputError
 from ..data import images
 from ..training.checkpoint import load_tensors, save_tensors
-from . import networks
+from . import layers, networks
 
 
 def save_model(path, parts, about):
@@ -26,7 +26,7 @@ def load_model(path, device="cpu"):
         size = about["generator"]
         parts = {"generator": networks.Generator(**size)}
         if about["kind"] == "vae":
-            parts["encoder"] = networks.Encoder(**size)
+            parts["encoder"] = layers.accelerate(networks.Encoder(**size), 3, 32, 32)
         for name, part in parts.items():
             prefix = f"{name}."
             part.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})

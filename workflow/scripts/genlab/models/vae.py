@@ -14,8 +14,8 @@ from torch import nn
 from .. import InputError
 from ..data import images
 from ..training.checkpoint import load_tensors, save_tensors
-from ..training.loop import WeightAverage, autocast, learning_rate, optimizer
-from . import networks
+from ..training.loop import WeightAverage, autocast, learning_rate, optimizer, set_rate
+from . import layers, networks
 from .pareto import pareto_k
 
 LOG_2PI = math.log(2 * math.pi)
@@ -99,12 +99,14 @@ def load_binary_vae(path, device="cpu"):
 def binary_vae(architecture, latents):
     """A `VAE` of binary 28x28 images (D = 784) by the name of its architecture."""
     encoder, decoder = networks.BINARY_VAES[architecture](latents)
+    layers.accelerate(encoder, 1, 28, 28)
+    layers.accelerate(decoder, latents)
     return VAE(encoder, decoder, latents, "bernoulli", (1, 28, 28)).to(memory_format=torch.channels_last)
 
 
 def image_vae(generator):
     """A `VAE` of colour images (D = 3072) around a `networks.Generator`: p(x|z) = N(x; g(z), I), x in [-1, 1]."""
-    encoder = networks.Encoder(generator.latents, generator.width)
+    encoder = layers.accelerate(networks.Encoder(generator.latents, generator.width), 3, 32, 32)
     return VAE(encoder, generator, generator.latents, "gaussian", (3, 32, 32))
 
 
@@ -223,11 +225,18 @@ class VAETraining:
         self.modules = {"model": model, "average": self.average}
         self.optimizers = {"optimizer": optimizer(model.parameters(), settings)}
 
-    def step(self, x, progress):
+    def schedule(self, progress):
+        """The numbers of the next step that change from step to step."""
+        return {
+            "learning_rate": learning_rate(progress, self.settings),
+            "kl_weight": self.kl_weight(progress),
+            "average_rate": self.average.next_rate(),
+        }
+
+    def step(self, x, numbers):
         """One update on a batch x (B, D); returns sums over the batch, keyed by column."""
-        settings, x = self.settings, self.convert(x)
+        settings, x, kl_weight = self.settings, self.convert(x), numbers["kl_weight"]
         samples = settings["samples_per_image"]
-        kl_weight = self.kl_weight(progress)
         with autocast(settings, x.device):
             mean, log_variance = (parameter.float() for parameter in self.model.posterior(x))
             noise = torch.randn(samples, *mean.shape, device=x.device)
@@ -242,10 +251,9 @@ class VAETraining:
             bound = reconstruction - kl_weight * kl
         self.optimizers["optimizer"].zero_grad(set_to_none=True)
         (-bound.mean()).backward()
-        for group in self.optimizers["optimizer"].param_groups:
-            group["lr"] = learning_rate(progress, settings)
+        set_rate(self.optimizers["optimizer"], numbers["learning_rate"])
         self.optimizers["optimizer"].step()
-        self.average.update(self.model)
+        self.average.update(self.model, numbers["average_rate"])
         reconstruction, kl = reconstruction.detach().sum(), kl.detach().sum()
         return {"train_elbo": reconstruction - kl, "train_reconstruction": reconstruction, "train_kl": kl}
 

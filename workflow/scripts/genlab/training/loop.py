@@ -5,7 +5,9 @@
     modules     dict of torch modules whose parameters and buffers are the state to keep
     optimizers  dict of torch optimizers
     select      name of the validation column to maximise, or None to keep the last epoch
-    step(batch, progress)  one update; returns sums over the batch by column name
+    schedule(progress)  {name: float} of what changes from step to step, called once before each
+    step(batch, numbers)  one update with these numbers, as floats or as tensors (); returns sums over the batch by
+                column name. Which names there are decides what it does. It asks the device for no value.
     evaluate(progress)  validation numbers by column name, after every epoch
 
 A killed run goes on from its last checkpoint and ends with the same bytes on the CPU as an
@@ -27,6 +29,7 @@ import torch
 
 from .. import ComputationError, InputError, cli, log
 from . import gpu
+from .graphs import Steps
 
 
 def set_up(device, threads, seed):
@@ -40,10 +43,11 @@ def set_up(device, threads, seed):
     torch.empty(8_000_000)
     if device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    torch.backends.cudnn.allow_tf32 = False  # float32 means float32
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32; `autocast` allows it where it is asked for
+    torch.backends.cudnn.benchmark = True  # sizes do not change: the fastest algorithm of each is found once
     index, _ = gpu.choose()
     torch.cuda.set_device(index)
+    torch.cuda.set_stream(torch.cuda.Stream())  # graphs are not recorded on the default stream
     return torch.device("cuda", index)
 
 
@@ -57,16 +61,24 @@ class Progress:
 
 
 def optimizer(parameters, settings):
-    """The optimizer that `settings` names: adam, adamw or sgd. `learning_rate` sets its rate at every step."""
-    rate, decay = settings["learning_rate"], settings["weight_decay"]
+    """The optimizer that `settings` names: adam, adamw or sgd. `set_rate` sets its rate before every step."""
+    parameters, decay = list(parameters), settings["weight_decay"]
+    on_gpu = parameters[0].is_cuda
     if settings["optimizer"] == "sgd":
-        return torch.optim.SGD(parameters, rate, weight_decay=decay)
+        return torch.optim.SGD(parameters, settings["learning_rate"], weight_decay=decay, fused=on_gpu)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings["optimizer"]]
-    return kind(parameters, rate, weight_decay=decay, fused=True)
+    betas = (settings.get("beta1", 0.9), settings.get("beta2", 0.999))
+    return kind(parameters, settings["learning_rate"], betas, weight_decay=decay, fused=True, capturable=on_gpu)
+
+
+def set_rate(optimizer, rate):
+    """Set the learning rate of all parameters: a float, or a tensor () on their device."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
 def precision(name, device):
-    """The dtype that "float32", "bfloat16" or "auto" names; auto is bfloat16 where the processor computes with it."""
+    """The dtype that the setting `precision` names; auto is bfloat16 where the processor computes with it."""
     if name == "auto":
         native = ("avx512_bf16", "amx_bf16", "sve_bf16")
         fast = (
@@ -75,12 +87,18 @@ def precision(name, device):
             else any(torch.cpu.get_capabilities().get(feature) for feature in native)
         )
         return torch.bfloat16 if fast else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
+    return {"float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
 def autocast(settings, device):
-    """A context in which convolutions and matrix products run in the dtype that `settings["precision"]` names."""
+    """A context in which convolutions and matrix products run in the dtype that `settings["precision"]` names.
+
+    tf32 is no dtype but a way to multiply float32 numbers: GPUs take it from here on, in the backward pass too.
+    """
     dtype = precision(settings["precision"], device)
+    if device.type == "cuda":
+        allowed = settings["precision"] == "tf32"
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
     return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
 
 
@@ -104,12 +122,17 @@ class WeightAverage(torch.nn.Module):
         self.module, self.decay = copy.deepcopy(module).requires_grad_(False), decay
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64, device="cpu"))
 
-    @torch.no_grad()
-    def update(self, module):
+    def next_rate(self):
+        """How far the next `update` goes towards the module: 1 - decay. To be called once for each."""
         self.updates += 1
         n = int(self.updates)
-        decay = min(self.decay, (1 + n) / (10 + n))
-        torch._foreach_lerp_(list(self.module.parameters()), list(module.parameters()), 1 - decay)
+        return 1 - min(self.decay, (1 + n) / (10 + n))
+
+    @torch.no_grad()
+    def update(self, module, rate):
+        """Take in the module's weights; rate: of `next_rate`, as a float or as a tensor ()."""
+        averages, current = list(self.module.parameters()), list(module.parameters())
+        torch._foreach_lerp_(averages, current, [rate] * len(current) if isinstance(rate, torch.Tensor) else rate)
         for average, current in zip(self.module.buffers(), module.buffers(), strict=True):
             average.copy_(current)
 
@@ -167,11 +190,12 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
     steps = math.ceil(len(data) / batch_size)
     history, best_epoch, best, stretches, start, first = [], 0, {}, [], 0, 0
     sums, seconds = {}, 0.0
+    run = Steps(task, data, sums, graphs=data.is_cuda)
     if saved := _standing(checkpoints, epochs):
         tensors, about = saved
         restore(task, tensors, data.device)
         best = {key.removeprefix("best."): value for key, value in tensors.items() if key.startswith("best.")}
-        sums = {
+        sums |= {
             key.removeprefix("sum."): value.to(data.device) for key, value in tensors.items() if key.startswith("sum.")
         }
         history, best_epoch, stretches, start, first, seconds = (
@@ -188,15 +212,24 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
     def modules():
         return {f"{name}.{key}": value for name, m in task.modules.items() for key, value in m.state_dict().items()}
 
+    def kept():
+        state = checkpoints.state
+        return f"the last good state is kept in {state.folder}; " if state.path.exists() else ""
+
+    def out_of_memory(error):
+        reason = str(error).split(". ")[0]
+        return ComputationError(
+            f"the GPU's memory is full ({reason}); {kept()}free the GPU, lower batch_size, or give --device cpu, "
+            "and run again"
+        )
+
     def check(at_epoch, at_step):
         values = [*sums.values(), *(p for m in task.modules.values() for p in m.parameters())]
-        if all(torch.isfinite(value).all() for value in values):
+        if torch.stack([torch.isfinite(value).all() for value in values]).all():
             return
-        state = checkpoints.state
         raise ComputationError(
-            f"numbers stopped being finite by epoch {at_epoch + 1}, step {at_step}; "
-            + (f"the last good state is kept in {state.folder}; " if state.path.exists() else "")
-            + "lower learning_rate or lengthen warmup_steps and run again"
+            f"numbers stopped being finite by epoch {at_epoch + 1}, step {at_step}; {kept()}"
+            "lower learning_rate or lengthen warmup_steps and run again"
         )
 
     def save(next_epoch, next_step):
@@ -216,10 +249,12 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
             order = np.random.default_rng([seed, epoch]).permutation(len(data))
             order = torch.from_numpy(order).to(data.device)
             for step in range(first, steps):
-                batch = data[order[step * batch_size : (step + 1) * batch_size]]
                 done = epoch * steps + step
-                for name, value in task.step(batch, Progress(done, epochs * steps, done / steps)).items():
-                    sums[name] = sums.get(name, 0) + value.double()
+                numbers = task.schedule(Progress(done, epochs * steps, done / steps))
+                try:
+                    run(order[step * batch_size : (step + 1) * batch_size], numbers)
+                except torch.OutOfMemoryError as error:
+                    raise out_of_memory(error) from None
                 bar.update()
                 if checkpoints.due():
                     now = time.perf_counter()
@@ -239,7 +274,8 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
             if not history or task.select is None or row[task.select] > history[best_epoch - 1][task.select]:
                 best_epoch, best = epoch + 1, {key: value.clone() for key, value in modules().items()}
             history.append(row)
-            sums, first = {}, 0
+            run.reset()
+            first = 0
             writer.add(row)
             log.info(describe(row))
             save(epoch + 1, 0)
