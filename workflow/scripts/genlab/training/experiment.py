@@ -81,7 +81,6 @@ def run(options, settings, task, data, about, publish, more=()):
     """
     import pandas
 
-    from ..models import networks
     from . import loop
 
     identity = fingerprint(
@@ -92,7 +91,8 @@ def run(options, settings, task, data, about, publish, more=()):
         **{name: files.checksum(path) for name, path in dict(more).items()},
     )
     facts = {"model": options.name, "seed": options.seed, "settings": settings, "data": about}
-    parameters = networks.count_parameters(*task.modules.values())
+    weights = (each for module in task.modules.values() for each in module.parameters() if each.requires_grad)
+    parameters = sum(each.numel() for each in weights)
     log.info(
         "%s: %d parameters, on %d images of %s, device %s, %d threads",
         options.name, parameters, len(data), about["title"], data.device, options.threads,
