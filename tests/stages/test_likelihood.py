@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import succeed
 from genlab.data import amat, arrays
-from genlab.models import vae
+from genlab.models import gaussian, vae
 from stage import run_stage
 
 
@@ -95,7 +95,7 @@ def test_every_split_is_estimated_on_its_own_images(trained_vae, prepared_digits
         with torch.no_grad():
             posterior = model.posterior(torch.from_numpy(amat.unpack_bits(getattr(prepared, split))).float())
         assert splits[split]["images"] == count
-        assert splits[split]["kl"]["mean"] == pytest.approx(vae.gaussian_kl(*posterior).mean().item(), rel=1e-5)
+        assert splits[split]["kl"]["mean"] == pytest.approx(gaussian.kl(*posterior).mean().item(), rel=1e-5)
 
 
 def test_what_is_not_asked_for_is_left_out(trained_vae, prepared_digits, tmp_path):

@@ -112,7 +112,10 @@ def evaluate(model, packed, split, count, samples, ks, settings, device):
 
 def mean_and_error(values):
     """Mean and its standard error over images (0 for a single image)."""
-    return float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
+    from genlab.measures import intervals
+
+    mean, error = intervals.mean_and_error(values) if len(values) > 1 else (values.mean(), 0)
+    return float(mean), float(error)
 
 
 def curve_rows(curve, ks, K):

@@ -49,7 +49,7 @@ def main(options):
     import numpy as np
     import pandas
     from genlab.data import arrays
-    from genlab.measures import frechet, image_statistics, metrics
+    from genlab.measures import frechet, image_statistics, intervals, metrics
 
     subject, test, train = (arrays.load_features(path) for path in (options.features, options.test, options.train))
     for path, other, name in ((options.test, test, "test"), (options.train, train, "train")):
@@ -83,14 +83,14 @@ def main(options):
                 for cut in cuts
             ],
         }
-        found = {key: metrics.interval(each) for key, each in values.items()}
+        found = {key: intervals.interval(each) for key, each in values.items()}
         found["fid_infinity"] = metrics.frechet_infinity(subject.features, real)
         sizes = [n for n in sorted({*SIZES, size}) if n <= len(subject.features)]
         curve = metrics.frechet_curve(subject.features, real, sizes)
     if name != "train":
         distances, rows = metrics.nearest_distances(np.concatenate(sets), train.features)
         medians = [np.median(part) for part in np.split(distances, len(sets))]
-        found["nearest_training"] = metrics.interval(medians)
+        found["nearest_training"] = intervals.interval(medians)
         shown = len(subject.images)
         nearest = {"images": subject.images, "rows": train.rows[rows[:shown]], "distances": distances[:shown]}
     result = {

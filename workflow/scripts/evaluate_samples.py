@@ -113,12 +113,12 @@ def main(options):
 def measure(images, network):
     """The measures of one set of images, and its spectrum: frequencies, mean power, its standard error."""
     import numpy as np
-    from genlab.measures import image_statistics
+    from genlab.measures import image_statistics, intervals
     from genlab.models import classifier
 
     def mean(values, factor=1):
-        error = factor * values.std(ddof=1) / len(values) ** 0.5
-        return {"value": float(values.mean()), "standard_error": float(error)}
+        value, error = intervals.mean_and_error(values)
+        return {"value": float(value), "standard_error": float(factor * error)}
 
     blocks = (images[start : start + image_statistics.BLOCK] for start in range(0, len(images), image_statistics.BLOCK))
     parts = classifier.feature_batches(network, blocks)
@@ -140,7 +140,7 @@ def measure(images, network):
         "top_probability": mean(image_statistics.top_probability(logits)),
         "class_shares": shares.tolist(),
     }
-    return result, (frequency, power.mean(0), power.std(0, ddof=1) / len(power) ** 0.5)
+    return result, (frequency, *intervals.mean_and_error(power, axis=0))
 
 
 def compare(measured):

@@ -53,6 +53,7 @@ def main(options):
     import pandas
     import torch
     from genlab.data import arrays, images
+    from genlab.measures import intervals
     from genlab.models import classifier, image_model, latents
     from genlab.training import loop
 
@@ -81,7 +82,7 @@ def main(options):
 
     about = {name: trained[name] for name in ("data", "model", "kind", "seed")}
     about |= {"epsilon": options.epsilon, "pairs": options.pairs, "starts": STARTS}
-    about["real"] = {name: estimate(*latents.mean_and_error(values)) for name, values in real.items()} | {
+    about["real"] = {name: estimate(*intervals.mean_and_error(values)) for name, values in real.items()} | {
         "images": len(chosen)
     }
     about["provenance"] = provenance.record(
@@ -103,13 +104,13 @@ def main(options):
 
     table = {"alpha": alphas.numpy()}
     for name, values in paths.items():
-        table[name], table[f"{name}_error"] = latents.mean_and_error(values)
+        table[name], table[f"{name}_error"] = intervals.mean_and_error(values)
     with files.atomic(options.table) as temporary:
         pandas.DataFrame(table).to_csv(temporary, index=False)
 
-    middle = {"path_distance": estimate(*latents.mean_and_error(paths.pop("path_distance")[STEPS // 2]))}
+    middle = {"path_distance": estimate(*intervals.mean_and_error(paths.pop("path_distance")[STEPS // 2]))}
     for name, values in paths.items():
-        middle[f"{name}_ratio"] = estimate(*latents.ratio_and_error(values[STEPS // 2], values[[0, -1]].mean(0)))
+        middle[f"{name}_ratio"] = estimate(*intervals.ratio_and_error(values[STEPS // 2], values[[0, -1]].mean(0)))
     effects = np.sort(fields["mean_effect"])
     visible = {"latents": len(effects), "visible": int((effects > VISIBLE).sum()), "threshold": VISIBLE}
     spread = {"largest": effects[-1], "median": float(np.median(effects)), "smallest": effects[0]}

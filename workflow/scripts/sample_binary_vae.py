@@ -30,7 +30,7 @@ def main(options):
     import numpy as np
     import torch
     from genlab.data import amat, arrays
-    from genlab.models import vae
+    from genlab.models import gaussian, vae
     from genlab.training import loop
 
     device = loop.set_up(options.device, options.threads, options.seed)
@@ -40,7 +40,7 @@ def main(options):
     x = torch.from_numpy(amat.unpack_bits(prepared.test[chosen])).to(device).float()
     with torch.no_grad():
         mean, log_variance = model.posterior(x)
-        z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        z = gaussian.reparameterise(mean, log_variance, torch.randn_like(mean))
         reconstructions = torch.sigmoid(model.decode(z))
         samples = torch.sigmoid(model.decode(torch.randn(options.samples, model.latents, device=device)))
     about = {

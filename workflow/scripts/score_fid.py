@@ -14,7 +14,6 @@ example:
       --reference test_32x32.mat --floor train_32x32.mat --json fid.json
 """
 
-import statistics
 from pathlib import Path
 
 from genlab import InputError, cli, files, provenance
@@ -133,7 +132,7 @@ def measure_floor(pool, samples, options, features, real_moments):
     A draw is without replacement; where the pool has no more than `samples` images it is the whole pool.
     """
     import numpy as np
-    from genlab.measures import frechet
+    from genlab.measures import frechet, intervals
 
     real, _, taken = pool
     size = min(samples, len(real))
@@ -146,8 +145,7 @@ def measure_floor(pool, samples, options, features, real_moments):
         frechet.moments([found[draw]], f"features of {taken['file']}").distance(real_moments)
         for draw in rows.reshape(draws, size)
     ]
-    mean, sd = statistics.fmean(values), statistics.stdev(values) if draws > 1 else None
-    return {"mean": mean, "sd": sd, "values": values, "images": size, "source": taken}
+    return intervals.spread(values) | {"images": size, "source": taken}
 
 
 def report(result, directory):

@@ -8,7 +8,6 @@ example:
   python workflow/scripts/summarise_fid.py --scores seed1.json seed2.json --text fid_gan.txt --json fid_gan.json
 """
 
-import statistics
 import textwrap
 from pathlib import Path
 
@@ -40,6 +39,8 @@ def main(options):
 
 def gather(paths, scores):
     """The summary of scores; raises `InputError` if they do not belong together."""
+    from genlab.measures import intervals
+
     first = scores[0]
     for path, score in zip(paths, scores, strict=True):
         differing = [key for key in COMMON if score[key] != first[key]]
@@ -53,9 +54,10 @@ def gather(paths, scores):
     seeds = [score["seed"] for score in scores]
     if len(set(seeds)) < len(seeds):
         raise InputError(f"--scores: the seeds are {', '.join(map(str, seeds))}; give one score for each seed")
-    fid, floor = spread([score["fid"] for score in scores]), None
+    fid, floor = intervals.spread([score["fid"] for score in scores]), None
     if first["floor"]:
-        floor = spread([value for score in scores for value in score["floor"]["values"]]) | floor_source(first)
+        draws = [value for score in scores for value in score["floor"]["values"]]
+        floor = intervals.spread(draws) | floor_source(first)
     return {
         **{key: first[key] for key in COMMON},
         "seeds": seeds,
@@ -69,15 +71,6 @@ def gather(paths, scores):
 def floor_source(score):
     """Of what images, and of how many at a time, the floor is; {} without a floor."""
     return {key: score["floor"][key] for key in ("images", "source")} if score["floor"] else {}
-
-
-def spread(values):
-    """Mean, standard deviation (None of one value) and the values."""
-    return {
-        "mean": statistics.fmean(values),
-        "sd": statistics.stdev(values) if len(values) > 1 else None,
-        "values": values,
-    }
 
 
 def text(summary):

@@ -94,13 +94,10 @@ def write(options, estimates):
 
 def over_seeds(estimates):
     """One number over seeds; `sd` is over seeds, `standard_error` over images (its mean)."""
-    values = [estimate["mean"] for estimate in estimates]
-    return {
-        "mean": statistics.fmean(values),
-        "sd": statistics.stdev(values) if len(values) > 1 else None,
-        "values": values,
-        "standard_error": statistics.fmean(estimate["standard_error"] for estimate in estimates),
-    }
+    from genlab.measures import intervals
+
+    error = statistics.fmean(estimate["standard_error"] for estimate in estimates)
+    return intervals.spread([estimate["mean"] for estimate in estimates]) | {"standard_error": error}
 
 
 def gather(splits):
