@@ -23,9 +23,9 @@ MEASURES = {
 
 def smooth_and_grainy(count, seed):
     """Images uint8 (count, 3, 32, 32): a random plain colour with a little grain."""
-    generator = np.random.default_rng(seed)
-    colour = generator.integers(20, 230, (count, 3, 1, 1))
-    return (colour + generator.integers(-10, 11, (count, 3, 32, 32))).astype(np.uint8)
+    rng = np.random.default_rng(seed)
+    colour = rng.integers(20, 230, (count, 3, 1, 1))
+    return (colour + rng.integers(-10, 11, (count, 3, 32, 32))).astype(np.uint8)
 
 
 def weights():

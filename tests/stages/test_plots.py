@@ -64,11 +64,11 @@ def likelihoods(seeds=(1,)):
 
 
 def digits(**changes):
-    generator = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     arrays = {
-        "originals": generator.integers(0, 2, (6, 28, 28), np.uint8),
-        "reconstructions": generator.random((6, 28, 28), np.float32),
-        "samples": generator.random((5, 28, 28), np.float32),
+        "originals": rng.integers(0, 2, (6, 28, 28), np.uint8),
+        "reconstructions": rng.random((6, 28, 28), np.float32),
+        "samples": rng.random((5, 28, 28), np.float32),
         "about": np.array(json.dumps({"data": ABOUT, "model": "vae", "seed": 1})),
     }
     return {name: array for name, array in (arrays | changes).items() if array is not None}

@@ -23,10 +23,10 @@ SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 def world(tmp_path_factory):
     """Samples, a prepared data set, the same as .mat files, and a classifier with random weights."""
     folder = tmp_path_factory.mktemp("fid")
-    generator = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     splits = {}
     for split, count in (("train", 90), ("valid", 5), ("test", 40), ("samples", 30)):
-        coarse = generator.integers(0, 256, (count, 3, 8, 8)).repeat(4, axis=2).repeat(4, axis=3)
+        coarse = rng.integers(0, 256, (count, 3, 8, 8)).repeat(4, axis=2).repeat(4, axis=3)
         splits[split] = coarse.astype(np.uint8)
     fields = {}
     for split in ("train", "valid", "test"):
@@ -96,8 +96,8 @@ def test_score_is_that_of_the_definition_and_comes_with_its_floor(world, tmp_pat
         "file": "svhn.npz", "sha256": sha256, "split": "test", "images": 40, "title": TITLE
     }  # fmt: skip
     floor = written["floor"]
-    generator = np.random.default_rng(7)
-    draws = [splits["train"][generator.choice(90, 30, replace=False)] for _ in range(4)]
+    rng = np.random.default_rng(7)
+    draws = [splits["train"][rng.choice(90, 30, replace=False)] for _ in range(4)]
     np.testing.assert_allclose(floor["values"], [exact(world, draw, splits["test"]) for draw in draws], rtol=1e-5)
     assert floor["mean"] == pytest.approx(statistics.fmean(floor["values"]))
     assert floor["sd"] == pytest.approx(statistics.stdev(floor["values"]))

@@ -24,13 +24,13 @@ def test_spread_of_seeds_and_of_one():
 
 
 def test_error_of_a_ratio_agrees_with_the_bootstrap():
-    generator = np.random.default_rng(1)
-    ends = generator.uniform(1, 3, 400)
+    rng = np.random.default_rng(1)
+    ends = rng.uniform(1, 3, 400)
     assert intervals.ratio_and_error(2 * ends, ends) == pytest.approx((2, 0), abs=1e-12)
-    noisy = 2 * ends + generator.normal(size=400)
+    noisy = 2 * ends + rng.normal(size=400)
     ratio, error = intervals.ratio_and_error(noisy, ends)
     assert ratio == pytest.approx(noisy.mean() / ends.mean())
-    rows = generator.integers(0, 400, (2000, 400))  # the bootstrap
+    rows = rng.integers(0, 400, (2000, 400))  # the bootstrap
     assert error == pytest.approx(np.std(noisy[rows].mean(1) / ends[rows].mean(1)), rel=0.1)
 
 

@@ -96,8 +96,8 @@ def test_decoding_in_parts_keeps_order_and_shape(weights):
 
 
 def test_nearest_distance_agrees_with_scipy():
-    generator = np.random.default_rng(1)
-    features, reference = generator.normal(50, 1, (23, 512)), generator.normal(50, 1, (40, 512))
+    rng = np.random.default_rng(1)
+    features, reference = rng.normal(50, 1, (23, 512)), rng.normal(50, 1, (40, 512))
     features[3] = reference[7]
     found = latents.nearest_distance(features.astype(np.float32), reference.astype(np.float32), chunk=10)
     expected = cdist(features.astype(np.float32), reference.astype(np.float32)).min(1)

@@ -53,9 +53,9 @@ DATA = torch.randn(23, 3, 5, 5, generator=torch.Generator().manual_seed(9)).to(m
 def run(task, folder, epochs=4, fingerprint=None, seconds=60.0, limit=0, seed=3, finish=False, **keywords):
     """Train the task; returns its history, its best epoch, and its stretches."""
     torch.manual_seed(6)
-    state = checkpoint.State(folder)
+    state = checkpoint.StateFolder(folder)
     with state.lock(), checkpoint.stop_signals() as stop:
-        checkpoints = checkpoint.Checkpoints(state, fingerprint or {"lr": 1}, seconds, limit, stop)
+        checkpoints = checkpoint.CheckpointPolicy(state, fingerprint or {"lr": 1}, seconds, limit, stop)
         result = loop.train(
             task, DATA, epochs=epochs, batch_size=5, seed=seed, checkpoints=checkpoints, **keywords
         )  # fmt: skip
@@ -259,13 +259,13 @@ def test_the_same_or_a_smaller_number_of_epochs_trains_anew_and_says_so(tmp_path
 def test_a_training_that_was_waited_for_is_not_repeated(tmp_path, monkeypatch):
     first, second = Regression(), Regression(at_step=0, action=lambda _: pytest.fail("trained again"))
     result = run(first, tmp_path, finish=True)
-    lock = checkpoint.State.lock
+    lock = checkpoint.StateFolder.lock
 
     def waited(state):
         state.waited = True
         return lock(state)
 
-    monkeypatch.setattr(checkpoint.State, "lock", waited)
+    monkeypatch.setattr(checkpoint.StateFolder, "lock", waited)
     assert run(second, tmp_path) == result
     assert all(map(torch.equal, weights(first).values(), weights(second).values()))
 
@@ -273,7 +273,7 @@ def test_a_training_that_was_waited_for_is_not_repeated(tmp_path, monkeypatch):
 @pytest.mark.parametrize("began, repeated", [(-60, False), (60, True)])
 def test_a_training_finished_since_this_run_began_is_not_repeated(tmp_path, monkeypatch, caplog, began, repeated):
     result = run(Regression(), tmp_path, finish=True)
-    state = checkpoint.State(tmp_path)
+    state = checkpoint.StateFolder(tmp_path)
     monkeypatch.setenv("GENLAB_RUN_STARTED", str(state.path.stat().st_mtime + began))
     action = None if repeated else lambda _: pytest.fail("trained again")
     again = run(Regression(at_step=0, action=action or (lambda _: None)), tmp_path)

@@ -47,7 +47,7 @@ def main(options):
 
 
 def estimate(options, settings, saved):
-    """Train a discriminator, with `Checkpoints`, read it on the grid, and write the results."""
+    """Train a discriminator, with a `CheckpointPolicy`, read it on the grid, and write the results."""
     import pandas
     import torch
     from genlab.models import divergences

@@ -47,7 +47,7 @@ def main(options):
 
 
 def estimate(options, settings, saved):
-    """Train both networks, each with `Checkpoints` of its own, read them, and write the results."""
+    """Train both networks, each with a `CheckpointPolicy` of its own, read them, and write the results."""
     import numpy
     import pandas
     import torch

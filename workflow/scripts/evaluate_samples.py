@@ -67,10 +67,10 @@ def main(options):
     if size < available or draws < options.draws:
         log.info("%s: %d of %d samples, %d sets of training images", options.name, size, available, draws)
 
-    generator = np.random.default_rng(options.seed)
+    rng = np.random.default_rng(options.seed)
 
     def chosen(pool, sets=1):
-        return np.sort(generator.permutation(len(pool))[: sets * size].reshape(sets, size))
+        return np.sort(rng.permutation(len(pool))[: sets * size].reshape(sets, size))
 
     samples = np.concatenate(list(batches))
     train, test = prepared.train_images, prepared.test_images

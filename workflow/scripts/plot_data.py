@@ -30,10 +30,10 @@ def main(options):
 
     plotting.check_output(options.output)
     digits, numbers = arrays.load_binarized_mnist(options.binarized_mnist), arrays.load_svhn(options.svhn)
-    generator = np.random.default_rng(options.seed)
+    rng = np.random.default_rng(options.seed)
 
     def some(images, count=80):
-        return images[np.sort(generator.permutation(len(images))[:count])]
+        return images[np.sort(rng.permutation(len(images))[:count])]
 
     sheets = [
         (digits.about, some(amat.unpack_bits(digits.valid).reshape(-1, 28, 28)).astype(np.float32), True),

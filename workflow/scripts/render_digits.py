@@ -32,14 +32,14 @@ def main(options):
     import numpy as np
     from genlab.data import amat, stand_ins, svhn
 
-    generator = np.random.default_rng([options.seed, *path.name.encode()])
+    rng = np.random.default_rng([options.seed, *path.name.encode()])
     progress = functools.partial(cli.progress, label=f"drawing {path.name}", unit="chunk")
     if path.suffix == ".amat":
-        bits, _ = stand_ins.render_binary_digits(options.count, generator, progress)
+        bits, _ = stand_ins.render_binary_digits(options.count, rng, progress)
         with files.atomic(path) as temporary:
             amat.write(temporary, bits)
     else:
-        images, labels = stand_ins.render_house_numbers(options.count, generator, progress)
+        images, labels = stand_ins.render_house_numbers(options.count, rng, progress)
         with files.atomic(path) as temporary:
             svhn.write_mat(temporary, images, labels)
 

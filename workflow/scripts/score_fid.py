@@ -137,8 +137,8 @@ def measure_floor(pool, samples, options, features, real_moments):
     real, _, taken = pool
     size = min(samples, len(real))
     draws = options.floor_draws if size < len(real) else 1
-    generator = np.random.default_rng(options.seed)
-    chosen = np.stack([generator.choice(len(real), size, replace=False) for _ in range(draws)])
+    rng = np.random.default_rng(options.seed)
+    chosen = np.stack([rng.choice(len(real), size, replace=False) for _ in range(draws)])
     used, rows = np.unique(chosen, return_inverse=True)  # each image's features are computed once
     found = np.concatenate(list(features(real[part] for part in cut(used))))
     values = [

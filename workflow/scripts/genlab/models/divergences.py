@@ -139,7 +139,7 @@ def train_discriminators(sample_p, sample_q, generators, settings, progress=lamb
 
     settings: width, batch_size, steps, optimizer ("adam" or "sgd"), learning_rate, schedule,
     warmup_steps; configuration schema, `density_estimation`. progress(1) is called after each step. With
-    `checkpoint.Checkpoints` it goes on from the last one, and leaves one at the end, generators included.
+    `checkpoint.CheckpointPolicy` it goes on from the last one, and leaves one at the end, generators included.
     """
 
     def loss(network, p, q, done):

@@ -62,7 +62,7 @@ def _sum(tensors, about):
     return result
 
 
-class State:
+class StateFolder:
     """The folder where a training keeps its checkpoint: outside the declared outputs, one trainer at a time."""
 
     def __init__(self, folder, name="checkpoint"):
@@ -155,10 +155,10 @@ def stop_signals():
             signal.signal(getattr(signal, name), handler)
 
 
-class Checkpoints:
+class CheckpointPolicy:
     """Loads and saves a training's state, and says when to save and when to stop.
 
-    state        a `State`, locked by the caller
+    state        a `StateFolder`, locked by the caller
     fingerprint  JSON-able: all that the state depends on, but for the number of epochs
     seconds      the time between two savings
     limit        stop so many seconds after the process has started; 0 for never

@@ -52,17 +52,17 @@ def fingerprint(settings, **more):
 
 @contextlib.contextmanager
 def checkpoints(options, output, identity, *names):
-    """A list of `Checkpoints`, one of each name, in the locked folder that the options say or `output` names.
+    """A list with a `CheckpointPolicy` for each name, in the locked folder that the options say or `output` names.
 
     Inside, a signal that asks to stop is noted for them and kills nothing. identity: the `fingerprint`.
     """
     from . import checkpoint
 
     folder = options.state or output.with_name(output.name + ".state")
-    states = [checkpoint.State(folder, name) for name in names]
+    states = [checkpoint.StateFolder(folder, name) for name in names]
     with states[0].lock(options.max_seconds), checkpoint.stop_signals() as stop:
         yield [
-            checkpoint.Checkpoints(state, identity, options.checkpoint_seconds, options.max_seconds, stop)
+            checkpoint.CheckpointPolicy(state, identity, options.checkpoint_seconds, options.max_seconds, stop)
             for state in states
         ]
 

@@ -178,7 +178,7 @@ def restore(task, tensors, device):
 def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
     """Train `task` on `data` (N, ...), a tensor on the task's device; return (history, best epoch, stretches).
 
-    checkpoints  a `checkpoint.Checkpoints`
+    checkpoints  a `checkpoint.CheckpointPolicy`
     events       folder for TensorBoard events, or None
     history      a list with one dict an epoch: epoch, step, the task's columns as means per
                  example, images_per_second and the cumulative training seconds
