@@ -29,7 +29,7 @@ from pathlib import Path
 import side_by_side  # noqa: F401 (it says where genlab is)
 from genlab import cli, provenance
 
-PARTS = {"parity": 90, "resume": 90, "speed": 180, "training": 420}  # and the seconds after which each is ended
+PARTS = {"parity": 60, "resume": 75, "speed": 160, "training": 360}  # and the seconds after which each is ended
 
 
 def parser():
@@ -44,7 +44,6 @@ def parser():
     result.add_argument("--binarized-mnist", type=Path, metavar="NPZ", help="that prepare_binarized_mnist.py wrote")
     result.add_argument("--classifier", type=Path, metavar="WEIGHTS", help="of the features (default: one is trained)")
     result.add_argument("--train-seconds", type=cli.positive, default=240, help="of the GAN (default: 240)")
-    result.add_argument("--gan-rate", type=float, default=400, help="its updates a second, as a guess (default: 400)")
     result.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     return result
 

@@ -59,7 +59,7 @@ def small_data(folder, count):
     """{name: prepared data} of rendered digits."""
     made = {}
     for name, suffix, splits in (
-        ("binary_mnist", "amat", ("train", "valid", "test")),
+        ("binarized_mnist", "amat", ("train", "valid", "test")),
         ("svhn", "mat", ("train", "test")),
     ):
         files = []

@@ -2,6 +2,10 @@
 
 import contextlib
 import multiprocessing
+import os
+import shutil
+import subprocess
+import tempfile
 import time
 
 import machine
@@ -24,8 +28,13 @@ def run(options, record):
         size = tasks.settings(name)["batch_size"]
         for batch_size in (size, 4 * size, 16 * size)[: 1 if options.quick else 3]:
             training(name, batch_size, limits, options, record)
-    evaluations(limits, options, record)
+    large = tasks.settings("WGAN-GP", "gpu.yaml") | tasks.settings("generator", "gpu.yaml")
     if not options.quick:
+        size = large.pop("batch_size")
+        found, _ = steps_a_second("WGAN-GP", tasks.data("WGAN-GP", 4096), size, True, options, **large)
+        record("WGAN-GP of config/gpu.yaml", steps_a_second={"graphs": found})
+    evaluations(limits, options, record)
+    if torch.device(options.device).type == "cuda" and not options.quick:
         sharing(options, record)
 
 
@@ -71,7 +80,7 @@ def steps_a_second(name, pixels, batch_size, graphs, options, **more):
     """Of the project's own training; and its task, for a closer look."""
     seconds = 0.2 if options.quick else 0.7
     width = 4 if options.quick else 32
-    settings = tasks.settings(name, batch_size=batch_size, width=width, critic_width=width, **more)
+    settings = tasks.settings(name, batch_size=batch_size, **{"width": width, "critic_width": width} | more)
     task, data = tasks.make(name, pixels, options.device, settings)
     steps = Steps(task, data, {}, graphs=graphs and data.is_cuda)
     order = torch.randperm(len(data), device=data.device)
@@ -89,7 +98,7 @@ def steps_a_second(name, pixels, batch_size, graphs, options, **more):
 
 def training(name, batch_size, limits, options, record):
     pixels = tasks.data(name, 4 * batch_size if options.quick else max(4096, 4 * batch_size))
-    precision = "float32" if name == "classifier" else "auto"
+    precision = "auto"
     on_gpu = torch.device(options.device).type == "cuda"
 
     def measure(graphs=True, **more):
@@ -99,13 +108,14 @@ def training(name, batch_size, limits, options, record):
     found = {"graphs": measure()[0]} if on_gpu else {}
     found["kernel by kernel"], step = measure(graphs=False)
     if on_gpu and batch_size == tasks.settings(name)["batch_size"]:
-        if name != "classifier":
-            found["graphs, float32"], found["graphs, tf32"] = (measure(precision=p)[0] for p in ("float32", "tf32"))
+        found["graphs, float32"], found["graphs, tf32"] = (measure(precision=p)[0] for p in ("float32", "tf32"))
         with changed(torch.backends.cudnn, "benchmark", True):
             found["graphs, cuDNN's fastest"] = measure()[0]
-        # The binary stem's fast way asks for a value, which no graph can.
-        with changed(layers, "FAST_ON", {"cpu", "cuda"}), changed(layers.BinaryStem, "fast", layers.BinaryStem.plain):
-            found["graphs, the CPU's layers"] = measure()[0]
+        with contextlib.ExitStack() as stack:
+            for layer in vars(layers).values():
+                if hasattr(layer, "fast_on"):
+                    stack.enter_context(changed(layer, "fast_on", ("cpu",)))
+            found["graphs, plain layers"] = measure()[0]
         with as_plain_programs_are():
             found["graphs, not deterministic"] = measure()[0]
     width = 4 if options.quick else 32
@@ -117,11 +127,10 @@ def training(name, batch_size, limits, options, record):
         found["plain loop"] = len(few) / batch_size * rate(lambda: epoch(few), 0.3 if options.quick else 0.7, least=1)
     flops, size = machine.count(step)
     best = found.get("graphs", found["kernel by kernel"])
-    dtype = "bfloat16" if precision == "auto" else "float32"
     record(
         f"{name}, batches of {batch_size}", steps_a_second=found, ratio_to_plain_loop=best / found["plain loop"],
-        flops=flops, bytes=size, of_matrix_product=flops * best / limits[f"matrix product {dtype}"],
-        of_convolution=flops * best / limits[f"convolution {dtype}"],
+        flops=flops, bytes=size, of_matrix_product=flops * best / limits["matrix product bfloat16"],
+        of_convolution=flops * best / limits["convolution bfloat16"],
         of_copy=size * best / limits["copy, bytes read and written"],
     )  # fmt: skip
 
@@ -174,27 +183,52 @@ def evaluations(limits, options, record):
 
 
 def sharing(options, record):
-    """Several trainings of the GAN on one card, each a process of its own."""
-    context, found = multiprocessing.get_context("spawn"), {}
-    for count in (1, SHARING):
-        barrier, results = context.Barrier(count), context.Queue()
-        workers = [context.Process(target=_share, args=(options, barrier, results)) for _ in range(count)]
-        for worker in workers:
-            worker.start()
-        found[count] = sum(results.get(timeout=120) for _ in workers)
-        for worker in workers:
-            worker.join()
-    took = SHARING * found[1] / found[SHARING]
-    record(
-        f"{SHARING} trainings of the WGAN-GP side by side", steps_a_second_alone=found[1],
-        steps_a_second_together=found[SHARING], time_of_all_over_time_of_one=took,
-    )  # fmt: skip
+    """Several trainings of the GAN on one card, each a process of its own: plain, and under NVIDIA's MPS."""
+    alone = together(1, options)
+    for how in ("side by side", "under MPS"):
+        with mps() if how == "under MPS" else contextlib.nullcontext(True) as ready:
+            if not ready:
+                continue
+            found = together(SHARING, options)
+        record(
+            f"{SHARING} trainings of the WGAN-GP {how}", steps_a_second_alone=alone, steps_a_second_together=found,
+            time_of_all_over_time_of_one=SHARING * alone / found,
+        )  # fmt: skip
+
+
+@contextlib.contextmanager
+def mps():
+    """NVIDIA's multi-process service runs inside, for the processes started there; False where there is none."""
+    if not shutil.which("nvidia-cuda-mps-control"):
+        yield False
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {"CUDA_MPS_PIPE_DIRECTORY": folder, "CUDA_MPS_LOG_DIRECTORY": folder}
+        started = subprocess.run(["nvidia-cuda-mps-control", "-d"], timeout=20).returncode == 0
+        try:
+            yield started
+        finally:
+            subprocess.run(["nvidia-cuda-mps-control"], input=b"quit\n", timeout=20)
+            del os.environ["CUDA_MPS_PIPE_DIRECTORY"], os.environ["CUDA_MPS_LOG_DIRECTORY"]
+
+
+def together(count, options):
+    """Steps a second in all of so many processes at once."""
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(count), context.Queue()
+    workers = [context.Process(target=_share, args=(options, barrier, results), daemon=True) for _ in range(count)]
+    for worker in workers:
+        worker.start()
+    total = sum(results.get(timeout=60) for _ in workers)
+    for worker in workers:
+        worker.join(10)
+    return total
 
 
 def _share(options, barrier, results):
     loop.set_up(options.device, 1, 1)
     settings = tasks.settings("WGAN-GP", width=32)
-    task, data = tasks.make("WGAN-GP", tasks.data("WGAN-GP", 4096), options.device, settings)
+    task, data = tasks.make("WGAN-GP", tasks.data("WGAN-GP", 1024), options.device, settings)
     steps = Steps(task, data, {}, graphs=data.is_cuda)
     order = torch.arange(settings["batch_size"], device=data.device)
 
@@ -204,5 +238,5 @@ def _share(options, barrier, results):
     for _ in range(8):
         step()
     synchronise()
-    barrier.wait()
-    results.put(rate(step, 4.0))
+    barrier.wait(60)
+    results.put(rate(step, 3.0))

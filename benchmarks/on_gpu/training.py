@@ -118,12 +118,20 @@ def image_vae(svhn, weights, folder, options, record, share):
 def gan(svhn, weights, folder, options, record, count):
     settings = tasks.settings("WGAN-GP", "gpu.yaml")
     steps = math.ceil(count / settings["batch_size"])
-    epochs = max(1, int(options.train_seconds * options.gan_rate / steps))
+    epochs = max(1, int(0.65 * options.train_seconds * rate(options) / steps))
     more = {"epochs": epochs, "monitor_epochs": max(1, epochs // 40)}
     stage("train_gan", "--data", svhn, "--classifier", weights, *outputs(folder, "gan"), "--frames-output",
           folder / "frames.npz", *words("generator", options), *words("WGAN-GP", options, **more),
           "--device", options.device)  # fmt: skip
     score("WGAN-GP", "gan", svhn, weights, folder, options, record)
+
+
+def rate(options):
+    """Updates of the GAN a second, as measured by the part `speed`, else a guess."""
+    path = options.output / "speed.json"
+    records = json.loads(path.read_text())["records"] if path.exists() else []
+    found = [each["steps_a_second"]["graphs"] for each in records if each["name"] == "WGAN-GP of config/gpu.yaml"]
+    return found[0] if found else 300 if options.device == "cuda" else 1
 
 
 def score(title, name, svhn, weights, folder, options, record):
@@ -149,4 +157,4 @@ def score(title, name, svhn, weights, folder, options, record):
     record(title, data=about["data"]["title"], epochs=len(history), steps=int(history[-1]["step"]), best=best,
            seconds=about["seconds"], settings=about["settings"], parameters=about["parameters"],
            fid=fid, real_data_fid=floor, ratio=fid / floor, curve=curve)  # fmt: skip
-    np.save(folder.parent / f"samples_{name}.npy", samples[:64].numpy())
+    np.save(folder.parent / f"samples_{name}.npy", samples.numpy())

@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 SETTINGS = {
     "optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0, "schedule": "constant", "warmup_steps": 0,
-    "average_decay": 0.0,
+    "average_decay": 0.0, "precision": "float32",
 }  # fmt: skip
 
 

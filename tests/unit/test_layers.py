@@ -1,9 +1,11 @@
 """Every shortcut held against the plain layers that it stands for."""
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
-from genlab.models import layers
+from genlab.models import layers, networks
 from torch import nn
 
 
@@ -86,3 +88,55 @@ def test_the_binary_stem_takes_every_patch_and_other_images_the_plain_way():
     assert torch.equal(layer(grey), plain_stem(layer, grey))
     wanted = torch.autograd.grad(layer(x := every.requires_grad_()).sum(), x)[0]
     assert wanted.abs().sum() > 0
+
+
+def test_an_upsampling_by_matrices_and_its_gradient_are_the_plain_one_s(monkeypatch):
+    monkeypatch.setattr(layers.BilinearUpsample, "fast_on", ("cpu",))
+    for plain, size in (
+        (nn.Upsample(scale_factor=8, mode="bilinear"), 4),
+        (nn.UpsamplingBilinear2d(scale_factor=2), 5),
+    ):
+        layer, x = layers.BilinearUpsample(plain, size), torch.randn(2, 3, size, size, requires_grad=True)
+        towards = torch.randn_like(plain(x))
+        torch.testing.assert_close(layer(x), plain(x), rtol=1e-5, atol=1e-6)
+        found, wanted = (torch.autograd.grad(way(x), x, towards)[0] for way in (layer, plain))
+        torch.testing.assert_close(found, wanted, rtol=1e-5, atol=1e-5)
+
+
+NETWORKS = {
+    "suggested encoder": (lambda: networks.suggested_binary_vae(7)[0], (1, 28, 28), {"BinaryStem", "CollapsingConv2d"}),
+    "suggested decoder": (
+        lambda: networks.suggested_binary_vae(7)[1], (7,), {"ExpandingConv2d", "UpsampledConv2d", "SingleConv2d"},
+    ),
+    "residual encoder": (lambda: networks.residual_binary_vae(7)[0], (1, 28, 28), {"CollapsingConv2d"}),
+    "residual decoder": (lambda: networks.residual_binary_vae(7)[1], (7,), {"ExpandingConv2d"}),
+    "generator": (lambda: networks.Generator(7, 4), (7,), {"BilinearUpsample"}),
+    "critic": (lambda: networks.Critic(4), (3, 32, 32), {"CollapsingConv2d"}),
+    "encoder": (lambda: networks.Encoder(7, 4), (3, 32, 32), {"CollapsingConv2d"}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("everywhere", [False, True])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_accelerated_network_is_the_printed_one(name, everywhere, monkeypatch):
+    build, shape, expected = NETWORKS[name]
+    torch.manual_seed(0)
+    printed = build().eval()
+    state = torch.get_rng_state()
+    fast = layers.accelerate(copy.deepcopy(printed), *shape)
+    assert torch.equal(torch.get_rng_state(), state)  # no random number was drawn
+    assert {key: value.shape for key, value in fast.state_dict().items()} == {
+        key: value.shape for key, value in printed.state_dict().items()
+    }
+    kinds = {type(layer) for layer in fast.modules() if hasattr(layer, "fast_on")}
+    assert {kind.__name__ for kind in kinds} - {"ELU"} == expected
+    if everywhere:
+        for kind in kinds:
+            monkeypatch.setattr(kind, "fast_on", ("cpu",))
+    x = torch.randint(0, 2, (3, *shape)).float() if shape[0] == 1 else torch.randn(3, *shape)
+    torch.testing.assert_close(fast(x), printed(x), rtol=1e-4, atol=1e-4)
+
+
+def test_without_a_shape_only_activations_are_replaced():
+    network = layers.accelerate(networks.FeatureClassifier())
+    assert {type(layer) for layer in network.modules() if hasattr(layer, "fast_on")} == {layers.ELU}

@@ -16,7 +16,7 @@ from .. import InputError, files
 from ..data import legacy
 from ..data.images import to_model
 from ..training.checkpoint import load_tensors
-from ..training.loop import WeightAverage, learning_rate, optimizer, set_rate
+from ..training.loop import WeightAverage, autocast, learning_rate, optimizer, set_rate
 from . import layers, networks
 
 PART = {"cpu": 100, "cuda": 5000}  # images at a time: on a CPU what they need between layers stays in the caches
@@ -106,7 +106,7 @@ class ClassifierTraining:
     """The task that `loop.train` runs: minimise the cross-entropy of a `networks.FeatureClassifier`.
 
     train, valid  pairs (images uint8 (N, 3, 32, 32), labels int64 (N,)) on the model's device
-    settings      learning_rate, optimizer, weight_decay, schedule, warmup_steps, average_decay
+    settings      learning_rate, optimizer, weight_decay, schedule, warmup_steps, average_decay, precision
 
     What `loop.train` shuffles and cuts into batches are the indices of the training images,
     int64 (N,), so that every image keeps its label.
@@ -128,7 +128,8 @@ class ClassifierTraining:
     def step(self, indices, numbers):
         """One update on the images of `indices` (B,); returns sums over the batch, keyed by column."""
         pixels, labels = (tensor[indices] for tensor in self.train)
-        logits = self.model(to_model(pixels))
+        with autocast(self.settings, pixels.device):
+            logits = self.model(to_model(pixels)).float()
         loss = F.cross_entropy(logits, labels)
         self.optimizers["optimizer"].zero_grad(set_to_none=True)
         loss.backward()

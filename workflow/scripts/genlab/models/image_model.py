@@ -24,7 +24,7 @@ def load_model(path, device="cpu"):
     tensors, about = load_tensors(path)
     try:
         size = about["generator"]
-        parts = {"generator": networks.Generator(**size)}
+        parts = {"generator": layers.accelerate(networks.Generator(**size), size["latents"])}
         if about["kind"] == "vae":
             parts["encoder"] = layers.accelerate(networks.Encoder(**size), 3, 32, 32)
         for name, part in parts.items():

@@ -1,8 +1,9 @@
 """Faster equals of layers whose shapes are special, and `accelerate`, which puts them in the plain ones' places.
 
 Every layer is a plain one's equal: the same parameters under the same names, values and gradients equal but for
-rounding. They are written for CPUs. On any other device they compute the plain way, for a GPU's own library is faster.
-Inputs and outputs are (M, channels, height, width), channels last in memory.
+rounding. Each says on which types of device it is faster (`fast_on`, measured: docs/performance.md and docs/gpu.md);
+elsewhere it computes as the plain one does. Inputs and outputs are (M, channels, height, width), channels last in
+memory.
 """
 
 import copy
@@ -11,8 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.autograd.function import once_differentiable
-
-FAST_ON = {"cpu"}  # the types of device on which the fast way is taken
 
 
 def accelerate(network, *shape):
@@ -35,10 +34,10 @@ def accelerate(network, *shape):
 
 
 def _input_sizes(network, shape):
-    """{path of each convolution: rows of its input} for inputs (1, *shape)."""
+    """{path of each convolution or upsampling: rows of its input} for inputs (1, *shape)."""
     sizes, network = {}, copy.deepcopy(network).to("meta").eval()
     for path, layer in network.named_modules():
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, nn.Conv2d | nn.Upsample):
             layer.register_forward_pre_hook(lambda _, args, path=path: sizes.update({path: args[0].shape[-1]}))
     network(torch.empty(1, *shape, device="meta"))
     return sizes
@@ -54,8 +53,10 @@ def _fast_layers(layers, sizes):
             case [nn.UpsamplingBilinear2d(), nn.Conv2d(kernel_size=(3, 3), padding=(2, 2)) as layer, *_]:
                 used, name = 2, layers[1][0]
                 fast = UpsampledConv2d(layer, sizes[name] // 2)
-            case [first, *_] if not size:  # of no convolution, or unknown
+            case [first, *_] if not size:  # of no such layer, or unknown
                 used, fast = 1, first
+            case [nn.Upsample(mode="bilinear") as layer, *_]:
+                used, fast = 1, BilinearUpsample(layer, size)
             case [nn.Conv2d(in_channels=1, kernel_size=(3, 3), padding=(0, 0)) as layer, nn.ELU(), nn.AvgPool2d(), *_]:
                 used, fast = 3, BinaryStem(layer)
             case [nn.Conv2d(out_channels=1, kernel_size=(3, 3), padding=(2, 2)) as layer, *_]:
@@ -73,15 +74,17 @@ def _fast_layers(layers, sizes):
 class FastConv2d(nn.Conv2d):
     """Stands for the convolution `plain`, whose parameters it takes over.
 
-    `fast(x)` is the subclass's own way; `plain(x)` the library's, taken on devices that are not in `FAST_ON`.
+    `fast(x)` is the subclass's own way; `plain(x)` the library's, taken on devices that are not in `fast_on`.
     """
+
+    fast_on = ("cpu",)
 
     def __init__(self, plain):
         nn.Module.__init__(self)
         vars(self).update(vars(plain))
 
     def forward(self, x):
-        return self.fast(x) if x.device.type in FAST_ON else self.plain(x)
+        return self.fast(x) if x.device.type in self.fast_on else self.plain(x)
 
     def plain(self, x):
         return super().forward(x)
@@ -89,6 +92,8 @@ class FastConv2d(nn.Conv2d):
 
 class CollapsingConv2d(FastConv2d):
     """`Conv2d` whose kernel covers its whole input: (M, C, k, k) -> (M, O, 1, 1)."""
+
+    fast_on = ("cpu", "cuda")
 
     def fast(self, x):
         # Channels last on both sides, as both lie in memory: nothing is copied.
@@ -102,6 +107,8 @@ class ExpandingConv2d(FastConv2d):
     Each output pixel sees the one input pixel through one tap of the flipped kernel.
     """
 
+    fast_on = ("cpu", "cuda")
+
     def fast(self, x):
         k = self.kernel_size[0]
         taps = self.weight.flip(2, 3).permute(2, 3, 0, 1).reshape(-1, self.in_channels)  # rows: (i, j, o)
@@ -112,8 +119,32 @@ class ExpandingConv2d(FastConv2d):
 class ELU(nn.Module):
     """`nn.ELU` from exp, which is faster than expm1 and as good here; the gradient is taken from the result."""
 
+    fast_on = ("cpu",)
+
     def forward(self, x):
-        return _ELU.apply(x) if x.device.type in FAST_ON else F.elu(x)
+        return _ELU.apply(x) if x.device.type in self.fast_on else F.elu(x)
+
+
+class BilinearUpsample(nn.Module):
+    """The bilinear `nn.Upsample` `plain` of maps of n x n pixels, as products with one matrix for rows and columns.
+
+    A GPU's own adds up gradients in any order, so that no run repeats to the bit; made to repeat, it is slow.
+    """
+
+    fast_on = ("cuda",)
+
+    def __init__(self, plain, size):
+        super().__init__()
+        self.plain = plain
+        rows = torch.eye(size)[None]
+        up = F.interpolate(rows, scale_factor=plain.scale_factor, mode="linear", align_corners=plain.align_corners)
+        self.register_buffer("matrix", up[0].T.contiguous(), persistent=False)
+
+    def forward(self, x):
+        if x.device.type not in self.fast_on:
+            return self.plain(x)
+        matrix = self.matrix.to(x.dtype)
+        return matrix @ x @ matrix.T
 
 
 def _elu(x):
@@ -188,8 +219,10 @@ class UpsampledConv2d(FastConv2d):
 
     Both are linear and the upsampling is the same matrix for rows and for columns, so channels are mixed where
     there are half as many columns: rows are upsampled and convolved, and one matrix of the upsampling and
-    the kernel's shifts then makes the columns.
+    the kernel's shifts then makes the columns. On a GPU what is said of `BilinearUpsample` holds, too.
     """
+
+    fast_on = ("cpu", "cuda")
 
     def __init__(self, plain, size):
         super().__init__(plain)

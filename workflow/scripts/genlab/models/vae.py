@@ -105,6 +105,7 @@ def binary_vae(architecture, latents):
 def image_vae(generator):
     """A `VAE` of colour images (D = 3072) around a `networks.Generator`: p(x|z) = N(x; g(z), I), x in [-1, 1]."""
     encoder = layers.accelerate(networks.Encoder(generator.latents, generator.width), 3, 32, 32)
+    layers.accelerate(generator, generator.latents)
     return VAE(encoder, generator, generator.latents, "gaussian", (3, 32, 32))
 
 

@@ -73,7 +73,8 @@ class WGANTraining:
     select = None  # the last epoch is kept: a GAN has no validation objective that ranks epochs fairly
 
     def __init__(self, model, critic, valid, features, settings):
-        self.generator, self.critic = model, layers.accelerate(critic, *valid.shape[1:])
+        self.generator = layers.accelerate(model, model.latents)
+        self.critic = layers.accelerate(critic, *valid.shape[1:])
         self.valid, self.settings = valid, settings
         self.average = WeightAverage(model, settings["average_decay"])
         self.frames = Frames(settings["frames"], settings["epochs"])

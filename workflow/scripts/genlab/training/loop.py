@@ -134,7 +134,12 @@ class WeightAverage(torch.nn.Module):
     def update(self, module, rate):
         """Take in the module's weights; rate: of `next_rate`, as a float or as a tensor ()."""
         averages, current = list(self.module.parameters()), list(module.parameters())
-        torch._foreach_lerp_(averages, current, [rate] * len(current) if isinstance(rate, torch.Tensor) else rate)
+        if isinstance(rate, torch.Tensor):  # three kernels; with a tensor lerp would take one for each parameter
+            way = torch._foreach_sub(current, averages)
+            torch._foreach_mul_(way, rate)
+            torch._foreach_add_(averages, way)
+        else:
+            torch._foreach_lerp_(averages, current, rate)
         for average, current in zip(self.module.buffers(), module.buffers(), strict=True):
             average.copy_(current)
 
