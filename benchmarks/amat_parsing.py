@@ -1,4 +1,4 @@
-"""Read Binarized MNIST's text format: `split` and `int` for every line, and numpy's own reader, against read_amat.
+"""Read Binarized MNIST's text format: `split` and `int` for every line, and numpy's own reader, against amat.read.
 
 The file has the size of the official training file (50,000 lines, 78 MB), its bits are random. It is written
 to a temporary folder and lies in the system's file cache when it is read. All three must give the same bits.
