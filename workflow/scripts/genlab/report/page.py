@@ -15,7 +15,7 @@ from .. import InputError, log
 from ..data import arrays
 from .typeset import Table, cell
 
-CAPTIONS = Path(__file__).parents[2] / "report"
+CAPTIONS = Path(__file__).parents[3] / "report"
 GRID = 10  # images in a row, and rows, of a grid of samples
 
 # Figures of each section: name, caption in workflow/report, what is to be seen. {model} stands for every model of
