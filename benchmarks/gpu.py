@@ -28,7 +28,7 @@ import warnings
 from pathlib import Path
 
 import side_by_side  # noqa: F401 (it says where genlab is)
-from genlab import cli
+from genlab import cli, provenance
 
 NAMES = ("binary VAE", "image VAE", "WGAN-GP", "classifier")
 PARTS = {
@@ -106,7 +106,7 @@ def describe(device):
     """What computes: the card, its driver, the versions."""
     import torch
 
-    about = {"machine": cli.machine(), "versions": cli.versions()}
+    about = {"machine": provenance.machine(), "versions": provenance.versions()}
     if device.type == "cuda":
         query = ["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"]
         found = subprocess.run(query, capture_output=True, text=True).stdout.strip().splitlines()

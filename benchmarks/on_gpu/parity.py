@@ -8,7 +8,7 @@ import contextlib
 import torch
 from genlab.data import images
 from genlab.measures import frechet
-from genlab.models import classifier, image_model, monitor, networks, vae
+from genlab.models import classifier, gaussian, image_model, monitor, networks, vae
 from genlab.training.graphs import Steps
 from genlab.training.loop import Progress
 
@@ -119,7 +119,8 @@ def likelihoods(options, record):
     torch.manual_seed(1)
     model, bits = vae.binary_vae("suggested", tasks.LATENTS).eval(), tasks.data("binary VAE", 50).float()
     mean, log_variance = model.posterior(bits)
-    z = mean[:, None] + torch.exp(0.5 * log_variance)[:, None] * torch.randn(50, 200, tasks.LATENTS)
+    noise = torch.randn(50, 200, tasks.LATENTS)
+    z = gaussian.reparameterise(mean[:, None], log_variance[:, None], noise)
     expected = vae.importance_log_likelihood(model, bits, z)
     model.to(options.device)
     found = vae.importance_log_likelihood(model, bits.to(options.device), z.to(options.device), chunk=5000).cpu()

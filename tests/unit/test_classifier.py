@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from genlab import InputError, cli
-from genlab.data import arrays, images
+from genlab import InputError, files
+from genlab.data import images, svhn
 from genlab.models import classifier, networks
 from genlab.training import checkpoint, loop
 from safetensors.torch import save_file
@@ -50,7 +50,7 @@ def test_our_files_and_plain_ones_give_the_same_classifier(network, weights, tmp
     before = torch.get_rng_state()
     for name, says in expected.items():
         found, about = classifier.load_classifier(tmp_path / name)
-        assert about == says | {"file": name, "sha256": cli.checksum(tmp_path / name)}
+        assert about == says | {"file": name, "sha256": files.checksum(tmp_path / name)}
         assert not found.training and not any(parameter.requires_grad for parameter in found.parameters())
         for key, tensor in found.state_dict().items():
             assert torch.equal(tensor, weights[key])
@@ -194,6 +194,6 @@ def test_wilson_interval_is_scipys(successes, trials):
 def test_the_courses_weights_reach_their_known_accuracy():
     network, about = classifier.load_classifier(SHARED / "course" / "svhn_classifier.safetensors")
     assert about["source"] == "given" and about["file"] == "svhn_classifier.safetensors"
-    crops, labels = arrays.read_svhn_mat(SHARED / "svhn_small" / "test_32x32.mat")
+    crops, labels = svhn.read_mat(SHARED / "svhn_small" / "test_32x32.mat")
     logits = np.concatenate([logits for _, logits in classifier.feature_batches(network, np.array_split(crops, 4))])
     assert round(100 * (logits.argmax(1) == labels).mean(), 2) == 89.65

@@ -5,7 +5,7 @@ import signal
 
 import pytest
 import torch
-from genlab import InputError, cli
+from genlab import ComputationError, InputError, Interrupted, cli
 from genlab.training import checkpoint, loop
 from torch import nn
 
@@ -53,9 +53,9 @@ DATA = torch.randn(23, 3, 5, 5, generator=torch.Generator().manual_seed(9)).to(m
 def run(task, folder, epochs=4, fingerprint=None, seconds=60.0, limit=0, seed=3, finish=False, **keywords):
     """Train the task; returns its history, its best epoch, and its stretches."""
     torch.manual_seed(6)
-    state = checkpoint.State(folder)
+    state = checkpoint.StateFolder(folder)
     with state.lock(), checkpoint.stop_signals() as stop:
-        checkpoints = checkpoint.Checkpoints(state, fingerprint or {"lr": 1}, seconds, limit, stop)
+        checkpoints = checkpoint.CheckpointPolicy(state, fingerprint or {"lr": 1}, seconds, limit, stop)
         result = loop.train(
             task, DATA, epochs=epochs, batch_size=5, seed=seed, checkpoints=checkpoints, **keywords
         )  # fmt: skip
@@ -76,7 +76,7 @@ def raise_signal(_):
 def test_an_interrupted_run_ends_with_the_same_weights_and_numbers(tmp_path, at_step):
     undisturbed = Regression()
     history, best, _ = run(undisturbed, tmp_path / "a")
-    with pytest.raises(cli.Interrupted, match="SIGTERM"):
+    with pytest.raises(Interrupted, match="SIGTERM"):
         run(Regression(at_step, raise_signal), tmp_path / "b")
     resumed = Regression()
     history_resumed, best_resumed, _ = run(resumed, tmp_path / "b")
@@ -98,8 +98,8 @@ def test_a_run_checkpointed_at_every_step_is_no_different(tmp_path):
 
 @pytest.mark.parametrize(("seconds", "saved"), [(60, 1), (0, 24)])  # 4 epochs of 5 steps
 def test_epochs_shorter_than_the_time_between_savings_are_not_saved_each(tmp_path, monkeypatch, seconds, saved):
-    written, save = [], checkpoint.State.save
-    monkeypatch.setattr(checkpoint.State, "save", lambda self, *words: (written.append(words), save(self, *words)))
+    written, save = [], checkpoint.StateFolder.save
+    monkeypatch.setattr(checkpoint.StateFolder, "save", lambda self, *words: (written.append(words), save(self, *words)))
     run(Regression(), tmp_path, seconds=seconds)
     assert len(written) == saved and (written[-1][1]["epoch"], written[-1][1]["step"]) == (4, 0)
 
@@ -124,7 +124,7 @@ def test_the_best_epoch_s_weights_are_kept(tmp_path):
 
 
 def test_another_experiment_starts_afresh_and_says_so(tmp_path, caplog):
-    with pytest.raises(cli.Interrupted):
+    with pytest.raises(Interrupted):
         run(Regression(7, raise_signal), tmp_path / "a", fingerprint={"lr": 1, "data": "x"})
     fresh, other = Regression(), Regression()
     run(fresh, tmp_path / "b")
@@ -138,7 +138,7 @@ def test_nan_stops_with_a_clear_error_and_keeps_the_last_good_state(tmp_path):
         with torch.no_grad():
             task.model[0].weight.fill_(float("nan"))
 
-    with pytest.raises(cli.ComputationError, match=r"stopped being finite by epoch 2.*last good state is kept"):
+    with pytest.raises(ComputationError, match=r"stopped being finite by epoch 2.*last good state is kept"):
         run(Regression(7, poison), tmp_path, seconds=0)
     tensors, about = checkpoint.load_tensors(tmp_path / "checkpoint.safetensors")
     assert (about["epoch"], about["step"]) == (1, 2)
@@ -153,7 +153,7 @@ def test_a_full_gpu_memory_is_one_line_with_the_remedy_and_the_state_is_kept(tmp
             return super().step(x, numbers)
 
     with pytest.raises(
-        cli.ComputationError, match=r"memory is full \(CUDA out of memory\); the last good state is kept in"
+        ComputationError, match=r"memory is full \(CUDA out of memory\); the last good state is kept in"
     ):
         run(Large(), tmp_path, seconds=0)
     assert checkpoint.load_tensors(tmp_path / "checkpoint.safetensors")[1]["step"] == 2
@@ -247,7 +247,7 @@ def test_more_epochs_go_on_and_with_a_constant_rate_end_with_the_same_bytes(tmp_
     history, best, _ = run(longer, tmp_path / "a", epochs=6)
     run(short, tmp_path / "b", epochs=2, finish=True)  # leaves the best weights in the task, the last ones in the state
     if interrupted:
-        with pytest.raises(cli.Interrupted):
+        with pytest.raises(Interrupted):
             run(Regression(17, raise_signal), tmp_path / "b", epochs=6)
     history_more, best_more, stretches = run(more, tmp_path / "b", epochs=6, finish=True)
     assert "the training of 2 epochs goes on to 6" in caplog.text and "going on at epoch" in caplog.text
@@ -285,13 +285,13 @@ def test_the_same_or_a_smaller_number_of_epochs_trains_anew_and_says_so(tmp_path
 def test_a_training_that_was_waited_for_is_not_repeated(tmp_path, monkeypatch):
     first, second = Regression(), Regression(at_step=0, action=lambda _: pytest.fail("trained again"))
     result = run(first, tmp_path, finish=True)
-    lock = checkpoint.State.lock
+    lock = checkpoint.StateFolder.lock
 
     def waited(state):
         state.waited = True
         return lock(state)
 
-    monkeypatch.setattr(checkpoint.State, "lock", waited)
+    monkeypatch.setattr(checkpoint.StateFolder, "lock", waited)
     assert run(second, tmp_path) == result
     assert all(map(torch.equal, weights(first).values(), weights(second).values()))
 
@@ -299,7 +299,7 @@ def test_a_training_that_was_waited_for_is_not_repeated(tmp_path, monkeypatch):
 @pytest.mark.parametrize("began, repeated", [(-60, False), (60, True)])
 def test_a_training_finished_since_this_run_began_is_not_repeated(tmp_path, monkeypatch, caplog, began, repeated):
     result = run(Regression(), tmp_path, finish=True)
-    state = checkpoint.State(tmp_path)
+    state = checkpoint.StateFolder(tmp_path)
     monkeypatch.setenv("GENLAB_RUN_STARTED", str(state.path.stat().st_mtime + began))
     action = None if repeated else lambda _: pytest.fail("trained again")
     again = run(Regression(at_step=0, action=action or (lambda _: None)), tmp_path)
@@ -308,7 +308,7 @@ def test_a_training_finished_since_this_run_began_is_not_repeated(tmp_path, monk
 
 def test_a_time_limit_saves_and_stops(tmp_path, monkeypatch):
     clock = iter(range(100))
-    with monkeypatch.context() as patch, pytest.raises(cli.Interrupted, match="limit of 3 s"):
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="limit of 3 s"):
         patch.setattr(cli, "seconds_since_start", lambda: next(clock))
         run(Regression(), tmp_path, limit=3)
     stopped, undisturbed = Regression(), Regression()

@@ -58,7 +58,10 @@ def imported(file):
 
 
 # Modules of genlab that hold habits and no mathematics.
-HABITS = [SCRIPTS / "genlab" / name for name in ("__init__.py", "cli.py", "configuration.py", "training/experiment.py")]
+HABITS = [
+    SCRIPTS / "genlab" / name
+    for name in ("__init__.py", "cli.py", "configuration.py", "files.py", "provenance.py", "training/experiment.py")
+]
 
 
 def stage(name):

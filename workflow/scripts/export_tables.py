@@ -9,7 +9,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli, configuration
+from genlab import InputError, cli, configuration, files
 
 
 def parser():
@@ -38,7 +38,7 @@ def main(options):
             f"{options.results}: not the results of one finished run with this configuration ({error!r}); run it anew"
         ) from None
     for name, text in texts.items():
-        cli.write_text(options.output / name, text)
+        files.write_text(options.output / name, text)
     print(f"{len(made)} tables in {options.output}")
 
 

@@ -8,11 +8,10 @@ example:
   python workflow/scripts/summarise_fid.py --scores seed1.json seed2.json --text fid_gan.txt --json fid_gan.json
 """
 
-import statistics
 import textwrap
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 # What must be equal in all scores that are gathered.
 COMMON = ("model", "data", "samples", "reference", "classifier", "protocol")
@@ -27,19 +26,21 @@ def parser():
 
 
 def main(options):
-    scores = [cli.read_json(path) for path in options.scores]
+    scores = [files.read_json(path) for path in options.scores]
     try:
         summary = gather(options.scores, scores)
         written = text(summary)
     except (KeyError, TypeError, IndexError, AttributeError) as error:
         raise InputError(f"--scores: not the JSON of score_fid.py ({error!r}); remake them with it") from None
-    cli.write_json(options.json, summary)
-    cli.write_text(options.text, written)
+    files.write_json(options.json, summary)
+    files.write_text(options.text, written)
     print(written, end="")
 
 
 def gather(paths, scores):
     """The summary of scores; raises `InputError` if they do not belong together."""
+    from genlab.measures import intervals
+
     first = scores[0]
     for path, score in zip(paths, scores, strict=True):
         differing = [key for key in COMMON if score[key] != first[key]]
@@ -53,9 +54,10 @@ def gather(paths, scores):
     seeds = [score["seed"] for score in scores]
     if len(set(seeds)) < len(seeds):
         raise InputError(f"--scores: the seeds are {', '.join(map(str, seeds))}; give one score for each seed")
-    fid, floor = spread([score["fid"] for score in scores]), None
+    fid, floor = intervals.spread([score["fid"] for score in scores]), None
     if first["floor"]:
-        floor = spread([value for score in scores for value in score["floor"]["values"]]) | floor_source(first)
+        draws = [value for score in scores for value in score["floor"]["values"]]
+        floor = intervals.spread(draws) | floor_source(first)
     return {
         **{key: first[key] for key in COMMON},
         "seeds": seeds,
@@ -69,15 +71,6 @@ def gather(paths, scores):
 def floor_source(score):
     """Of what images, and of how many at a time, the floor is; {} without a floor."""
     return {key: score["floor"][key] for key in ("images", "source")} if score["floor"] else {}
-
-
-def spread(values):
-    """Mean, standard deviation (None of one value) and the values."""
-    return {
-        "mean": statistics.fmean(values),
-        "sd": statistics.stdev(values) if len(values) > 1 else None,
-        "values": values,
-    }
 
 
 def text(summary):

@@ -14,7 +14,7 @@ import csv
 import statistics
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 NAMES = {"elbo": "ELBO", "log_likelihood": "log-likelihood", "elbo_gap": "ELBO gap"}
 
@@ -44,7 +44,7 @@ def main(options):
             f"{len(options.estimates)} files of --estimates but {len(options.curves)} of --curves; "
             "give one pair for each seed"
         )
-    estimates = [cli.read_json(path) for path in options.estimates]
+    estimates = [files.read_json(path) for path in options.estimates]
     try:
         write(options, estimates)
     except (KeyError, TypeError, IndexError) as error:
@@ -83,24 +83,21 @@ def write(options, estimates):
     for path, estimate in zip(options.curves, estimates, strict=True):
         with open(path, newline="", encoding="utf-8") as file:
             rows += [{"seed": estimate["seed"], **row} for row in csv.DictReader(file)]
-    with cli.atomic(options.csv) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with files.atomic(options.csv) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    cli.write_json(options.json, summary)
-    cli.write_text(options.text, table(summary))
+    files.write_json(options.json, summary)
+    files.write_text(options.text, table(summary))
     print(table(summary), end="")
 
 
 def over_seeds(estimates):
     """One number over seeds; `sd` is over seeds, `standard_error` over images (its mean)."""
-    values = [estimate["mean"] for estimate in estimates]
-    return {
-        "mean": statistics.fmean(values),
-        "sd": statistics.stdev(values) if len(values) > 1 else None,
-        "values": values,
-        "standard_error": statistics.fmean(estimate["standard_error"] for estimate in estimates),
-    }
+    from genlab.measures import intervals
+
+    error = statistics.fmean(estimate["standard_error"] for estimate in estimates)
+    return intervals.spread([estimate["mean"] for estimate in estimates]) | {"standard_error": error}
 
 
 def gather(splits):

@@ -11,7 +11,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli, configuration
+from genlab import InputError, cli, configuration, files
 
 SOURCE = Path(__file__).parents[1]
 
@@ -39,7 +39,7 @@ def main(options):
         raise InputError(
             f"{options.results}: not the results of one finished run with this configuration ({error!r}); run it anew"
         ) from None
-    cli.write_text(options.output, page)
+    files.write_text(options.output, page)
     print(f"{options.output}: {options.output.stat().st_size / 1e6:.1f} MB")
 
 

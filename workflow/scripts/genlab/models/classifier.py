@@ -12,7 +12,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .. import InputError, cli
+from .. import InputError, files
 from ..data import legacy
 from ..data.images import to_model
 from ..training.checkpoint import load_tensors
@@ -47,7 +47,7 @@ def load_classifier(path, device="cpu"):
     classifier.to_empty(device=device).load_state_dict(tensors)
     return layers.accelerate(classifier).eval().requires_grad_(False), about | {
         "file": path.name,
-        "sha256": cli.checksum(path),
+        "sha256": files.checksum(path),
     }
 
 

@@ -10,7 +10,7 @@ import torch
 from .. import InputError
 from ..data import images
 from ..training.checkpoint import load_tensors, save_tensors
-from . import layers, networks
+from . import gaussian, layers, networks
 
 
 def save_model(path, parts, about):
@@ -56,6 +56,6 @@ def reconstruct(parts, originals, normal, batch=250):
     device, pictures = next(parts["encoder"].parameters()).device, []
     for x in originals.split(batch):
         mean, log_variance = parts["encoder"](images.to_model(x.to(device))).chunk(2, dim=1)
-        z = mean + torch.exp(0.5 * log_variance) * torch.randn(mean.shape, generator=normal).to(device)
-        pictures.append(generate(parts["generator"], z))
+        noise = torch.randn(mean.shape, generator=normal).to(device)
+        pictures.append(generate(parts["generator"], gaussian.reparameterise(mean, log_variance, noise)))
     return torch.cat(pictures)

@@ -15,7 +15,7 @@ from .. import InputError
 from ..data import images
 from ..training.checkpoint import load_tensors, save_tensors
 from ..training.loop import WeightAverage, autocast, learning_rate, optimizer, set_rate
-from . import layers, networks
+from . import gaussian, layers, networks
 from .pareto import pareto_k
 
 LOG_2PI = math.log(2 * math.pi)
@@ -49,11 +49,6 @@ def bits_per_dimension(log_density, dimensions):
 
 
 LIKELIHOODS = {"bernoulli": bernoulli_log_prob, "gaussian": gaussian_log_prob}
-
-
-def gaussian_kl(mean, log_variance):
-    """KL(N(mean, diag exp(log_variance)) || N(0, I)) in nats, (M, L) -> (M,)."""
-    return 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).sum(-1)
 
 
 class VAE(nn.Module):
@@ -121,8 +116,8 @@ def elbo_terms(model, x, noise):
     Returns two tensors (M,), in nats.
     """
     mean, log_variance = model.posterior(x)
-    z = mean + torch.exp(0.5 * log_variance) * noise
-    return model.log_prob(x, model.decode(z)).mean(0), gaussian_kl(mean, log_variance)
+    z = gaussian.reparameterise(mean, log_variance, noise)
+    return model.log_prob(x, model.decode(z)).mean(0), gaussian.kl(mean, log_variance)
 
 
 @torch.no_grad()
@@ -194,9 +189,9 @@ def evaluate_likelihood(model, images, samples, ks, generator, chunk=0, progress
         x = batch.to(generator.device).float()
         mean, log_variance = model.posterior(x)
         noise = torch.randn(len(x), samples, model.latents, generator=generator, device=x.device)
-        z = mean[:, None] + torch.exp(0.5 * log_variance)[:, None] * noise
+        z = gaussian.reparameterise(mean[:, None], log_variance[:, None], noise)
         log_p_x, log_ratio = (term.double() for term in importance_terms(model, x, z, chunk))
-        log_weights, kl = log_p_x + log_ratio, gaussian_kl(mean, log_variance)
+        log_weights, kl = log_p_x + log_ratio, gaussian.kl(mean, log_variance)
         elbo, log_likelihood = log_p_x.mean(1) - kl, log_mean_exp(log_weights)
         numbers = {
             "elbo": elbo,
@@ -245,10 +240,10 @@ class VAETraining:
         with autocast(settings, x.device):
             mean, log_variance = (parameter.float() for parameter in self.model.posterior(x))
             noise = torch.randn(samples, *mean.shape, device=x.device)
-            z = mean + torch.exp(0.5 * log_variance) * noise
+            z = gaussian.reparameterise(mean, log_variance, noise)
             decoded = self.model.decode(z).float()
         log_p_x = self.model.log_prob(x, decoded)
-        reconstruction, kl = log_p_x.mean(0), gaussian_kl(mean, log_variance)
+        reconstruction, kl = log_p_x.mean(0), gaussian.kl(mean, log_variance)
         if settings["objective"] == "iwae":
             log_ratio = 0.5 * (noise**2 - z**2 + log_variance).sum(-1)
             bound = log_mean_exp((log_p_x + kl_weight * log_ratio).T)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import InputError, cli
+from .. import InputError, files
 
 
 @dataclass
@@ -74,23 +74,23 @@ def read(folder, config):
         return pandas.read_csv(folder / name, keep_default_na=True, na_values=[""])
 
     def of_first(model, name):
-        return cli.read_json(folder / "runs" / model / f"seed{first}" / name)
+        return files.read_json(folder / "runs" / model / f"seed{first}" / name)
 
     found = Results(
         folder,
         config,
-        cli.read_json(folder / "divergences.json"),
-        cli.read_json(folder / "density.json"),
+        files.read_json(folder / "divergences.json"),
+        files.read_json(folder / "density.json"),
         table("divergences.csv"),
     )
-    found.likelihood = {model: cli.read_json(folder / f"log_likelihood_{model}.json") for model in binary}
-    found.fid = {model: cli.read_json(folder / f"fid_{model}.json") for model in images}
+    found.likelihood = {model: files.read_json(folder / f"log_likelihood_{model}.json") for model in binary}
+    found.fid = {model: files.read_json(folder / f"fid_{model}.json") for model in images}
     found.statistics = {model: of_first(model, "statistics.json") for model in images}
     found.latents = {model: of_first(model, "latents.json") for model in images}
     if images:
-        found.accuracy = cli.read_json(folder / "classifier" / "accuracy.json")
+        found.accuracy = files.read_json(folder / "classifier" / "accuracy.json")
     for run in (*(f"binary_{model}" for model in binary), *images):
         seeds = (folder / "runs" / run / f"seed{seed}" / "training.json" for seed in config["seeds"])
-        found.training[run] = [cli.read_json(path) for path in seeds]
+        found.training[run] = [files.read_json(path) for path in seeds]
     found.summary, found.comparison = table("summary.csv"), table("comparison.csv")
     return found

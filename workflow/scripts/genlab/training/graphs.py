@@ -6,12 +6,11 @@ memory. So everything that changes from step to step (which images, which number
 before the graph is started, and nothing in a step may ask the GPU for a value.
 """
 
-import logging
 from collections import Counter
 
 import torch
 
-log = logging.getLogger("genlab")
+from .. import log
 
 WARM_UP = 3  # steps of a kind that run kernel by kernel before one is recorded: libraries set themselves up in them
 

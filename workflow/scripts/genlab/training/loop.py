@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .. import InputError, cli
+from .. import ComputationError, InputError, cli, log
 from . import gpu
 from .graphs import Steps
 
@@ -183,15 +183,15 @@ def restore(task, tensors, device):
 def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
     """Train `task` on `data` (N, ...), a tensor on the task's device; return (history, best epoch, stretches).
 
-    checkpoints  a `checkpoint.Checkpoints`
+    checkpoints  a `checkpoint.CheckpointPolicy`
     events       folder for TensorBoard events, or None
     history      a list with one dict an epoch: epoch, step, the task's columns as means per
                  example, images_per_second and the cumulative training seconds
     stretches    what the training was made of: from which step on it was to have how many epochs, on how many threads
 
     A finished state goes on if it is to have more epochs, else it is trained anew. On return
-    `task.modules` hold the best epoch's weights by `task.select`. Raises `cli.Interrupted` after saving
-    when asked to stop, and `cli.ComputationError` when a number stops being finite, leaving the last
+    `task.modules` hold the best epoch's weights by `task.select`. Raises `Interrupted` after saving
+    when asked to stop, and `ComputationError` when a number stops being finite, leaving the last
     good checkpoint in place.
     """
     steps = math.ceil(len(data) / batch_size)
@@ -208,7 +208,7 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
         history, best_epoch, stretches, start, first, seconds = (
             about[key] for key in ("history", "best_epoch", "stretches", "epoch", "step", "seconds")
         )
-        cli.log.info("going on at epoch %d, step %d of %d", start + 1, first, steps)
+        log.info("going on at epoch %d, step %d of %d", start + 1, first, steps)
     elif events:
         for file in Path(events).glob("events.out.tfevents.*"):
             file.unlink()
@@ -225,7 +225,7 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
 
     def out_of_memory(error):
         reason = str(error).split(". ")[0]
-        return cli.ComputationError(
+        return ComputationError(
             f"the GPU's memory is full ({reason}); {kept()}free the GPU, lower batch_size, or give --device cpu, "
             "and run again"
         )
@@ -234,7 +234,7 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
         values = [*sums.values(), *(p for m in task.modules.values() for p in m.parameters())]
         if torch.stack([torch.isfinite(value).all() for value in values]).all():
             return
-        raise cli.ComputationError(
+        raise ComputationError(
             f"numbers stopped being finite by epoch {at_epoch + 1}, step {at_step}; {kept()}"
             "lower learning_rate or lengthen warmup_steps and run again"
         )
@@ -277,14 +277,14 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
             previous = history[-1]["seconds"] if history else 0.0
             row |= {"images_per_second": len(data) / (seconds - previous), "seconds": seconds}
             if not all(math.isfinite(value) for value in row.values()):
-                raise cli.ComputationError(f"a validation number is not finite after epoch {epoch + 1}: {row}")
+                raise ComputationError(f"a validation number is not finite after epoch {epoch + 1}: {row}")
             if not history or task.select is None or row[task.select] > history[best_epoch - 1][task.select]:
                 best_epoch, best = epoch + 1, {key: value.clone() for key, value in modules().items()}
             history.append(row)
             run.reset()
             first = 0
             writer.add(row)
-            cli.log.info(describe(row))
+            log.info(describe(row))
             last = epoch + 1 == epochs
             if last or checkpoints.due():  # not after every epoch: on a GPU one is over sooner than it is saved
                 save(epoch + 1, 0)
@@ -308,12 +308,12 @@ def _standing(checkpoints, epochs):
         published = False  # by this one, but by a copy of it that was waited for, or that a lost run had left behind
     if epochs < reached or (epochs == reached and (published or about["step"])):
         what = "finished training" if about.get("finished") else "saved state"
-        cli.log.warning("a %s of %d epochs is there, and %d are asked for; training anew", what, reached, epochs)
+        log.warning("a %s of %d epochs is there, and %d are asked for; training anew", what, reached, epochs)
         return None
     if epochs != planned:
-        cli.log.info("the training of %d epochs goes on to %d", planned, epochs)
+        log.info("the training of %d epochs goes on to %d", planned, epochs)
         if checkpoints.fingerprint.get("schedule", "constant") != "constant":
-            cli.log.warning(
+            log.warning(
                 "its learning rate has followed a schedule of %d epochs: the result is not that of %d undisturbed ones",
                 planned, epochs,
             )  # fmt: skip
@@ -347,7 +347,7 @@ class event_writer(contextlib.AbstractContextManager):
         try:
             yield
         except OSError as error:
-            cli.log.warning("%s: no more TensorBoard events (%s)", self.folder, error.strerror)
+            log.warning("%s: no more TensorBoard events (%s)", self.folder, error.strerror)
             self.writer = None
 
     def add(self, row):
