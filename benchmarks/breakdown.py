@@ -95,7 +95,7 @@ class Stopwatch:
 
 def vae_training(options, computation, task, batch):
     """Records of a step of a `vae.VAETraining` by the classes of its layers."""
-    from genlab.training.loop import Progress
+    from genlab.training.optimization import Progress
 
     watch = Stopwatch()
     for layer in task.model.modules():
@@ -133,7 +133,7 @@ def image_vae(options):
 
 def gan(options):
     import gan_training
-    from genlab.training.loop import Progress
+    from genlab.training.optimization import Progress
 
     task, _, pixels, _ = gan_training.begin(options.threads, 1, 1, 64, options.width, "bfloat16")
     watch = Stopwatch()

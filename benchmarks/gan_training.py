@@ -140,7 +140,7 @@ def agree_on_a_gradient(task, reference, pixels, precision):
 
     import torch
     from genlab.data import images
-    from genlab.training import loop
+    from genlab.training import optimization
 
     gradients = []
     torch.manual_seed(2)
@@ -159,7 +159,7 @@ def agree_on_a_gradient(task, reference, pixels, precision):
     task.update = catch  # of this object alone: the loss is differentiated and no step taken
     try:
         torch.manual_seed(2)
-        task.step(pixels, task.schedule(loop.Progress(0, 1, 0.0)))
+        task.step(pixels, task.schedule(optimization.Progress(0, 1, 0.0)))
     finally:
         del task.update
         task.critic.requires_grad_(True)

@@ -109,9 +109,9 @@ def computations(options):
     import torch
     from genlab.data import images
     from genlab.models import classifier, image_model, networks, vae, wgan
-    from genlab.training import loop
+    from genlab.training import optimization
 
-    start = loop.Progress(0, 1000, 0.0)
+    start = optimization.Progress(0, 1000, 0.0)
     defaults = configuration.complete(
         {
             "likelihood": {"models": {"vae": {}}},

@@ -68,14 +68,14 @@ class VAETraining:
 def agree_on_a_batch(model, encoder, decoder, log_prob, x, plain_x, precision):
     """Raise AssertionError unless both give the same ELBO for the same images and noise."""
     from genlab.models import vae
-    from genlab.training import loop
+    from genlab.training import optimization
 
     with torch.no_grad():
         torch.manual_seed(2)
         expected = elbo(encoder, decoder, log_prob, plain_x)
         torch.manual_seed(2)
         noise = torch.randn(1, len(x), model.latents)
-        with loop.autocast({"precision": precision}, x.device):
+        with optimization.autocast({"precision": precision}, x.device):
             reconstruction, kl = vae.elbo_terms(model, x, noise)
         constant = 0.5 * x.shape[1] * vae.LOG_2PI if log_prob is gaussian else 0
         tolerance = 1e-5 if precision == "float32" else 3e-3
@@ -85,7 +85,7 @@ def agree_on_a_batch(model, encoder, decoder, log_prob, x, plain_x, precision):
 def epoch(task, data, batch_size, seed):
     """One pass of a task over `data` as `loop.train` steps it; means per example of the task's columns."""
     import numpy as np
-    from genlab.training.loop import Progress
+    from genlab.training.optimization import Progress
 
     steps = -(-len(data) // batch_size)
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(data)))

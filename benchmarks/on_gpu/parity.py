@@ -10,7 +10,7 @@ from genlab.data import images
 from genlab.measures import frechet
 from genlab.models import classifier, gaussian, image_model, monitor, networks, vae
 from genlab.training.graphs import Steps
-from genlab.training.loop import Progress
+from genlab.training.optimization import Progress
 
 from . import tasks
 

@@ -10,7 +10,7 @@ import tempfile
 import torch
 from genlab.training import loop
 from genlab.training.graphs import Steps
-from genlab.training.loop import Progress
+from genlab.training.optimization import Progress
 
 from . import speed, tasks
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from genlab.models import classifier, image_model, layers, networks, vae
 from genlab.training.graphs import Steps
-from genlab.training.loop import Progress
+from genlab.training.optimization import Progress
 
 from . import tasks
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from genlab import InputError, files
 from genlab.data import images, svhn
 from genlab.models import classifier, networks
-from genlab.training import checkpoint, loop
+from genlab.training import checkpoint, optimization
 from safetensors.torch import save_file
 from scipy.stats import binomtest
 
@@ -154,7 +154,7 @@ def test_an_update_is_the_gradient_of_the_mean_cross_entropy_of_its_own_images()
     gradient = torch.autograd.grad(expected.mean(), model.mlp[2].weight)[0]
     start = model.mlp[2].weight.detach().clone()
     task = classifier.ClassifierTraining(model, train, pair(5), SETTINGS | {"optimizer": "sgd"})
-    sums = task.step(indices, task.schedule(loop.Progress(0, 10, 0.0)))
+    sums = task.step(indices, task.schedule(optimization.Progress(0, 10, 0.0)))
     assert sums["train_loss"].item() == pytest.approx(expected.sum().item(), rel=1e-5)
     assert sums["train_accuracy"].item() == (logits.argmax(1) == torch.tensor([7, 2, 9])).sum()
     torch.testing.assert_close(model.mlp[2].weight, start - 1e-3 * gradient, rtol=1e-5, atol=1e-8)
@@ -166,8 +166,8 @@ def test_validation_is_of_the_average_and_without_dropout(network):
     task = classifier.ClassifierTraining(networks.FeatureClassifier(), pair(5), valid, SETTINGS)
     task.average.module.load_state_dict(network.state_dict())
     ((_, logits),) = classifier.feature_batches(network, [valid[0]])
-    numbers = task.evaluate(loop.Progress(3, 10, 0.3))
-    assert numbers == task.evaluate(loop.Progress(3, 10, 0.3))
+    numbers = task.evaluate(optimization.Progress(3, 10, 0.3))
+    assert numbers == task.evaluate(optimization.Progress(3, 10, 0.3))
     assert numbers["valid_accuracy"] == (logits.argmax(1) == valid[1].numpy()).mean()
     shifted = logits.astype(np.float64)
     loss = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(30), valid[1]]

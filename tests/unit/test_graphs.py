@@ -6,7 +6,7 @@ import pytest
 import torch
 from genlab.data import images
 from genlab.models import classifier, layers, networks, vae, wgan
-from genlab.training import graphs, loop
+from genlab.training import graphs, optimization
 from torch.utils._python_dispatch import TorchDispatchMode
 
 DATA = torch.arange(40.0).view(20, 2)
@@ -149,7 +149,7 @@ def test_a_step_asks_the_device_for_no_value(name, monkeypatch):
     task, batch = next((task, batch) for found, task, batch in tasks() if found == name)
     for layer in [layer for layer in vars(layers).values() if hasattr(layer, "fast_on")]:  # as on a GPU
         monkeypatch.setattr(layer, "fast_on", ("cpu",) if "cuda" in layer.fast_on else ())
-    numbers = task.schedule(loop.Progress(0, 10, 0.0))
+    numbers = task.schedule(optimization.Progress(0, 10, 0.0))
     numbers = {key: torch.tensor(value) for key, value in numbers.items()}
     # The optimizer's rate is a tensor on a GPU, where the fused kernel reads it; the CPU's kernel asks for its value.
     for module in (vae, wgan, classifier):
@@ -167,7 +167,7 @@ def test_the_check_finds_a_step_that_asks():
 @pytest.mark.parametrize("rate", [0.3, torch.tensor(0.3)])
 def test_an_average_takes_its_rate_as_a_number_or_as_a_tensor(rate):
     model = torch.nn.Linear(2, 1)
-    average = loop.WeightAverage(model, 0.9)
+    average = optimization.WeightAverage(model, 0.9)
     before = average.module.weight.clone()
     with torch.no_grad():
         model.weight += 1

@@ -6,7 +6,7 @@ import signal
 import pytest
 import torch
 from genlab import ComputationError, InputError, Interrupted, cli
-from genlab.training import checkpoint, loop
+from genlab.training import checkpoint, loop, optimization
 from torch import nn
 
 SETTINGS = {"learning_rate": 0.01, "optimizer": "adam", "weight_decay": 0.0, "schedule": "cosine", "warmup_steps": 3}
@@ -21,22 +21,25 @@ class Regression:
         torch.manual_seed(5)
         self.model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 9, 1))
         self.model.to(memory_format=torch.channels_last)
-        self.average = loop.WeightAverage(self.model, 0.9)
+        self.average = optimization.WeightAverage(self.model, 0.9)
         self.modules = {"model": self.model, "average": self.average}
-        self.optimizers = {"optimizer": loop.optimizer(self.model.parameters(), SETTINGS)}
+        self.optimizers = {"optimizer": optimization.optimizer(self.model.parameters(), SETTINGS)}
         self.at_step, self.action, self.scores = at_step, action, scores
 
     def schedule(self, progress):
         if progress.step == self.at_step:
             self.action(self)
-        return {"learning_rate": loop.learning_rate(progress, SETTINGS), "average_rate": self.average.next_rate()}
+        return {
+            "learning_rate": optimization.learning_rate(progress, SETTINGS),
+            "average_rate": self.average.next_rate(),
+        }
 
     def step(self, x, numbers):
         noise = 0.1 * torch.randn(len(x), 1)
         loss = ((self.model(x) - x.flatten(1).sum(1, keepdim=True) + noise) ** 2).sum()
         self.optimizers["optimizer"].zero_grad()
         loss.backward()
-        loop.set_rate(self.optimizers["optimizer"], numbers["learning_rate"])
+        optimization.set_rate(self.optimizers["optimizer"], numbers["learning_rate"])
         self.optimizers["optimizer"].step()
         self.average.update(self.model, numbers["average_rate"])
         return {"train_loss": loss.detach(), "train_first": x[:, 0, 0, 0].sum()}
@@ -99,7 +102,9 @@ def test_a_run_checkpointed_at_every_step_is_no_different(tmp_path):
 @pytest.mark.parametrize(("seconds", "saved"), [(60, 1), (0, 24)])  # 4 epochs of 5 steps
 def test_epochs_shorter_than_the_time_between_savings_are_not_saved_each(tmp_path, monkeypatch, seconds, saved):
     written, save = [], checkpoint.StateFolder.save
-    monkeypatch.setattr(checkpoint.StateFolder, "save", lambda self, *words: (written.append(words), save(self, *words)))
+    monkeypatch.setattr(
+        checkpoint.StateFolder, "save", lambda self, *words: (written.append(words), save(self, *words))
+    )
     run(Regression(), tmp_path, seconds=seconds)
     assert len(written) == saved and (written[-1][1]["epoch"], written[-1][1]["step"]) == (4, 0)
 
@@ -177,16 +182,17 @@ def test_signal_handlers_are_put_back(tmp_path):
 
 def test_learning_rate():
     settings = SETTINGS | {"learning_rate": 1.0, "warmup_steps": 4}
-    rates = [loop.learning_rate(loop.Progress(step, 100, 0), settings | {"schedule": "constant"}) for step in range(6)]
+    constant = settings | {"schedule": "constant"}
+    rates = [optimization.learning_rate(optimization.Progress(step, 100, 0), constant) for step in range(6)]
     assert rates == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
-    assert loop.learning_rate(loop.Progress(50, 100, 0), settings) == pytest.approx(0.5)
-    assert loop.learning_rate(loop.Progress(100, 100, 0), settings) == pytest.approx(0, abs=1e-12)
+    assert optimization.learning_rate(optimization.Progress(50, 100, 0), settings) == pytest.approx(0.5)
+    assert optimization.learning_rate(optimization.Progress(100, 100, 0), settings) == pytest.approx(0, abs=1e-12)
 
 
 def test_weight_average_is_the_exponential_moving_average():
     model = nn.Linear(1, 1, bias=False)
     model.weight.data.fill_(0.0)
-    average, expected = loop.WeightAverage(model, 0.5), 0.0
+    average, expected = optimization.WeightAverage(model, 0.5), 0.0
     for n in range(1, 30):
         model.weight.data.fill_(float(n))
         average.update(model, average.next_rate())
@@ -215,11 +221,11 @@ def test_auto_precision_is_bfloat16_only_where_the_processor_has_it(monkeypatch)
     cpu = torch.device("cpu")
     for capabilities, expected in (({"avx512_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found)
-        assert loop.precision("auto", cpu) == expected
+        assert optimization.precision("auto", cpu) == expected
         layer, x = nn.Linear(4, 4), torch.randn(2, 4)
-        with loop.autocast({"precision": "auto"}, cpu):
+        with optimization.autocast({"precision": "auto"}, cpu):
             assert layer(x).dtype == expected
-        with loop.autocast({"precision": "float32"}, cpu):
+        with optimization.autocast({"precision": "float32"}, cpu):
             assert layer(x).dtype == torch.float32
 
 

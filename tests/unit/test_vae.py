@@ -208,7 +208,7 @@ SETTINGS = {
     "objective, samples, warmup", [("elbo", 1, 0), ("elbo", 3, 0), ("iwae", 4, 0), ("elbo", 1, 10)]
 )
 def test_a_training_step_descends_the_negative_bound(objective, samples, warmup):
-    from genlab.training.loop import Progress
+    from genlab.training.optimization import Progress
 
     settings = SETTINGS | {"objective": objective, "samples_per_image": samples, "kl_warmup_epochs": warmup}
     model = vae.VAE(nn.Linear(6, 4), nn.Linear(2, 6), 2, "bernoulli", (6,))
@@ -241,7 +241,7 @@ def test_a_training_step_descends_the_negative_bound(objective, samples, warmup)
 def test_validation_numbers_are_per_image_means_of_all_images():
     model = vae.binary_vae("suggested", 3)
     x = torch.randint(0, 2, (300, 784), dtype=torch.uint8)  # more than one batch, the last one smaller
-    from genlab.training.loop import Progress
+    from genlab.training.optimization import Progress
 
     task = vae.VAETraining(model, x, SETTINGS)
     numbers = task.evaluate(Progress(1, 2, 1.0))

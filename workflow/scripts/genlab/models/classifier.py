@@ -16,7 +16,7 @@ from .. import InputError, files
 from ..data import legacy
 from ..data.images import to_model
 from ..training.checkpoint import load_tensors
-from ..training.loop import WeightAverage, autocast, learning_rate, optimizer, set_rate
+from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
 from . import layers, networks
 
 PART = {"cpu": 100, "cuda": 5000}  # images at a time: on a CPU what they need between layers stays in the caches

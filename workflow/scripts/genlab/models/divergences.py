@@ -30,7 +30,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from .. import ComputationError, log
-from ..training.loop import Progress, collect, learning_rate, restore
+from ..training.loop import collect, restore
+from ..training.optimization import Progress, learning_rate
 from . import wgan
 
 LOG_2 = math.log(2)

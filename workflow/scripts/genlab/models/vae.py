@@ -14,7 +14,7 @@ from torch import nn
 from .. import InputError
 from ..data import images
 from ..training.checkpoint import load_tensors, save_tensors
-from ..training.loop import WeightAverage, autocast, learning_rate, optimizer, set_rate
+from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
 from . import gaussian, layers, networks
 from .pareto import pareto_k
 

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from ..data import images
-from ..training.loop import WeightAverage, autocast, learning_rate, optimizer, set_rate
+from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
 from . import image_model, layers
 from .monitor import FrechetMonitor
 

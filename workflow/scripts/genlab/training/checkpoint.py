@@ -1,7 +1,6 @@
 """What is kept on disk so that a killed training goes on: tensors in safetensors, a folder of state, when to save."""
 
 import contextlib
-import hashlib
 import json
 import os
 import signal
@@ -14,6 +13,7 @@ from safetensors.torch import save_file
 
 from .. import InputError, Interrupted, cli, files, log
 
+FORMAT = 1  # of what a training keeps; to be raised when a newer version could misread an older state
 METADATA = "genlab"  # one key only: safetensors writes several in an arbitrary order
 
 
@@ -44,11 +44,6 @@ def load_tensors(path, about=None):
         raise InputError(f"{path}: no such file") from None
     except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: not a sound safetensors file of this project ({error!r}); make it anew") from None
-
-
-def code_checksum(*paths):
-    """SHA-256 over the contents of source files: part of a fingerprint."""
-    return hashlib.sha256(b"".join(Path(path).read_bytes() for path in paths)).hexdigest()
 
 
 def _sum(tensors, about):

@@ -43,11 +43,14 @@ def add_state_options(parser, output):
 
 
 def fingerprint(settings, **more):
-    """What a saved state must agree in to be gone on from: settings, what `more` says, code and versions."""
+    """All that a saved state depends on: settings, what `more` says, code, versions, and how a state is written.
+
+    A training goes on only from a state of the same fingerprint.
+    """
     from . import checkpoint
 
-    code = checkpoint.code_checksum(*mathematics())
-    return {**settings, **more, "code": code, "versions": provenance.versions()}
+    code = provenance.code_checksum(Path(sys.modules["__main__"].__file__).resolve())
+    return {**settings, **more, "code": code, "versions": provenance.versions(), "format": checkpoint.FORMAT}
 
 
 @contextlib.contextmanager
@@ -121,15 +124,3 @@ def run(options, settings, task, data, about, publish, more=()):
         files.write_json(options.training, summary)
         saved.state.finish()
     return summary
-
-
-def mathematics():
-    """The source files that the running stage's numbers depend on: itself and the modules of genlab that it uses.
-
-    Left out are those that hold habits and no mathematics, as in the workflow's rules.
-    """
-    habits = {"genlab.cli", "genlab.configuration", "genlab.files", "genlab.provenance", "genlab.training.experiment"}
-    names = sorted(name for name in sys.modules if name.startswith("genlab.") and name not in habits)
-    modules = [sys.modules[name] for name in names]
-    files = [module.__file__ for module in modules if not hasattr(module, "__path__")]
-    return [sys.modules["__main__"].__file__, *files]

@@ -1,4 +1,4 @@
-"""The one training loop: epochs, checkpoints, resume, best-on-validation, history, events.
+"""The one training loop: epochs, checkpoints, resume, best-on-validation, history.
 
 `train` runs any task: an object with
 
@@ -15,21 +15,17 @@ undisturbed one: modules, optimizers, random generators, position in the data an
 sums are all in the checkpoint, and the order of the data follows from (seed, epoch) alone.
 """
 
-import contextlib
-import copy
 import math
 import os
-import threading
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from .. import ComputationError, InputError, cli, log
-from . import gpu
+from .. import InputError
+from . import gpu, watch
 from .graphs import Steps
+from .optimization import Progress
 
 
 def set_up(device, threads, seed):
@@ -51,97 +47,6 @@ def set_up(device, threads, seed):
     torch.cuda.set_device(index)
     torch.cuda.set_stream(torch.cuda.Stream())  # graphs are not recorded on the default stream
     return torch.device("cuda", index)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where training stands before a step: `step` of `total` updates, `epochs` done so far (a fraction)."""
-
-    step: int
-    total: int
-    epochs: float
-
-
-def optimizer(parameters, settings):
-    """The optimizer that `settings` names: adam, adamw or sgd. `set_rate` sets its rate before every step."""
-    parameters, decay = list(parameters), settings["weight_decay"]
-    on_gpu = parameters[0].is_cuda
-    if settings["optimizer"] == "sgd":
-        return torch.optim.SGD(parameters, settings["learning_rate"], weight_decay=decay, fused=on_gpu)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings["optimizer"]]
-    betas = (settings.get("beta1", 0.9), settings.get("beta2", 0.999))
-    return kind(parameters, settings["learning_rate"], betas, weight_decay=decay, fused=True, capturable=on_gpu)
-
-
-def set_rate(optimizer, rate):
-    """Set the learning rate of all parameters: a float, or a tensor () on their device."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-
-
-def precision(name, device):
-    """The dtype that the setting `precision` names; auto is bfloat16 where the processor computes with it."""
-    if name == "auto":
-        native = ("avx512_bf16", "amx_bf16", "sve_bf16")
-        fast = (
-            torch.cuda.is_bf16_supported(including_emulation=False)
-            if device.type == "cuda"
-            else any(torch.cpu.get_capabilities().get(feature) for feature in native)
-        )
-        return torch.bfloat16 if fast else torch.float32
-    return {"float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16}[name]
-
-
-def autocast(settings, device):
-    """A context in which convolutions and matrix products run in the dtype that `settings["precision"]` names.
-
-    tf32 is no dtype but a way to multiply float32 numbers: GPUs take it from here on, in the backward pass too.
-    """
-    dtype = precision(settings["precision"], device)
-    if device.type == "cuda":
-        allowed = settings["precision"] == "tf32"
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-
-
-def learning_rate(progress, settings):
-    """The rate at a step: linear warm-up, then constant, or half a cosine down to zero at the end."""
-    rate = settings["learning_rate"] * min(1.0, (progress.step + 1) / max(1, settings["warmup_steps"]))
-    if settings["schedule"] == "cosine":
-        rate *= 0.5 * (1 + math.cos(math.pi * progress.step / progress.total))
-    return rate
-
-
-class WeightAverage(torch.nn.Module):
-    """Exponential moving average of a module's parameters; `.module` is the averaged copy.
-
-    The decay grows as (1 + n) / (10 + n) up to `decay`, so that early, poor weights are
-    forgotten. With decay 0 the copy simply follows the module.
-    """
-
-    def __init__(self, module, decay):
-        super().__init__()
-        self.module, self.decay = copy.deepcopy(module).requires_grad_(False), decay
-        self.register_buffer("updates", torch.zeros((), dtype=torch.int64, device="cpu"))
-
-    def next_rate(self):
-        """How far the next `update` goes towards the module: 1 - decay. To be called once for each."""
-        self.updates += 1
-        n = int(self.updates)
-        return 1 - min(self.decay, (1 + n) / (10 + n))
-
-    @torch.no_grad()
-    def update(self, module, rate):
-        """Take in the module's weights; rate: of `next_rate`, as a float or as a tensor ()."""
-        averages, current = list(self.module.parameters()), list(module.parameters())
-        if isinstance(rate, torch.Tensor):  # three kernels; with a tensor lerp would take one for each parameter
-            way = torch._foreach_sub(current, averages)
-            torch._foreach_mul_(way, rate)
-            torch._foreach_add_(averages, way)
-        else:
-            torch._foreach_lerp_(averages, current, rate)
-        for average, current in zip(self.module.buffers(), module.buffers(), strict=True):
-            average.copy_(current)
 
 
 def collect(task, device):
@@ -208,10 +113,7 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
         history, best_epoch, stretches, start, first, seconds = (
             about[key] for key in ("history", "best_epoch", "stretches", "epoch", "step", "seconds")
         )
-        log.info("going on at epoch %d, step %d of %d", start + 1, first, steps)
-    elif events:
-        for file in Path(events).glob("events.out.tfevents.*"):
-            file.unlink()
+        watch.going_on(start, first, steps)
     stretch = {"epochs": epochs, "threads": torch.get_num_threads()}
     if not stretches or stretches[-1] != stretch | {"from_step": stretches[-1]["from_step"]}:
         stretches = [*stretches, stretch | {"from_step": start * steps + first}]
@@ -219,25 +121,11 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
     def modules():
         return {f"{name}.{key}": value for name, m in task.modules.items() for key, value in m.state_dict().items()}
 
-    def kept():
-        state = checkpoints.state
-        return f"the last good state is kept in {state.folder}; " if state.path.exists() else ""
-
-    def out_of_memory(error):
-        reason = str(error).split(". ")[0]
-        return ComputationError(
-            f"the GPU's memory is full ({reason}); {kept()}free the GPU, lower batch_size, or give --device cpu, "
-            "and run again"
-        )
-
     def check(at_epoch, at_step):
         values = [*sums.values(), *(p for m in task.modules.values() for p in m.parameters())]
         if torch.stack([torch.isfinite(value).all() for value in values]).all():
             return
-        raise ComputationError(
-            f"numbers stopped being finite by epoch {at_epoch + 1}, step {at_step}; {kept()}"
-            "lower learning_rate or lengthen warmup_steps and run again"
-        )
+        raise watch.not_finite(at_epoch, at_step, checkpoints.state)
 
     def save(next_epoch, next_step):
         check(next_epoch, next_step)
@@ -249,9 +137,8 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
         )
         checkpoints.save(tensors, about | {"epoch": next_epoch, "step": next_step})
 
-    bar = {"total": epochs * steps, "initial": start * steps + first, "label": "training", "unit": "step"}
     started = time.perf_counter()
-    with event_writer(events, purge=start + 1) as writer, cli.progress(**bar) as bar:
+    with watch.watched(steps, start * steps + first, epochs, events, not saved) as (step_is_done, epoch_is_done):
         for epoch in range(start, epochs):
             order = np.random.default_rng([seed, epoch]).permutation(len(data))
             order = torch.from_numpy(order).to(data.device)
@@ -261,8 +148,8 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
                 try:
                     run(order[step * batch_size : (step + 1) * batch_size], numbers)
                 except torch.OutOfMemoryError as error:
-                    raise out_of_memory(error) from None
-                bar.update()
+                    raise watch.out_of_memory(error, checkpoints.state) from None
+                step_is_done()
                 if checkpoints.due():
                     now = time.perf_counter()
                     seconds, started = seconds + now - started, now
@@ -277,14 +164,13 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
             previous = history[-1]["seconds"] if history else 0.0
             row |= {"images_per_second": len(data) / (seconds - previous), "seconds": seconds}
             if not all(math.isfinite(value) for value in row.values()):
-                raise ComputationError(f"a validation number is not finite after epoch {epoch + 1}: {row}")
+                raise watch.not_finite_on_validation(row)
             if not history or task.select is None or row[task.select] > history[best_epoch - 1][task.select]:
                 best_epoch, best = epoch + 1, {key: value.clone() for key, value in modules().items()}
             history.append(row)
             run.reset()
             first = 0
-            writer.add(row)
-            log.info(describe(row))
+            epoch_is_done(row)
             last = epoch + 1 == epochs
             if last or checkpoints.due():  # not after every epoch: on a GPU one is over sooner than it is saved
                 save(epoch + 1, 0)
@@ -307,61 +193,8 @@ def _standing(checkpoints, epochs):
     if published and (checkpoints.state.waited or checkpoints.state.is_of_this_run()):
         published = False  # by this one, but by a copy of it that was waited for, or that a lost run had left behind
     if epochs < reached or (epochs == reached and (published or about["step"])):
-        what = "finished training" if about.get("finished") else "saved state"
-        log.warning("a %s of %d epochs is there, and %d are asked for; training anew", what, reached, epochs)
+        watch.trains_anew(about.get("finished"), reached, epochs)
         return None
     if epochs != planned:
-        log.info("the training of %d epochs goes on to %d", planned, epochs)
-        if checkpoints.fingerprint.get("schedule", "constant") != "constant":
-            log.warning(
-                "its learning rate has followed a schedule of %d epochs: the result is not that of %d undisturbed ones",
-                planned, epochs,
-            )  # fmt: skip
+        watch.goes_further(planned, epochs, checkpoints.fingerprint.get("schedule", "constant"))
     return saved
-
-
-def describe(row):
-    """One log line of a history row."""
-    return ", ".join(f"{name} {value:.6g}" for name, value in row.items())
-
-
-class event_writer(contextlib.AbstractContextManager):
-    """TensorBoard events, one scalar a column: none without a folder, and no more once the disk takes no more."""
-
-    def __init__(self, folder, purge):
-        self.folder, self.purge, self.writer = folder, purge, None
-
-    def __enter__(self):
-        self.hook = threading.excepthook
-        if self.folder:
-            from torch.utils.tensorboard import SummaryWriter
-
-            threading.excepthook = lambda error: None  # of the thread that writes: `add` gets its error, too
-            with self.tolerant():
-                self.writer = SummaryWriter(os.fspath(self.folder), purge_step=self.purge)
-        return self
-
-    @contextlib.contextmanager
-    def tolerant(self):
-        """Events are worth no training: an error ends them alone."""
-        try:
-            yield
-        except OSError as error:
-            log.warning("%s: no more TensorBoard events (%s)", self.folder, error.strerror)
-            self.writer = None
-
-    def add(self, row):
-        with self.tolerant():
-            for name, value in row.items() if self.writer else ():
-                if name not in ("epoch", "step"):
-                    self.writer.add_scalar(
-                        name.replace("train_", "train/").replace("valid_", "valid/"), value, row["epoch"]
-                    )
-            if self.writer:
-                self.writer.flush()
-
-    def __exit__(self, *exception):
-        with self.tolerant():
-            if self.writer:
-                self.writer.close()
-        threading.excepthook = self.hook
