@@ -99,7 +99,7 @@ def test_a_run_checkpointed_at_every_step_is_no_different(tmp_path):
 @pytest.mark.parametrize(("seconds", "saved"), [(60, 1), (0, 24)])  # 4 epochs of 5 steps
 def test_epochs_shorter_than_the_time_between_savings_are_not_saved_each(tmp_path, monkeypatch, seconds, saved):
     written, save = [], checkpoint.StateFolder.save
-    monkeypatch.setattr(checkpoint.StateFolder, "save", lambda self, *words: (written.append(words), save(self, *words)))
+    monkeypatch.setattr(checkpoint.StateFolder, "save", lambda self, *its: (written.append(its), save(self, *its)))
     run(Regression(), tmp_path, seconds=seconds)
     assert len(written) == saved and (written[-1][1]["epoch"], written[-1][1]["step"]) == (4, 0)
 
