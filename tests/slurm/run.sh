@@ -29,13 +29,15 @@ for program in munged:munge slurmctld:slurm-wlm slurmd:slurm-wlm; do
     [ -x "/usr/sbin/${program%:*}" ] || missing+=("${program#*:}")
 done
 if [ ${#missing[@]} -gt 0 ]; then
+    apt=$(mktemp /tmp/genlab-slurm-apt.XXXXXX)
     printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d.genlab && chmod +x /usr/sbin/policy-rc.d.genlab
     [ -e /usr/sbin/policy-rc.d ] || { ln -s policy-rc.d.genlab /usr/sbin/policy-rc.d && ours=1; } # start no services
     { apt-get -q update && DEBIAN_FRONTEND=noninteractive apt-get -q install -y --no-install-recommends "${missing[@]}"; } \
-        > /tmp/genlab-slurm-apt.log 2>&1 || failed=1
+        > "$apt" 2>&1 || failed=1
     [ -z "${ours:-}" ] || rm /usr/sbin/policy-rc.d
     rm /usr/sbin/policy-rc.d.genlab
-    [ -z "${failed:-}" ] || refuse "apt-get failed, see /tmp/genlab-slurm-apt.log"
+    [ -z "${failed:-}" ] || refuse "apt-get failed, see $apt"
+    rm "$apt"
 fi
 export PATH=/usr/sbin:$PATH
 

@@ -150,6 +150,18 @@ def test_folder_that_cannot_be_written(server, tmp_path):
     assert (tmp_path / "file").read_text() == "in the way"
 
 
+def test_two_runs_with_one_folder_fetch_a_file_once(server, output):
+    server.faults = [("stall", 200_000)]
+    words = ["--url", server.url + "/official/x.bin", "--sha256", SHA256, "--timeout", "2"]
+    command = [sys.executable, SCRIPTS / "fetch.py", "--output", output, *words]
+    first, second = (subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2))
+    said = first.communicate()[1] + second.communicate()[1]
+    assert (first.returncode, second.returncode) == (0, 0), said
+    assert "another process fetches it; waiting" in said and "already there" in said
+    assert len(server.seen) == 2 and server.seen[1][1].startswith("bytes=")  # the one that stalled goes on
+    assert output.read_bytes() == CONTENT and list(output.parent.iterdir()) == [output]
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGINT, 75), (signal.SIGKILL, -9)])
 def test_killed_run_goes_on(server, output, number, code):
     server.faults = [("stall", 200_000)]

@@ -2,16 +2,19 @@
 
 import csv
 import json
+import re
 import statistics
 
 import estimate_likelihood
 import numpy as np
 import pytest
+import summarise_likelihood
 import torch
 from conftest import succeed
+from genlab import InputError
 from genlab.data import amat, arrays
 from genlab.models import gaussian, vae
-from stage import run_stage
+from stage import run_here, run_stage
 
 
 def test_estimates(estimates):
@@ -216,12 +219,54 @@ def test_estimates_of_different_models_are_not_gathered(estimates):
     assert process.returncode == 2 and "its k differs" in process.stderr and not (estimates / "vae.txt").exists()
 
 
+def test_a_seed_that_is_given_twice_is_refused(estimates):
+    process = summarise(estimates, 1, 1)
+    assert process.returncode == 2 and "the seeds are 1, 1; give one estimate for each seed" in process.stderr
+    assert not (estimates / "vae.txt").exists()
+
+
 @pytest.mark.parametrize("content", ["{}", "[]", '{"model": 3}'])
 def test_files_that_are_no_estimates_are_refused(estimates, content):
     (estimates / "seed1.json").write_text(content)
     process = summarise(estimates, 1)
-    assert process.returncode == 2 and "not those of estimate_likelihood.py" in process.stderr.splitlines()[-1]
+    assert process.returncode == 2 and process.stderr.count("\n") == 1
+    assert re.search(r"seed1\.json: '(model|data/title)' is (3|missing); remake it", process.stderr)
     assert not (estimates / "vae.txt").exists()
+
+
+def here(folder, *seeds):
+    """Run summarise_likelihood in this process."""
+    out = folder / "out"
+    run_here(
+        summarise_likelihood, "--estimates", *[folder / f"seed{seed}.json" for seed in seeds],
+        "--curves", *[folder / f"seed{seed}.csv" for seed in seeds],
+        "--text", out / "vae.txt", "--json", out / "vae.json", "--csv", out / "vae.csv",
+    )  # fmt: skip
+
+
+def test_parts_that_are_missing_are_named(estimates):
+    content, curve = json.loads((estimates / "seed2.json").read_text()), (estimates / "seed2.csv").read_text()
+    without = {split: numbers for split, numbers in content["splits"].items() if split != "train"}
+    broken = content["splits"] | {"test": content["splits"]["test"] | {"elbo": {"mean": 1.0}}}
+    for name, text, message in (
+        ("seed2.json", json.dumps(content | {"splits": without}), r"seed2\.json: its splits differs from"),
+        ("seed2.json", json.dumps(content | {"splits": broken}), "'splits/test/elbo/standard_error' is missing"),
+        ("seed2.csv", curve.replace("gain", "won"), r"seed2\.csv: its columns differ from"),
+        ("seed2.csv", curve.splitlines()[0] + "\n", r"seed2\.csv: has no rows"),
+        ("seed2.csv", curve + "1,2\n", r"seed2\.csv: has no rows or rows of another length"),
+    ):
+        before = (estimates / name).read_text()
+        (estimates / name).write_text(text)
+        with pytest.raises(InputError, match=message):
+            here(estimates, 1, 2)
+        (estimates / name).write_text(before)
+    assert not (estimates / "out").exists()
+
+
+def test_a_fault_of_the_code_is_not_called_a_fault_of_the_estimates(estimates, monkeypatch):
+    monkeypatch.setattr(summarise_likelihood, "table", lambda summary: {}["a fault of ours"])
+    with pytest.raises(KeyError, match="a fault of ours"):
+        here(estimates, 1, 2)
 
 
 def test_sampled_images(trained_vae, prepared_digits, tmp_path):

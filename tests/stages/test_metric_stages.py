@@ -17,6 +17,7 @@ from genlab.data import arrays, images
 from genlab.measures import frechet, image_statistics
 from genlab.models import classifier, image_model, networks
 from genlab.report import plotting
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from safetensors.torch import save_file
 from scipy import stats
 from scipy.spatial import distance
@@ -240,6 +241,14 @@ def test_neighbours_are_rows_of_the_training_images(sets, tmp_path):
     np.testing.assert_allclose(nearest["distances"], distances.min(1), rtol=1e-5)
 
 
+@pytest.mark.parametrize(("name", "seed"), [("samples", 0), ("test", 7)])
+def test_neighbours_carry_the_seed_of_their_model_or_else_of_the_stage(sets, tmp_path, name, seed):
+    write_features(tmp_path / "samples.npz", sets[0]["samples"], model_seed=0)
+    write_features(tmp_path / "test.npz", sets[0]["test"], kind="test", model_seed=None)
+    _, _, nearest = evaluate(tmp_path, name, seed=7)
+    assert json.loads(str(nearest["about"]))["seed"] == seed
+
+
 def test_test_images_have_only_neighbours_and_training_images_all_but_those(sets, tmp_path):
     of_test = evaluate(tmp_path, "test")[0]["metrics"]
     of_train = evaluate(tmp_path, "train")[0]["metrics"]
@@ -276,7 +285,7 @@ def run_of(subject, seed, kind="samples", **values):
         key: {"value": v, "standard_error": 0.4, "low": v - 1, "high": v + 1, "sets": 10} for key, v in values.items()
     }
     return {
-        "subject": subject, "set": kind, "seed": seed, "data": ABOUT, "images": 1000,
+        "subject": subject, "model": subject.split()[0], "set": kind, "seed": seed, "data": ABOUT, "images": 1000,
         "classifier": {"sha256": "5a" * 32}, "metrics": found,
     }  # fmt: skip
 
@@ -309,6 +318,7 @@ def test_one_seed_gives_the_single_run_and_no_verdict(tmp_path):
     assert (row["value"], row["standard_error"], row["low"], row["high"]) == (40, 0.4, 39, 41)
     assert (row["over"], str(row["values"]), row["kind"], row["better"]) == ("sets", "40", "model", "lower")
     assert comparison["verdict"][0] == "gan ahead of vae by 50, but one seed allows no verdict"
+    assert comparison["winner"].isna().all()  # an empty cell
 
 
 def test_seeds_are_gathered_and_models_compared_in_pairs(tmp_path):
@@ -324,8 +334,12 @@ def test_seeds_are_gathered_and_models_compared_in_pairs(tmp_path):
     low, high = stats.t.interval(0.95, 2, 44, stats.sem(fids["gan"]))
     assert (row["value"], row["over"], row["seeds"], row["values"]) == (44, "seeds", "1 2 3", "40 45 47")
     assert (row["low"], row["high"]) == (pytest.approx(low), pytest.approx(high))
-    kinds = summary.drop_duplicates("subject").set_index("subject")["kind"]
-    assert dict(kinds) == {"vae": "model", "gan": "model", "noise": "reference", "vae reconstructions": "reference"}
+    kinds = summary.drop_duplicates("key").set_index("key")["kind"]
+    assert dict(kinds) == {
+        "runs/vae": "model", "runs/gan": "model", "references/noise": "reference",
+        "runs/vae/reconstructions": "reference",
+    }  # fmt: skip
+    assert list(comparison["winner"]) == ["gan", "vae"]
 
     assert len(comparison) == 2  # references are not compared
     fid, recall = (comparison[comparison["metric"] == name].iloc[0] for name in ("fid", "recall"))
@@ -342,6 +356,36 @@ def test_a_difference_within_the_noise_is_called_so(tmp_path):
     ]
     _, comparison = compared(tmp_path, runs)
     assert comparison["verdict"][0] == "a ahead of b by 0.5, within the noise of 2 seeds"
+    assert comparison["winner"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("of_b", "verdict"),
+    [
+        ([40.0], "a equal to b, but one seed allows no verdict"),
+        ([40.0, 60.0], "a equal to b, within the noise of 2 seeds"),
+        ([60.0, 40.0], "a equal to b, within the noise of 2 seeds"),
+    ],
+)
+def test_a_tie_is_called_equal(tmp_path, of_b, verdict):
+    of_a = [40.0, 60.0][: len(of_b)]
+    runs = [run_of(name, seed, fid=v) for name, of in (("a", of_a), ("b", of_b)) for seed, v in enumerate(of, 1)]
+    _, comparison = compared(tmp_path, runs)
+    assert comparison["verdict"][0] == verdict and comparison["difference"][0] == 0
+    assert comparison["winner"].isna().all()
+
+
+def test_a_model_is_kept_apart_from_a_reference_of_its_name(tmp_path):
+    runs = [run_of("noise", 1, fid=40.0), run_of("noise", None, "noise", fid=5000.0)]
+    summary, _ = compared(tmp_path, runs)
+    found = summary.set_index("key")
+    assert dict(found["value"]) == {"runs/noise": 40, "references/noise": 5000}
+    assert dict(found["kind"]) == {"runs/noise": "model", "references/noise": "reference"}
+    table = summary.assign(values=[[40.0], [5000.0]])
+    axes = plot_summary.draw(table).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["noise", "noise"]
+    drawn = [tuple(map(tuple, line.get_xydata())) for line in axes.lines]
+    assert ((40, 0),) in drawn and ((5000, 1),) in drawn
 
 
 def test_likelihoods_stand_in_the_same_tables(tmp_path):
@@ -452,6 +496,28 @@ def test_the_curve_marks_the_protocol_and_infinity(drawings, tmp_path, monkeypat
     level = json.loads((tmp_path / "samples_json").read_text())["metrics"]["fid_infinity"]["value"]
     assert any(line.get_xydata().shape == (1, 2) and line.get_ydata()[0] == level for line in axes.lines)
     assert any(text.get_text() == "N = 100" for text in axes.texts)
+
+
+def test_seven_models_are_drawn_and_named():
+    names = [f"model-{number}" for number in range(7)]
+    rows = [
+        {"key": f"runs/{name}", "subject": name, "kind": "model", "metric": "fid",
+         "value": level, "low": level - 1, "high": level + 1,
+         "values": [level], "better": "lower", "over": "sets", "protocol": "N = 100", "data": "SVHN"}
+        for level, name in enumerate(names, 2)
+    ]  # fmt: skip
+    axes = plot_summary.draw(pd.DataFrame(rows)).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == names
+    curve = pd.DataFrame({"n": [100, 500], "mean": [9.0, 5.0]})
+    fields = {"set": "samples", "images": 100, "data.title": "SVHN", "metrics.fid_infinity.value": 4.0, "curve": curve}
+    figure = plot_fid_curve.draw([{"subject": name, **fields} for name in names])
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    legend = figure.axes[0].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == names
+    box = legend.get_window_extent(renderer)
+    assert box.x1 < figure.bbox.x1 and box.y1 < figure.bbox.y1
+    assert box.y0 > max(text.get_window_extent(renderer).y1 for text in figure.axes[0].texts)
 
 
 def test_neighbours_are_drawn_beside_samples(with_rows, folder, monkeypatch):

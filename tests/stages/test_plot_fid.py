@@ -48,6 +48,27 @@ def summarise(folder, scores):
 # The summary
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (score() | {"reference": {"images": 3}}, r"score1\.json: 'reference/title' is missing"),
+        (score() | {"floor": {"values": [1.0], "images": 3}}, r"score1\.json: 'floor/source/title' is missing"),
+        (score() | {"fid": "3"}, r"score1\.json: 'fid' is \"3\"; remake it"),
+    ],
+)
+def test_what_is_no_score_is_named(tmp_path, content, message):
+    with pytest.raises(InputError, match=message):
+        summarise(tmp_path, [score(), content])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_fault_of_the_code_is_not_called_a_fault_of_the_scores(tmp_path, monkeypatch):
+    monkeypatch.setattr(summarise_fid, "text", lambda summary: {}["a fault of ours"])
+    with pytest.raises(KeyError, match="a fault of ours"):
+        summarise(tmp_path, [score()])
+    assert not (tmp_path / "out").exists()
+
+
 def test_several_seeds_are_quoted_in_the_first_line(tmp_path, capsys):
     values = [1230.0, 1250.0, 1226.0]
     summary, text = summarise(tmp_path, [score(seed, fid) for seed, fid in enumerate(values, 1)])
@@ -86,13 +107,13 @@ def test_no_floor_is_said(tmp_path):
         (score(2, model="vae"), r"score1\.json: its model differs from that of .*score0\.json; seeds can be gathered"),
         (score(2, samples=999), "its samples differs"),
         (score(2, data={"title": "SVHN"}), "its data differs"),
-        (score(2, reference={}), "its reference differs"),
-        (score(2, classifier={}), "its classifier differs"),
+        (score(2, reference=score()["reference"] | {"images": 999}), "its reference differs"),
+        (score(2, classifier=score()["classifier"] | {"sha256": "bad"}), "its classifier differs"),
         (score(2, protocol=""), "its protocol differs"),
         (score(2, floor=None), "its floor's images differs"),
         (score(1), "the seeds are 1, 1; give one score for each seed"),
-        ([], "not the JSON of score_fid.py"),
-        ({"model": "gan"}, r"not the JSON of score_fid.py \(KeyError\('data'\)\); remake"),
+        ([], r"score1\.json: 'model' is missing; remake it"),
+        ({"model": "gan"}, r"score1\.json: 'data/title' is missing; remake it"),
         ("no JSON", r"score1\.json: not a JSON file"),
     ],
 )
@@ -198,5 +219,5 @@ def test_bad_input_is_one_line_and_exit_code_2(summaries, tmp_path):
     assert "vae.json: 'model' is missing" in result.stderr
     result = run_stage("summarise_fid", "--scores", *summaries, "--text", tmp_path / "t", "--json", tmp_path / "j")
     assert result.returncode == 2 and result.stderr.count("\n") == 1
-    assert "not the JSON of score_fid.py" in result.stderr
+    assert "vae.json: 'model' is missing; remake it" in result.stderr
     assert not (tmp_path / "out").exists() and not (tmp_path / "t").exists() and not (tmp_path / "j").exists()

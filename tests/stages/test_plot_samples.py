@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ import pytest
 from genlab import InputError
 from genlab.data import arrays, images
 from genlab.report import plotting
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from stage import run_here, run_stage, run_without_torch
 
@@ -269,28 +271,30 @@ def test_statistics_show_the_numbers(inputs, monkeypatch):
     )
 
 
-def test_six_models_are_told_apart_and_seven_are_too_many(inputs, monkeypatch):
-    models, tables = zip(
-        *((statistics(f"m{n}", 0.5 + 0.1 * n), spectrum(0.5 + 0.1 * n)) for n in range(7)), strict=True
-    )
-    folder = inputs[0]
-    for n in range(7):
-        (folder / f"m{n}.json").write_text(json.dumps(models[n]))
-        tables[n].to_csv(folder / f"m{n}.csv", index=False)
-
-    def arguments(count):
-        names = [folder / f"m{n}" for n in range(count)]
-        return [
-            *("--statistics", *(f"{name}.json" for name in names), "--spectra", *(f"{name}.csv" for name in names)),
-            *("--output", folder / "out" / "many.png"),
-        ]
-
-    inputs[1]["plot_image_statistics"] = arguments(7)
-    refused(inputs, plot_image_statistics, "7 models: .*; a figure holds up to 6")
-    inputs[1]["plot_image_statistics"] = arguments(6)
+@pytest.mark.parametrize("count", [6, 7, 40])
+def test_models_are_told_apart_and_named_whatever_their_number(inputs, monkeypatch, count):
+    names = [inputs[0] / f"m{n}" for n in range(count)]
+    for n, name in enumerate(names):
+        Path(f"{name}.json").write_text(json.dumps(statistics(name.name, 0.5 + 0.1 * n)))
+        spectrum(0.5 + 0.1 * n).to_csv(f"{name}.csv", index=False)
+    inputs[1]["plot_image_statistics"] = [
+        *("--statistics", *(f"{name}.json" for name in names), "--spectra", *(f"{name}.csv" for name in names)),
+        *("--output", inputs[0] / "out" / "many.png"),
+    ]
     (figure,) = captured(inputs, plot_image_statistics, monkeypatch).values()
-    looks = {(bars[0].get_color(), bars[0].get_marker()) for bars in figure.axes[0].containers}
-    assert len({colour for colour, _ in looks}) == len({marker for _, marker in looks}) == 6
+    spectra, _, classes = figure.axes
+    looks = [(bars[0].get_color(), bars[0].get_marker(), bars[0].get_linestyle()) for bars in spectra.containers]
+    assert len(set(looks)) == count and len(set(looks[:6])) == len({look[0] for look in looks[:6]}) == 6
+
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    figure.draw(renderer)
+    legend, where = classes.get_legend(), classes.get_window_extent(renderer)
+    assert [text.get_text().split(":")[0] for text in legend.get_texts()] == ["real, test", *(n.name for n in names)]
+    box, inside = legend.get_window_extent(renderer), spectra.get_legend().get_window_extent(renderer)
+    bars = max(bar.get_window_extent(renderer).y1 for bar in classes.patches)
+    assert box.y0 > bars if count <= 6 else box.y1 < classes.xaxis.label.get_window_extent(renderer).y0
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and where.height > 250
+    assert inside.height < 0.6 * spectra.get_window_extent(renderer).height
 
 
 @pytest.mark.parametrize(

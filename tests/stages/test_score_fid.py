@@ -181,10 +181,14 @@ def test_refuses_bad_input_with_one_line(world, tmp_path, capsys):
 def test_default_files_that_are_not_made_yet_are_named_with_the_remedy(world, tmp_path, monkeypatch):
     monkeypatch.setattr(score_fid, "ROOT", tmp_path)
     options = score_fid.parser().parse_args([str(world[0] / "gan")])
-    with pytest.raises(InputError, match=f"not made yet; run `snakemake {score_fid.CLASSIFIER}` in .*--model"):
+    with pytest.raises(
+        InputError, match=f"not made yet; run `snakemake --cores 1 {score_fid.CLASSIFIER}` in .*--model"
+    ):
         score_fid.main(options)
     options = score_fid.parser().parse_args([str(world[0] / "gan"), "--model", str(world[0] / "weights")])
-    with pytest.raises(InputError, match=f"not made yet; run `snakemake {score_fid.REFERENCE}` in .*--reference"):
+    with pytest.raises(
+        InputError, match=f"not made yet; run `snakemake --cores 1 {score_fid.REFERENCE}` in .*--reference"
+    ):
         score_fid.main(options)
 
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 from genlab import ComputationError, InputError, Interrupted, cli, files
-from stage import SCRIPTS
+from stage import SCRIPTS, run_stage
 
 STAGES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
 
@@ -59,11 +59,24 @@ def test_threads_are_set_before_any_library_starts(monkeypatch):
     assert os.environ["OMP_NUM_THREADS"] == "3"
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_stages_draw_without_the_backend_of_a_notebook(tmp_path, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "module://matplotlib_inline.backend_inline")
+    (tmp_path / "graph").write_text('digraph {\n 0[label = "a"];\n 1[label = "b"];\n 1 -> 0\n}\n')
+    for name, *words in (
+        ("plot_workflow", "--graph", tmp_path / "graph", "--output", tmp_path / "a.png"),
+        ("render_digits", "--output", tmp_path / "train_32x32.mat", "--count", 2),
+    ):
+        process = run_stage(name, *words)
+        assert process.returncode == 0, process.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"graph", "a.png", "a.pdf", "train_32x32.mat"}
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGUSR1"])
 def test_a_signal_ends_a_stage_in_one_line_and_takes_its_half_written_file_away(tmp_path, name, capsys):
     before = signal.getsignal(getattr(signal, name))
 
     def main(options):
+        files.write_text(tmp_path / "first", "whole")
         with files.atomic(tmp_path / "x") as temporary:
             temporary.write_text("half")
             os.kill(os.getpid(), getattr(signal, name))
@@ -71,8 +84,11 @@ def test_a_signal_ends_a_stage_in_one_line_and_takes_its_half_written_file_away(
 
     with pytest.raises(SystemExit) as stop:
         cli.run(main, cli.parser("A stage."), [])
-    assert stop.value.code == 75 and f"interrupted: by {name}; no file is half-written" in capsys.readouterr().err
-    assert list(tmp_path.iterdir()) == [] and signal.getsignal(getattr(signal, name)) == before
+    said = capsys.readouterr().err
+    assert stop.value.code == (130 if name == "SIGINT" else 75)
+    assert "interrupted: " in said and (name == "SIGINT" or f"by {name}; " in said)
+    assert "every output is whole, as it was before or new" in said and "nothing was written" not in said
+    assert list(tmp_path.iterdir()) == [tmp_path / "first"] and signal.getsignal(getattr(signal, name)) == before
 
 
 def test_progress_in_a_log_file_is_lines(capsys):

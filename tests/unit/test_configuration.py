@@ -63,6 +63,20 @@ def test_defaults_reach_the_entries_of_a_table_and_null_takes_one_away():
     assert models["likelihood"]["models"]["deep"]["latents"] == 100
 
 
+def test_part_of_a_file_s_description_leaves_the_rest_as_it_is():
+    official = configuration.complete({})["data"]["svhn"]["files"]
+    given = {"sha256": "5a" * 32, "bytes": None}
+    files = configuration.complete({"data": {"svhn": {"files": {"train": dict(given)}}}})["data"]["svhn"]["files"]
+    assert files["train"] == official["train"] | given and files["test"] == official["test"]
+    assert files["train"]["urls"] and files["train"]["md5"]
+    other = {"urls": ["http://example.org/train_32x32.mat"]}
+    files = configuration.complete({"data": {"svhn": {"files": {"train": dict(other)}}}})["data"]["svhn"]["files"]
+    assert files["train"] == official["train"] | other
+    # A table is another matter: who names one model wants no other.
+    models = configuration.complete({"images": {"models": {"a": {"kind": "gan"}}}})["images"]["models"]
+    assert list(models) == ["a"]
+
+
 @pytest.mark.parametrize("nothing", [None, "null", "None"])  # as text from --config
 def test_nothing_takes_an_image_model_away(nothing):
     assert list(
@@ -103,6 +117,8 @@ def test_numbers_that_come_as_text_are_read():
         ({"images": {"models": {"a": {"kind": "gan", "penalty_weight": 9}}}}, "9 is less than the minimum of 10"),
         ({"images": {"models": {"a": {"kind": "flow"}}}}, "a.kind: 'flow' is not one of ['vae', 'gan']"),
         ({"images": {"models": {"a": {"epochs": 3}}}}, "images.models.a: 'kind' is a required property"),
+        ({"images": {"models": {"noise": {"kind": "gan"}}}}, "images.models.noise: the reference of uniform"),
+        ({"images": {"evaluation": {"sample_seed": 2}}}, "images.evaluation.pool_seed: 2 is sample_seed too"),
     ],
 )  # fmt: skip
 def test_faults_are_named(config, message):

@@ -66,11 +66,24 @@ def test_no_stage_writes_but_by_a_temporary_file(name):
             assert function == "files.write_text", ast.unparse(call)
 
 
-def test_results_can_be_read_by_others_whatever_wrote_them(tmp_path):
-    with files.atomic(tmp_path / "x") as temporary:
-        temporary.touch(mode=0o600)
-    (tmp_path / "y").touch()
-    assert (tmp_path / "x").stat().st_mode == (tmp_path / "y").stat().st_mode
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_results_have_the_mode_of_other_new_files_whatever_wrote_them_and_no_umask_is_touched(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "umask", lambda mask: pytest.fail("another thread's files would get this mask"))
+            for mode in (0o600, 0o666):
+                with files.atomic(tmp_path / "x") as temporary:
+                    temporary.touch(mode=mode)
+                assert (tmp_path / "x").stat().st_mode & 0o777 == 0o666 & ~umask
+    finally:
+        os.umask(before)
+
+
+def test_nothing_is_published_where_nothing_was_written(tmp_path):
+    with pytest.raises(FileNotFoundError, match="x"), files.atomic(tmp_path / "x"):
+        pass
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_json_is_strict(tmp_path):
@@ -82,6 +95,21 @@ def test_json_is_strict(tmp_path):
     (tmp_path / "c.json").write_text("{")
     with pytest.raises(InputError, match=r"c\.json: not a JSON file"):
         files.read_json(tmp_path / "c.json")
+
+
+def test_json_must_have_the_fields_that_are_asked_for(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"a": {"x.y": 2, "none": null}, "b": "3"}')
+    content = files.read_json(path, {"a/x.y": files.NUMBER, "a/none": float | None, "b": str})
+    assert content == {"a": {"x.y": 2, "none": None}, "b": "3"}
+    for fields, message in (
+        ({"a/z": int}, "a.json: 'a/z' is missing; remake it"),
+        ({"b/z": int}, "a.json: 'b/z' is missing; remake it"),
+        ({"a/none": float}, "a.json: 'a/none' is null; remake it"),
+        ({"b": files.NUMBER}, "a.json: 'b' is \"3\"; remake it"),
+    ):
+        with pytest.raises(InputError, match=message):
+            files.read_json(path, fields)
 
 
 def test_checksum(tmp_path):

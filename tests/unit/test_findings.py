@@ -104,22 +104,27 @@ def results():
             }
         ]
     }
-    subjects = (("vae", "model", 0.2), ("gan", "model", 0.8), ("training images", "reference", 0.96))
+    subjects = (
+        ("runs/vae", "vae", "model", 0.2),
+        ("runs/gan", "gan", "model", 0.8),
+        ("references/train", "training images", "reference", 0.96),
+    )
     common = {"problem": "images", "data": "SVHN", "protocol": "N = 1000", "better": "higher", "over": "seeds"}
     found.summary = pandas.DataFrame(
         common
-        | {"subject": subject, "kind": kind, "metric": metric}
+        | {"key": key, "subject": subject, "kind": kind, "metric": metric}
         | {"value": value, "low": value - 0.1, "high": value + 0.1}
-        for subject, kind, value in subjects
+        for key, subject, kind, value in subjects
         for metric in ("coverage", "recall")
     )
     verdicts = {
-        "fid": "gan better than vae by 1749, beyond the noise of 2 seeds",
-        "recall": "vae ahead of gan by 0.1, within the noise of 2 seeds",
+        "fid": ("gan", "gan better than vae by 1749, beyond the noise of 2 seeds"),
+        "recall": ("", "vae ahead of gan by 0.1, within the noise of 2 seeds"),
     }
     common = {"problem": "images", "first": "vae", "second": "gan", "difference": 1.0, "low": 0.5, "high": 1.5}
     found.comparison = pandas.DataFrame(
-        common | {"metric": metric, "verdict": verdict} for metric, verdict in verdicts.items()
+        common | {"metric": metric, "winner": winner, "verdict": verdict}
+        for metric, (winner, verdict) in verdicts.items()
     )
     return found
 
@@ -214,6 +219,19 @@ def test_the_comparison_counts_its_verdicts(results):
         "Of 2 metrics vae is better than gan beyond the noise between seeds on 0, "
         "gan than vae on 1; 1 allow no verdict."
     ]
+
+
+def test_findings_do_not_depend_on_how_rows_are_worded(results, monkeypatch):
+    before = [*findings.comparison(results), *findings.diversity(results), *findings.density(results)]
+    results.comparison["verdict"] = "in other words"
+    results.summary["subject"] = "renamed"
+    rows = tables.acceptance
+    monkeypatch.setattr(findings, "acceptance", lambda results: [row | {"name": "renamed"} for row in rows(results)])
+    assert before == [*findings.comparison(results), *findings.diversity(results), *findings.density(results)]
+    # The one model's name begins the other's: a search by beginnings would take the wrong row.
+    results.fid = {"gan2": fid(500.0, 1.6), "gan": fid(445.0, 1.4)}
+    results.config["images"]["models"]["gan2"] = {"kind": "gan"}
+    assert findings.judged(results, "fid_ratio", "gan")["value"] == 1.4
 
 
 def test_no_sentence_contradicts_the_table_of_limits(results):

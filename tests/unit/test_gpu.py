@@ -3,7 +3,11 @@
 import os
 import subprocess
 import sys
+import tempfile
 
+import pytest
+from genlab import InputError
+from genlab.training import gpu
 from stage import SCRIPTS
 
 CHOOSE = """
@@ -44,3 +48,39 @@ def test_local_jobs_take_free_gpus_then_the_least_used_ones_and_only_visible_one
         for process in processes:
             process.kill()
             process.wait()
+
+
+def test_a_job_follows_no_link_in_place_of_its_locks(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / f"genlab-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
+    process = subprocess.run(
+        [sys.executable, "-c", CHOOSE, "A"], text=True, capture_output=True, stdin=subprocess.DEVNULL,
+        env=os.environ | {"PYTHONPATH": str(SCRIPTS), "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert process.returncode != 0 and "not a folder that you alone can write to" in process.stderr
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def link(place, elsewhere):
+    place.symlink_to(elsewhere)
+
+
+def open_to_all(place, elsewhere):
+    place.mkdir()
+    place.chmod(0o777)
+
+
+def of_another(place, elsewhere):
+    place.mkdir(mode=0o700)  # by this user, while the test is another
+
+
+@pytest.mark.parametrize("prepare", [link, open_to_all, of_another, lambda place, elsewhere: place.write_text("")])
+def test_what_another_user_has_put_in_place_of_the_locks_is_refused(tmp_path, monkeypatch, prepare):
+    user = os.getuid() + (prepare is of_another)
+    (tmp_path / "elsewhere").mkdir()
+    prepare(tmp_path / f"genlab-{user}", tmp_path / "elsewhere")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(os, "getuid", lambda: user)
+    with pytest.raises(InputError, match="not a folder that you alone can write to; remove it, or set TMPDIR"):
+        gpu.own_folder()
+    assert list((tmp_path / "elsewhere").iterdir()) == []

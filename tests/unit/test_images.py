@@ -211,6 +211,15 @@ def test_a_truncated_image_is_refused_by_name(folder, pictures, form):
         read(folder.parent)
 
 
+@pytest.mark.parametrize("name", ["0000.png", "preview.gif", "scan.tiff"])
+def test_images_beside_the_folder_of_images_are_refused(folder, name):
+    (folder.parent / "notes.txt").write_text("no image")
+    assert images.read_directory(folder.parent)[0] == 7
+    Image.new("RGB", (32, 32)).save(folder.parent / name)
+    with pytest.raises(InputError, match=f"set: holds the image {name} beside the folder samples, and either may be"):
+        images.read_directory(folder.parent)
+
+
 def test_shapes_of_directories_that_are_refused(folder, tmp_path):
     def refused(path, message):
         with pytest.raises(InputError, match=message):

@@ -43,6 +43,13 @@ def test_splits_differ_in_colour_line_and_marker():
     assert {(0, 114, 178), (213, 94, 0), (0, 158, 115)} <= set(rgb)
 
 
+def test_models_have_looks_that_differ_however_many_they_are():
+    looks = list(plotting.model_looks([f"m{number}" for number in range(1000)]).values())
+    assert len({tuple(look.values()) for look in looks[:168]}) == 168
+    assert {look["linestyle"] for look in looks[:6]} == {"-"}  # the first differ without any line
+    assert len({look["color"] for look in looks[:6]}) == len({look["marker"] for look in looks[:6]}) == 6
+
+
 def test_describe_names_the_data_and_stays_within_the_width():
     figure = line_figure("A very long title that goes on and on " * 4, "A caption that says at length K = 200. " * 20)
     renderer = FigureCanvasAgg(figure).get_renderer()

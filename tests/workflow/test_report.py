@@ -1,6 +1,8 @@
 """The report of a run: what it says, how it behaves in a browser, and what is refused."""
 
+import base64
 import html.parser
+import io
 import json
 import re
 import shutil
@@ -9,11 +11,14 @@ import sys
 from pathlib import Path
 
 import export_tables
+import numpy as np
 import pandas
 import pytest
 import write_report
 import yaml
 from genlab import InputError, configuration
+from genlab.report import findings, tables
+from PIL import Image
 from smoke import ROOT, SMOKE
 from stage import run_here, run_stage
 
@@ -182,8 +187,6 @@ def test_the_overview_fits_one_screen(page):
 
 
 def test_sliders_move_what_they_show(page, results):
-    import numpy as np
-
     for kind, count in (("interpolation", 11), ("latents", 12)):
         viewer = page.locator(f".viewer[data-kind={kind}]").first
         slider, frame, output = viewer.locator("input"), viewer.locator(".frame").first, viewer.locator("output")
@@ -299,13 +302,79 @@ def test_a_missing_run_ends_with_2_and_one_line(given, settings, tmp_path):
 def test_a_damaged_result_is_named(results, given, settings, tmp_path):
     copy = shutil.copytree(results, tmp_path / "copy", ignore=shutil.ignore_patterns("features.npz", "tensorboard"))
     given = given | {"results": copy}
-    (copy / "fid_gan.json").write_text("{}")
-    assert "not the results of one finished run" in refused(given)
-    (copy / "fid_gan.json").write_bytes((results / "fid_gan.json").read_bytes())
+    statistics = json.loads((copy / "runs" / "gan" / "seed1" / "statistics.json").read_text())
+    statistics["test"]["sharpness"] = 3
+    for name, content, words in (
+        ("fid_gan.json", "{}", "fid_gan.json: 'samples' is missing; remake it"),
+        ("density.json", "[]", "density.json: 'data/title' is missing"),
+        ("divergences.json", '{"data": {"title": 3}}', "divergences.json: 'data/title' is 3; remake it"),
+        ("runs/gan/seed1/statistics.json", json.dumps(statistics), "'test/sharpness/value' is missing"),
+        ("comparison.csv", "metric,first\nfid,vae\n", "comparison.csv: "),
+        ("summary.csv", "", "summary.csv: No columns to parse"),
+        ("divergences.csv", (results / "divergences.csv").read_text() + "x" + ",1" * 12, "divergences.csv: Unable to"),
+    ):
+        before = (copy / name).read_bytes()
+        (copy / name).write_text(content)
+        assert words in refused(given)
+        (copy / name).write_bytes(before)
     (copy / "figures" / "data.png").write_bytes(b"no picture")
     assert "data.png: not a picture" in refused(given)
     run_here(export_tables, *options(results=copy, configuration=settings, output=tmp_path / "tables"))
     assert len(list((tmp_path / "tables").iterdir())) == 18
+
+
+@pytest.fixture
+def many_latents(results, given, tmp_path):
+    """The page of a run whose GAN has 512 latents: more than a row of a sheet holds."""
+    copy = shutil.copytree(results, tmp_path / "copy", ignore=shutil.ignore_patterns("features.npz", "tensorboard"))
+    path = copy / "runs" / "gan" / "seed1" / "latents.npz"
+    with np.load(path) as content:
+        arrays = dict(content)
+    levels = np.arange(512, dtype=np.uint16)[:, None, None, None].view(np.uint8)[..., :2]  # a colour for each latent
+    moved = np.zeros((512, 3, 32, 32), np.uint8)
+    moved[:, :2] = levels.transpose(0, 3, 1, 2)
+    arrays |= {"plus": moved, "minus": moved, "effect": np.linspace(9, 1, 512), "order": np.arange(512)}
+    np.savez(path.with_suffix(""), **arrays)
+    run_here(write_report, *options(**given | {"results": copy}))
+    return given["output"]
+
+
+def test_more_latents_than_a_picture_is_wide_are_shown(many_latents):
+    text = many_latents.read_text(encoding="utf-8")
+    sheets = re.findall(r'<img class="sheet" src="data:image/webp;base64,([^"]+)" width="(\d+)" height="(\d+)"', text)
+    content, *size = next(sheet for sheet in sheets if sheet[1] == "16352")
+    assert list(map(int, size)) == [511 * 32, 6 * 32]
+    sheet = np.asarray(Image.open(io.BytesIO(base64.b64decode(content))).convert("RGB"))
+    assert tuple(sheet[5 * 32, 0]) == (255, 1, 0)  # latent 511, moved up, in the second band
+
+
+def test_sliders_reach_the_latents_of_the_second_band(browser, many_latents):
+    page = browser.new_page()
+    page.goto(many_latents.as_uri())
+    viewer = page.locator(".viewer[data-kind=latents]", has_text="gan").first
+    viewer.locator("input").focus()
+    for key, place in (
+        ("End", "0% 100%"),
+        ("ArrowLeft", "100% 40%"),
+    ):  # the last of 512, and the last of the first band
+        page.keyboard.press(key)
+        frame = viewer.locator(".frame[data-row='2']")
+        style = frame.evaluate("e => [e.style.backgroundSize, e.style.backgroundPosition]")
+        assert style == ["51100% 600%", place]
+    page.close()
+
+
+def test_a_fault_of_the_code_is_not_called_a_fault_of_the_results(given, settings, tmp_path, monkeypatch):
+    def faulty(results):
+        raise KeyError("a fault of ours")
+
+    monkeypatch.setattr(findings, "quality", faulty)
+    with pytest.raises(KeyError, match="a fault of ours"):
+        run_here(write_report, *options(**given))
+    monkeypatch.setattr(tables, "fid_table", faulty)
+    with pytest.raises(KeyError, match="a fault of ours"):
+        run_here(export_tables, *options(results=given["results"], configuration=settings, output=tmp_path / "t"))
+    assert not given["output"].exists() and not (tmp_path / "t").exists()
 
 
 def test_a_run_without_image_models_has_a_report_too(results, given, settings, tmp_path):

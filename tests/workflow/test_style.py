@@ -34,7 +34,7 @@ def test_every_rule_that_runs_something_has_its_parts():
             name = rule.split(":", 1)[0]
             if "shell:" not in rule:
                 continue
-            parts = ["log:", "benchmark:", "conda:", "threads:", "resources:"]
+            parts = ["log:", "conda:", "threads:", "resources:", *(["benchmark:"] if "output:" in rule else [])]
             if "python " in rule:
                 parts.append(f'**stage("{name}")')
                 assert (ROOT / "workflow" / "scripts" / f"{name}.py").exists()
@@ -75,6 +75,14 @@ def test_profiles_name_options_that_exist_and_explain_each():
             number = next(number for number, line in enumerate(lines) if line.startswith(f"{key}:"))
             explained = "#" in lines[number] or lines[number - 1].startswith("#")
             assert explained, f"{file}: {key}: not explained"
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+def test_make_shows_the_numbers_of_the_results_folder_that_it_is_given():
+    words = ["make", "--dry-run", "--assume-old=.venv/.installed", "all", "ARGS=--config results=elsewhere"]
+    text = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert re.search(r"snakemake --cores \d+ all numbers --config results=elsewhere$", text, re.MULTILINE)
+    assert "results/" not in text  # no folder but that one is looked into
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")

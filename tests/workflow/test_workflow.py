@@ -15,6 +15,7 @@ import time
 
 import pandas
 import pytest
+from genlab.data import arrays, images
 from smoke import ROOT, SMOKE, snakemake
 
 LIKELIHOOD_PLOTS = dict.fromkeys(("plot_learning_curves", "plot_digits", "plot_log_likelihood"), 1)
@@ -99,6 +100,15 @@ def test_it_makes_what_the_readme_promises(run):
         assert [path.name for path in sorted(samples.iterdir())] == [f"{i:04d}.png" for i in range(60)]
 
 
+def test_the_pool_holds_none_of_the_published_samples(run):
+    for model in ("vae", "gan"):
+        folder = run / "results" / "smoke" / "runs" / model / "seed1"
+        _, batches = images.read_directory(folder / "samples")
+        published = {image.tobytes() for batch in batches for image in batch}
+        pool = arrays.load_features(folder / "features.npz").images
+        assert len(published) == 60 and len(pool) == 16 and not published & {image.tobytes() for image in pool}
+
+
 def test_the_summary_has_every_subject_and_metric(run):
     summary = pandas.read_csv(run / "results" / "smoke" / "summary.csv")
     of_images = summary[summary["problem"] == "images"].groupby("subject")["metric"].count()
@@ -123,6 +133,20 @@ def test_problem_1_is_estimated_at_each_theta_and_seed(run):
 
 def test_afterwards_nothing_is_to_be_done(run):
     assert planned(directory=run) == {}
+
+
+def test_numbers_are_those_of_the_results_folder_in_use(run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("tensorboard"))
+    (folder / "results" / "log_likelihood_vae.txt").write_text("of an older run")
+    (folder / "results" / "fid_old.txt").write_text("FID 1 (of an older run)")
+    process = snakemake("all", "numbers", directory=folder)
+    results = folder / "results" / "smoke"
+    assert process.returncode == 0 and (results / "log_likelihood_vae.txt").read_text() in process.stdout
+    for model in ("vae", "gan"):
+        assert (results / f"fid_{model}.txt").read_text().splitlines()[0] + "\n" in process.stdout
+    assert "The report: results/smoke/report.html\n" in process.stdout and "older run" not in process.stdout
+    process = snakemake("numbers", "--dry-run", "--config", "results=elsewhere", directory=folder)
+    assert "elsewhere/fid_gan.txt" in process.stdout and "1 results/" not in process.stdout
 
 
 def test_a_training_knows_the_time_limit_of_its_job_where_there_is_one_and_never_reruns_for_it(run):
@@ -295,8 +319,6 @@ def test_mirrors_and_other_files_take_the_place_of_the_official_ones(run, tmp_pa
         "here/prepared/official/binarized_mnist.npz", directory=tmp_path, configfile=tmp_path / "mirror.json"
     )
     assert process.returncode == 0, process.stdout
-    from genlab.data import arrays
-
     prepared = arrays.load_binarized_mnist(tmp_path / "here" / "prepared" / "official" / "binarized_mnist.npz")
     assert prepared.about["source"] == "custom" and prepared.about["title"].startswith("custom files")
 

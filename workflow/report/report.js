@@ -48,7 +48,7 @@ for (const image of document.querySelectorAll(".picture > img, .grid > img")) {
 dialog.querySelector(".close").addEventListener("click", () => dialog.close());
 dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 
-// Sliders: each shows one column of a sheet of small images.
+// Sliders: each shows one column of a sheet of small images, 32 pixels wide; a long one goes on below.
 const told = {
   interpolation: (numbers, at) => "\u03b1 = " + numbers.alphas[at],
   latents: (numbers, at) =>
@@ -57,15 +57,16 @@ const told = {
 for (const viewer of document.querySelectorAll(".viewer")) {
   const numbers = JSON.parse(viewer.dataset.numbers);
   const [input, output] = [viewer.querySelector("input"), viewer.querySelector("output")];
-  const sheet = viewer.querySelector(".sheet").src;
-  const columns = Number(input.max) + 1;
+  const sheet = viewer.querySelector(".sheet");
+  const [columns, lines] = [sheet.getAttribute("width") / 32, sheet.getAttribute("height") / 32];
   const show = () => {
     const at = Number(input.value);
     for (const frame of viewer.querySelectorAll(".frame")) {
       const [row, rows] = [Number(frame.dataset.row), Number(frame.dataset.rows)];
-      frame.style.backgroundImage = `url("${sheet}")`;
-      frame.style.backgroundSize = `${100 * columns}% ${100 * rows}%`;
-      frame.style.backgroundPosition = `${columns > 1 ? (100 * at) / (columns - 1) : 0}% ${(100 * row) / (rows - 1)}%`;
+      const [column, line] = [at % columns, rows * Math.floor(at / columns) + row];
+      frame.style.backgroundImage = `url("${sheet.src}")`;
+      frame.style.backgroundSize = `${100 * columns}% ${100 * lines}%`;
+      frame.style.backgroundPosition = `${columns > 1 ? (100 * column) / (columns - 1) : 0}% ${(100 * line) / (lines - 1)}%`;
     }
     output.textContent = told[viewer.dataset.kind](numbers, at);
     input.setAttribute("aria-valuetext", output.textContent);

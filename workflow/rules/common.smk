@@ -195,9 +195,11 @@ def set_model(wildcards):
 def set_options(wildcards, input):
     """Which images a set has, as command-line options."""
     kind, name, *more = wildcards.set.split("/")
+    evaluation = config["images"]["evaluation"]
     if kind == "references":
-        return f"--source {name}"
-    return f"--source {'reconstructions' if more[1:] else 'samples'} --model {shlex.quote(str(input.model))}"
+        return f"--source {name} --seed {evaluation['sample_seed']}"
+    source, seed = ("reconstructions", "sample_seed") if more[1:] else ("samples", "pool_seed")
+    return f"--source {source} --seed {evaluation[seed]} --model {shlex.quote(str(input.model))}"
 
 
 def compared_stages():

@@ -24,12 +24,11 @@ rule extract_features:
         runtime=growing(60),
     params:
         source=set_options,
-        seed=config["images"]["evaluation"]["sample_seed"],
         number=config["images"]["evaluation"]["pool"],
         device=config["device"],
     shell:
         "python {input.script:q} {params.source} --data {input.data:q} --classifier {input.classifier:q} --output {output:q}"
-        " --number {params.number} --seed {params.seed} --device {params.device} --threads {threads} > {log:q} 2>&1"
+        " --number {params.number} --device {params.device} --threads {threads} > {log:q} 2>&1"
 
 
 rule evaluate_features:

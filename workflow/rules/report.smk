@@ -95,3 +95,24 @@ rule write_up:
         rules.plot_workflow.output,
         rules.export_tables.output,
         rules.write_report.output,
+
+
+# Prints the main numbers of this run, wherever its results lie, whether or not anything else had to be done.
+rule numbers:
+    input:
+        likelihoods=expand(rules.summarise_likelihood.output.text, model=BINARY_MODELS),
+        scores=expand(rules.summarise_fid.output.text, model=IMAGE_MODELS),
+        report=rules.write_report.output,
+    log:
+        "<results>/logs/numbers.log",
+    localrule: True
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(100),
+        runtime=growing(5),
+    shell:
+        '(for file in {input.likelihoods:q}; do echo; cat "$file"; done; echo;'
+        ' for file in {input.scores:q}; do head -n 1 "$file"; done; echo;'
+        " echo The report: {input.report:q}) | tee {log:q}"

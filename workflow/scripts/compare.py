@@ -5,9 +5,9 @@ VAE, for every seed. Writes two tables:
 
   --summary     a row for each subject (a model, or a reference) and metric: mean over seeds, with its 95%
                 Student t interval over seeds; for one seed, and for references, over sets of images (or, for
-                likelihoods, images); column `over` says which
+                likelihoods, images); column `over` says which, and `key` tells subjects apart whatever their names
   --comparison  a row for each pair of models and metric: mean of the differences first - second, paired by seed,
-                with its interval, and the verdict
+                with its interval, the `winner`, empty if there is none, and the verdict in words
 
 A verdict names the better model only if the interval of the difference excludes 0, that is, if the
 difference exceeds the noise between seeds. One seed allows no verdict.
@@ -62,8 +62,7 @@ def main(options):
                 runs.append(read(files.read_json(path)))
             except (KeyError, TypeError, AttributeError) as error:
                 raise InputError(f"{path}: not what its stage writes ({error!r}); remake it") from None
-            known = {(run["problem"], run["subject"], run["seed"]) for run in runs[:-1]}
-            if (runs[-1]["problem"], runs[-1]["subject"], runs[-1]["seed"]) in known:
+            if (runs[-1]["key"], runs[-1]["seed"]) in {(run["key"], run["seed"]) for run in runs[:-1]}:
                 raise InputError(f"{path}: {runs[-1]['subject']}, seed {runs[-1]['seed']}, was given before")
             of_one = next(run for run in runs if run["problem"] == runs[-1]["problem"])
             for key in ("data", "protocol"):
@@ -71,7 +70,7 @@ def main(options):
                     raise InputError(f"{path}: its {key} is {runs[-1][key]}, not {of_one[key]} as of those before")
     subjects = {}
     for run in runs:
-        subjects.setdefault((run["problem"], run["subject"]), []).append(run)
+        subjects.setdefault(run["key"], []).append(run)
     summary = pandas.DataFrame([row for of_subject in subjects.values() for row in summarise(of_subject)])
     rows = [
         row
@@ -89,6 +88,7 @@ def main(options):
         "low",
         "high",
         "pairs",
+        "winner",
         "verdict",
     ]
     comparison = pandas.DataFrame(rows, columns=columns)
@@ -100,9 +100,14 @@ def main(options):
 
 
 def read_metrics(content):
-    """One run of evaluate_features.py: its subject and {metric: interval}."""
+    """One run of evaluate_features.py: its subject and {metric: interval}.
+
+    `key` is the set's folder in the results, less the seed: what tells a model from a reference of the same name.
+    """
+    place = {"samples": "runs/{}", "reconstructions": "runs/{}/reconstructions"}.get(content["set"])
     return {
         "problem": "images",
+        "key": place.format(content["model"]) if place else f"references/{content['set']}",
         "subject": content["subject"],
         "is_model": content["set"] == "samples",
         "seed": content["seed"],
@@ -128,6 +133,7 @@ def read_likelihoods(content):
             }
     return {
         "problem": "likelihood",
+        "key": f"runs/binary_{content['model']}",
         "subject": content["model"],
         "is_model": True,
         "seed": content["seed"],
@@ -151,6 +157,7 @@ def summarise(runs):
             "problem": first["problem"],
             "data": first["data"],
             "protocol": first["protocol"],
+            "key": first["key"],
             "subject": first["subject"],
             "kind": "model" if first["is_model"] else "reference",
             "metric": name,
@@ -179,13 +186,14 @@ def compare(first, second):
         ]
         found = intervals.difference(*values)
         ahead, behind = names if found["value"] * BETTER[metric] > 0 else names[::-1]
-        size = f"by {abs(found['value']):.4g}"
+        how = f"{'better than' if found['distinguishable'] else 'ahead of'} {behind} by {abs(found['value']):.4g}"
+        if found["value"] == 0:
+            ahead, how = names[0], f"equal to {names[1]}"
         if found["distinguishable"] is None:
-            verdict = f"{ahead} ahead of {behind} {size}, but one seed allows no verdict"
-        elif found["distinguishable"]:
-            verdict = f"{ahead} better than {behind} {size}, beyond the noise of {len(seeds)} seeds"
+            verdict = f"{ahead} {how}, but one seed allows no verdict"
         else:
-            verdict = f"{ahead} ahead of {behind} {size}, within the noise of {len(seeds)} seeds"
+            noise = "beyond" if found["distinguishable"] else "within"
+            verdict = f"{ahead} {how}, {noise} the noise of {len(seeds)} seeds"
         yield {
             "problem": first[0]["problem"],
             "metric": metric,
@@ -193,6 +201,7 @@ def compare(first, second):
             "second": names[1],
             "difference": found["value"],
             **{key: found[key] for key in ("standard_error", "low", "high", "pairs")},
+            "winner": ahead if found["distinguishable"] else "",
             "verdict": verdict,
         }
 

@@ -108,7 +108,8 @@ def main(options):
     with files.atomic(options.curve) as temporary:
         pandas.DataFrame(curve, columns=["n", "sets", "mean", "sd"]).to_csv(temporary, index=False)
     with files.atomic(options.nearest) as temporary:
-        about = {"model": result["subject"], "seed": result["seed"] or options.seed, "data": result["data"]}
+        seed = options.seed if result["seed"] is None else result["seed"]
+        about = {"model": result["subject"], "seed": seed, "data": result["data"]}
         arrays.write(temporary, about, **nearest)
     files.write_json(options.json, result)
     for key, number in found.items():

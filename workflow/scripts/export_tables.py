@@ -9,7 +9,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli, configuration, files
+from genlab import cli, configuration, files
 
 
 def parser():
@@ -26,17 +26,12 @@ def main(options):
     from genlab.report import results, tables, typeset
 
     found = results.read(options.results, configuration.read(options.configuration))
-    try:
-        made = tables.all_tables(found)
-        texts = {
-            f"{name}.{suffix}": write(table)
-            for name, table in made.items()
-            for suffix, write in (("md", typeset.markdown), ("tex", typeset.latex))
-        }
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise InputError(
-            f"{options.results}: not the results of one finished run with this configuration ({error!r}); run it anew"
-        ) from None
+    made = tables.all_tables(found)
+    texts = {
+        f"{name}.{suffix}": write(table)
+        for name, table in made.items()
+        for suffix, write in (("md", typeset.markdown), ("tex", typeset.latex))
+    }
     for name, text in texts.items():
         files.write_text(options.output / name, text)
     print(f"{len(made)} tables in {options.output}")

@@ -2,7 +2,8 @@
 
 --source says which images:
 
-  samples          --number images drawn from the model in --model, latents from p(z)
+  samples          --number images drawn from the model in --model, latents from p(z); those that sample.py draws
+                   with the same --seed, so give another for other images
   reconstructions  all test images, through the VAE in --model: g(z) for one draw of z from q(z|x)
   train, test      all real images of the split, in random order
   noise            --number images of independent uniform pixels, the worst there can be

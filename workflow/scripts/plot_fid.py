@@ -92,7 +92,7 @@ def draw(models):
         axes.axvline(floor, color="0.3", linestyle="--", zorder=1.5, label=f"floor: {floor:,.1f}")
     looks = plotting.model_looks([model["model"] for model in models])
     for row, model in enumerate(models):
-        fid, look = model["fid"], looks[model["model"]]
+        fid, look = model["fid"], looks[model["model"]] | {"linestyle": ""}
         axes.errorbar(fid["mean"], row, xerr=fid["sd"] or None, markersize=9, capsize=5, zorder=3, **look)
         if len(fid["values"]) > 1:
             seeds = fid["values"]

@@ -46,16 +46,15 @@ def draw(sets):
     import numpy as np
     from genlab.report import plotting
 
-    figure = plotting.new_figure(9.0, 5.2)
-    axes = figure.subplots()
     models = list(dict.fromkeys(one["subject"] for one in sets if one["set"] == "samples"))
+    subjects = {one["subject"] for one in sets}
+    columns = min(4, plotting.legend_columns(subjects, 8.0))
+    figure = plotting.new_figure(9.0, 5.2 + 0.25 * ((len(subjects) - 1) // columns))
+    axes = figure.subplots()
     looks = plotting.model_looks(models)
     labelled, ends = set(), []
     for one in sets:
-        if one["set"] == "samples":
-            look = looks[one["subject"]] | {"linestyle": "-"}
-        else:
-            look = {"color": "0.3", "marker": "x", "linestyle": "--"}
+        look = looks[one["subject"]] if one["set"] == "samples" else {"color": "0.3", "marker": "x", "linestyle": "--"}
         label = one["subject"] if one["subject"] not in labelled else None
         labelled.add(one["subject"])
         curve, level = one["curve"], one["metrics.fid_infinity.value"]
@@ -76,7 +75,7 @@ def draw(sets):
     axes.yaxis.set_major_formatter("{x:,g}")
     axes.set_xlabel("N, samples (log scale)")
     axes.set_ylabel("FID (log scale)")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.08), borderaxespad=0, ncols=4, frameon=False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.08), borderaxespad=0, ncols=columns, frameon=False)
     seeds = max(np.bincount([models.index(one["subject"]) for one in sets if one["set"] == "samples"]), default=1)
     caption = (
         "Fewer samples make the FID larger: its bias falls as 1/N. Points: mean over disjoint sets of N images; open "

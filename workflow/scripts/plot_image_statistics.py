@@ -19,6 +19,7 @@ MEASURES = {
     "feature_distance": "feature distance,\nall pairs",
     "feature_nearest": "feature distance,\nnearest",
 }
+FEW = 6  # models whose names fit into the panels; more stand below them, once
 SPECTRUM = ("frequency", "samples", "samples_error", "test", "train")
 
 
@@ -98,7 +99,8 @@ def draw(models, spectra):
     """The figure of `models` and `spectra`, as `read_statistics` and `read_spectrum` give them."""
     from genlab.report import plotting
 
-    figure = plotting.new_figure(10.5, 8.6)
+    more = max(0, len(models) - FEW)
+    figure = plotting.new_figure(10.5, 8.6 + 0.4 * more)
     panels = figure.subplot_mosaic([["spectrum", "ratios"], ["classes", "classes"]], height_ratios=[1.25, 1])
     looks = list(plotting.model_looks([model["model"] for model in models]).values())
     draw_spectra(panels["spectrum"], models, spectra, looks)
@@ -125,9 +127,7 @@ def draw_spectra(axes, models, spectra, looks):
     axes.plot(real["frequency"], real["test"], color="black", linestyle="-", linewidth=2.5, label="real, test")
     axes.plot(real["frequency"], real["train"], color="0.6", linestyle="--", label="real, training")
     for model, table, look in zip(models, spectra, looks, strict=True):
-        line = axes.errorbar(
-            table["frequency"], table["samples"], table["samples_error"], linestyle="-", linewidth=1.3, **look
-        )
+        line = axes.errorbar(table["frequency"], table["samples"], table["samples_error"], linewidth=1.3, **look)
         line.set_label(model["model"])
     axes.set_xscale("log")
     axes.set_yscale("log")
@@ -137,7 +137,8 @@ def draw_spectra(axes, models, spectra, looks):
     axes.set_xlabel("frequency, cycles per pixel")
     axes.set_ylabel(r"power, grey levels$^2$ / (cycle/pixel)$^2$")
     axes.set_title("power spectrum", loc="left")
-    axes.legend(loc="lower left")
+    shown = axes.get_legend_handles_labels()[0]
+    axes.legend(handles=shown if len(models) <= FEW else shown[:2], loc="lower left")
 
 
 def draw_ratios(axes, models, looks):
@@ -150,7 +151,7 @@ def draw_ratios(axes, models, looks):
     for number, (model, look) in enumerate(zip(models, looks, strict=True)):
         values, errors = zip(*(ratio(model["samples"], model["test"], name) for name in rows), strict=True)
         offset = 0.6 * ((number + 0.5) / len(models) - 0.5)
-        axes.errorbar(values, [row + offset for row in range(len(rows))], xerr=errors, linestyle="", **look)
+        axes.errorbar(values, [row + offset for row in range(len(rows))], xerr=errors, **look | {"linestyle": ""})
     axes.axvline(1, color="black", linewidth=1.5, zorder=1)
     axes.set_yticks(range(len(rows)), MEASURES.values())
     axes.set_ylim(len(rows) - 0.5, -0.5)
@@ -169,6 +170,9 @@ def ratio(part, test, name, shared=False):
 
 def draw_classes(axes, models, looks):
     """Shares of the ten digits: real test images as bars, the models as markers."""
+    from genlab.report import plotting
+    from matplotlib.lines import Line2D
+
     digits = range(10)
     top = max(share for part in ("samples", "test") for model in models for share in model[part]["class_shares"])
     axes.bar(digits, models[0]["test"]["class_shares"], width=0.9, color="0.85", edgecolor="black", label="real, test")
@@ -179,17 +183,27 @@ def draw_classes(axes, models, looks):
             [digit + offset for digit in digits],
             shares,
             [(share * (1 - share) / model["images"]) ** 0.5 for share in shares],
-            linestyle="",
             label=f"{model['model']}: divergence {model['samples']['class_divergence']:.4f}",
-            **look,
+            **look | {"linestyle": ""},
         )
     axes.set_xticks(digits)
     axes.grid(visible=False, axis="x")
     axes.set_xlabel("digit that the classifier sees")
     axes.set_ylabel("share of images")
     axes.set_title("classes", loc="left")
-    axes.set_ylim(0, 1.4 * top)
-    axes.legend(loc="upper right", ncols=3)
+    if len(models) <= FEW:
+        axes.set_ylim(0, 1.4 * top)
+        axes.legend(loc="upper right", ncols=3)
+        return
+    (bars, *_), labels = axes.get_legend_handles_labels()
+    lines = [Line2D([], [], label=label, **look) for label, look in zip(labels[1:], looks, strict=True)]
+    axes.legend(
+        handles=[bars, *lines],
+        loc="upper left",
+        bbox_to_anchor=(0, 0),
+        borderaxespad=4.5,  # clear of the digits and their label
+        ncols=plotting.legend_columns(labels, 9.5),
+    )
 
 
 if __name__ == "__main__":

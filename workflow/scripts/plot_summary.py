@@ -23,7 +23,7 @@ PANELS = {
     "nearest_training": ("distance to the nearest training image", "linear"),
 }
 ARROWS = {"lower": "\N{LEFTWARDS ARROW} better", "higher": "better \N{RIGHTWARDS ARROW}", "neither": ""}
-REFERENCES = ("training images", "test images", "noise", "mean training image")
+REFERENCES = tuple(f"references/{name}" for name in ("train", "test", "noise", "mean"))
 
 
 def parser():
@@ -36,7 +36,20 @@ def parser():
 def main(options):
     from genlab.report import plotting
 
-    names = ("problem", "data", "protocol", "subject", "kind", "metric", "better", "over", "low", "high", "values")
+    names = (
+        "problem",
+        "data",
+        "protocol",
+        "key",
+        "subject",
+        "kind",
+        "metric",
+        "better",
+        "over",
+        "low",
+        "high",
+        "values",
+    )
     table = plotting.read_table(options.summary, ["value"], names)
     table = table[(table["problem"] == "images") & table["metric"].isin(PANELS)].copy()
     if table.empty:
@@ -54,10 +67,11 @@ def draw(table):
     """The figure of the rows of images, `low` and `high` numbers or NaN, `values` lists of numbers."""
     from genlab.report import plotting
 
-    models = list(dict.fromkeys(table.loc[table["kind"] == "model", "subject"]))
-    others = [name for name in dict.fromkeys(table["subject"]) if name not in models]
+    names = dict(zip(table["key"], table["subject"], strict=True))
+    models = list(dict.fromkeys(table.loc[table["kind"] == "model", "key"]))
+    others = [key for key in names if key not in models]
     subjects = models + sorted(
-        others, key=lambda name: (name in REFERENCES, REFERENCES.index(name) if name in REFERENCES else 0)
+        others, key=lambda key: (key in REFERENCES, REFERENCES.index(key) if key in REFERENCES else 0)
     )
     looks = plotting.model_looks(models)
     panels = [name for name in PANELS if (table["metric"] == name).any()]
@@ -66,7 +80,7 @@ def draw(table):
     for axes in grid.ravel()[len(panels) :]:
         axes.set_visible(False)
     for axes, name in zip(grid.ravel(), panels, strict=False):
-        rows = table[table["metric"] == name].set_index("subject")
+        rows = table[table["metric"] == name].set_index("key")
         title, scale = PANELS[name]
         for height, subject in enumerate(subjects):
             if subject not in rows.index:
@@ -76,7 +90,7 @@ def draw(table):
             line = {"color": look["color"]}
             axes.plot(row["values"], [height] * len(row["values"]), linestyle="", marker="|", markersize=9, **line)
             axes.plot([row["low"], row["high"]], [height, height], linestyle="-", linewidth=2.5, alpha=0.5, **line)
-            axes.plot([row["value"]], [height], linestyle="", markersize=7, **look)
+            axes.plot([row["value"]], [height], markersize=7, **look | {"linestyle": ""})
         # Limits by the values alone: of few seeds an interval can be so wide that nothing else would be seen.
         values = [value for each in rows["values"] for value in each]
         low, high = min(values), max(values)
@@ -90,7 +104,7 @@ def draw(table):
             axes.set_xlim(low - margin, high + margin)
         axes.set_title(title, loc="left")
         axes.set_xlabel(ARROWS[rows["better"].iloc[0]], fontsize=10, color="0.25")
-        axes.set_yticks(range(len(subjects)), subjects)
+        axes.set_yticks(range(len(subjects)), [names[subject] for subject in subjects])
     grid[0, 0].set_ylim(len(subjects) - 0.5, -0.5)
     several = (table.loc[table["kind"] == "model", "over"] == "seeds").any()
     lines = (

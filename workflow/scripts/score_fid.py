@@ -57,7 +57,7 @@ def main(options):
     for path, default in ((options.model, CLASSIFIER), (options.reference, REFERENCE)):
         if path == ROOT / default and not path.exists():
             option = "--model" if default == CLASSIFIER else "--reference"
-            raise InputError(f"{path}: not made yet; run `snakemake {default}` in {ROOT}, or give {option}")
+            raise InputError(f"{path}: not made yet; run `snakemake --cores 1 {default}` in {ROOT}, or give {option}")
     from genlab.data import images
     from genlab.measures import frechet
     from genlab.models import classifier

@@ -13,6 +13,15 @@ from pathlib import Path
 
 from genlab import InputError, cli, files
 
+# What is read of a score, and of its floor if it has one.
+FIELDS = {
+    **dict.fromkeys(("model", "data/title", "protocol"), str),
+    **{"seed": int, "fid": files.NUMBER, "samples": int, "floor": dict | None, "provenance": dict},
+    **{"reference/images": int, "reference/title": str, "reference/file": str},
+    **{"classifier/file": str, "classifier/sha256": str},
+}
+FLOOR = {"floor/values": list, "floor/images": int, "floor/source/title": str, "floor/source/file": str}
+
 # What must be equal in all scores that are gathered.
 COMMON = ("model", "data", "samples", "reference", "classifier", "protocol")
 
@@ -26,15 +35,19 @@ def parser():
 
 
 def main(options):
-    scores = [files.read_json(path) for path in options.scores]
-    try:
-        summary = gather(options.scores, scores)
-        written = text(summary)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise InputError(f"--scores: not the JSON of score_fid.py ({error!r}); remake them with it") from None
+    summary = gather(options.scores, [read_score(path) for path in options.scores])
+    written = text(summary)
     files.write_json(options.json, summary)
     files.write_text(options.text, written)
     print(written, end="")
+
+
+def read_score(path):
+    """What score_fid.py has written of one seed."""
+    score = files.read_json(path, FIELDS)
+    if score["floor"]:
+        files.check_fields(path, score, FLOOR)
+    return score
 
 
 def gather(paths, scores):

@@ -17,6 +17,20 @@ from pathlib import Path
 from genlab import InputError, cli, files
 
 NAMES = {"elbo": "ELBO", "log_likelihood": "log-likelihood", "elbo_gap": "ELBO gap"}
+PARTS = ("splits", "overfitting", "gain_beyond_k")  # each a dict with an entry for each of some splits or NAMES
+MEAN = {"mean": files.NUMBER, "standard_error": files.NUMBER}
+
+# What is read of an estimate: of the whole, of each split, and of the numbers that it may have for some splits.
+FIELDS = {
+    **{"model": str, "data/title": str, "k": int, "seed": int, "provenance": dict},
+    **dict.fromkeys(PARTS, dict),
+}
+SPLIT = {
+    "images": int,
+    **{f"{name}/{key}": kind for name in NAMES for key, kind in MEAN.items()},
+    **{f"effective_sample_size/{key}": files.NUMBER for key in ("mean", "median", "min")},
+    **{f"pareto_k/{key}": files.NUMBER | None for key in ("median", "share_above_0.7")},
+}
 
 EXPLANATION = """
 The log-likelihood is an importance-sampling estimate: in expectation a lower bound, tighter as K
@@ -44,30 +58,24 @@ def main(options):
             f"{len(options.estimates)} files of --estimates but {len(options.curves)} of --curves; "
             "give one pair for each seed"
         )
-    estimates = [files.read_json(path) for path in options.estimates]
-    try:
-        write(options, estimates)
-    except (KeyError, TypeError, IndexError) as error:
-        raise InputError(
-            f"the files are not those of estimate_likelihood.py ({error!r}); remake them with it"
-        ) from None
-
-
-def write(options, estimates):
-    """Check that the estimates belong together, and write the table in its three forms."""
-    first = estimates[0]
+    estimates = [read_estimate(path) for path in options.estimates]
+    curves = [read_curve(path) for path in options.curves]
+    first, seeds = estimates[0], [estimate["seed"] for estimate in estimates]
     for path, estimate in zip(options.estimates, estimates, strict=True):
-        for key in ("model", "k", "data"):
-            if estimate[key] != first[key]:
-                raise InputError(
-                    f"{path}: its {key} differs from that of {options.estimates[0]}; "
-                    "seeds can be gathered for one model, K and data set"
-                )
+        differing = [key for key in ("model", "k", "data") if estimate[key] != first[key]]
+        differing += [key for key in PARTS if estimate[key].keys() != first[key].keys()]
+        if differing:
+            raise InputError(
+                f"{path}: its {differing[0]} differs from that of {options.estimates[0]}; "
+                "seeds can be gathered for one model, K and data set"
+            )
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f"--estimates: the seeds are {', '.join(map(str, seeds))}; give one estimate for each seed")
     summary = {
         "data": first["data"],
         "model": first["model"],
         "k": first["k"],
-        "seeds": [estimate["seed"] for estimate in estimates],
+        "seeds": seeds,
         "splits": {split: gather([estimate["splits"][split] for estimate in estimates]) for split in first["splits"]},
         "overfitting": {
             name: over_seeds([estimate["overfitting"][name] for estimate in estimates]) for name in first["overfitting"]
@@ -80,9 +88,10 @@ def write(options, estimates):
         "provenance": [estimate["provenance"] for estimate in estimates],
     }
     rows = []
-    for path, estimate in zip(options.curves, estimates, strict=True):
-        with open(path, newline="", encoding="utf-8") as file:
-            rows += [{"seed": estimate["seed"], **row} for row in csv.DictReader(file)]
+    for path, curve, seed in zip(options.curves, curves, seeds, strict=True):
+        if curve[0].keys() != curves[0][0].keys():
+            raise InputError(f"{path}: its columns differ from those of {options.curves[0]}; remake both")
+        rows += [{"seed": seed, **row} for row in curve]
     with files.atomic(options.csv) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
@@ -90,6 +99,29 @@ def write(options, estimates):
     files.write_json(options.json, summary)
     files.write_text(options.text, table(summary))
     print(table(summary), end="")
+
+
+def read_estimate(path):
+    """What estimate_likelihood.py has written of one seed."""
+    estimate = files.read_json(path, FIELDS)
+    of_each = {"splits": SPLIT, "overfitting": MEAN, "gain_beyond_k": MEAN | {"k": int, "images": int}}
+    for part, fields in of_each.items():
+        for name in estimate[part]:
+            wanted = {f"{part}/{name}/{field}": kind for field, kind in fields.items()}
+            files.check_fields(path, estimate, wanted)
+    return estimate
+
+
+def read_curve(path):
+    """The rows of the table that estimate_likelihood.py has written beside, as dicts."""
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file, strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a CSV table ({error}); remake it with estimate_likelihood.py") from None
+    if not rows or any(None in row or None in row.values() for row in rows):
+        raise InputError(f"{path}: has no rows or rows of another length than its header; remake it")
+    return rows
 
 
 def over_seeds(estimates):

@@ -33,13 +33,7 @@ def main(options):
     found = results.read(options.results, configuration.read(options.configuration))
     if found.fid and options.data is None:
         raise InputError("--data: the run has image models; give the prepared SVHN data that they were trained on")
-    try:
-        page = render(found, options.data)
-    except (KeyError, TypeError, IndexError, AttributeError) as error:
-        raise InputError(
-            f"{options.results}: not the results of one finished run with this configuration ({error!r}); run it anew"
-        ) from None
-    files.write_text(options.output, page)
+    files.write_text(options.output, render(found, options.data))
     print(f"{options.output}: {options.output.stat().st_size / 1e6:.1f} MB")
 
 

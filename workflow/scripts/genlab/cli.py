@@ -25,6 +25,9 @@ EXIT_FAILED, EXIT_INPUT, EXIT_RESUMABLE = 1, 2, 75  # 75 is EX_TEMPFAIL of sysex
 
 STARTED = time.monotonic()  # a stage imports this module first
 
+# What is true of a stage's outputs whenever it is interrupted: `files.atomic` puts each in its place as a whole.
+KEPT = "every output is whole, as it was before or new; run again"
+
 
 class Distinct(argparse.Action):
     """argparse action: a list of values, each given once."""
@@ -107,9 +110,11 @@ def run(main, parser, argv=None):
     # Before torch or numpy start their pools: oversubscribed threads are ruinous.
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(getattr(options, "threads", 1))
+    # A notebook's, which its terminals inherit, need not be installed where this stage runs: importing would fail.
+    os.environ["MPLBACKEND"] = "agg"
 
     def stop(number, _):
-        raise Interrupted(f"by {signal.Signals(number).name}; no file is half-written; run again")
+        raise Interrupted(f"by {signal.Signals(number).name}; {KEPT}")
 
     handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGUSR1)}
     try:
@@ -121,7 +126,7 @@ def run(main, parser, argv=None):
     except Interrupted as error:
         fail(parser, "interrupted", error, EXIT_RESUMABLE)
     except KeyboardInterrupt:
-        fail(parser, "interrupted", "nothing was written", 130)
+        fail(parser, "interrupted", KEPT, 130)
     except MemoryError as error:
         fail(parser, "failed", f"not enough memory ({error}); ask for less at a time", EXIT_FAILED)
     except RuntimeError as error:

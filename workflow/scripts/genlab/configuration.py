@@ -45,6 +45,7 @@ def complete(config):
             where = ".".join(map(str, error.path)) or "configuration"
             hint = error.schema.get("description", "")
             faults.append(f"{where}: {error.message}" + (f" ({hint})" if hint else ""))
+    faults = faults or _contradictions(config)
     if faults:
         raise InputError("configuration: " + "\n  ".join(faults))
     return config
@@ -110,8 +111,11 @@ def _fill(value, schema, definitions):
         return _typed(value, schema)
     for key, child in schema.get("properties", {}).items():
         child = _resolve(child, definitions)
+        default = copy.deepcopy(child.get("default"))
         if key not in value and "default" in child:
-            value[key] = copy.deepcopy(child["default"])
+            value[key] = default
+        elif default and isinstance(value.get(key), dict) and not isinstance(child.get("additionalProperties"), dict):
+            value[key] = default | value[key]  # but in a table, of models, what is given stands alone
     if isinstance(schema.get("additionalProperties"), dict):
         value = {key: entry for key, entry in value.items() if entry not in (None, "null", "None")}
     return {
@@ -134,6 +138,19 @@ def _unknown_keys(value, schema, definitions, path=""):
             faults.append(f"{path}{key}: unknown key; {remedy}")
         else:
             faults += _unknown_keys(value[key], child, definitions, f"{path}{key}.")
+    return faults
+
+
+def _contradictions(config):
+    """A line for each fault of a configuration that its schema allows."""
+    faults, evaluation = [], config["images"]["evaluation"]
+    if "noise" in config["images"]["models"]:
+        faults.append("images.models.noise: the reference of uniform pixels has this name; give the model another one")
+    if evaluation["pool_seed"] == evaluation["sample_seed"]:
+        faults.append(
+            f"images.evaluation.pool_seed: {evaluation['pool_seed']} is sample_seed too, so the pool would begin with "
+            "the published samples; give another"
+        )
     return faults
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from . import ComputationError, InputError
 
 REMAKE = "remake it with the stage that writes it"
+NUMBER = int | float  # of `check_fields`
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room: the disk, the quota, the largest file allowed
 
 
@@ -27,11 +28,13 @@ def atomic(path):
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = beside(path, f"part{path.suffix}")
     try:
+        temporary.touch()  # its mode tells the umask, which can only be asked for by changing it for all threads
+        mode = temporary.stat().st_mode & 0o777
+        temporary.unlink()
         yield temporary
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
-        os.umask(umask := os.umask(0))
-        os.chmod(temporary, 0o666 & ~umask)  # some writers make private files
+        os.chmod(temporary, mode)  # some writers make private files
         os.replace(temporary, path)
     except OSError as error:  # a full disk has no file name of its own
         if error.errno in FULL:
@@ -92,12 +95,27 @@ def write_json(path, content):
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def read_json(path):
-    """Read a JSON file; refuse anything else with one clear line."""
+def read_json(path, fields=()):
+    """Read a JSON file that must have `fields` (see `check_fields`); refuse anything else with one clear line."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise InputError(f"{path}: not a JSON file ({error}); {REMAKE}") from None
+    check_fields(path, content, fields)
+    return content
+
+
+def check_fields(path, content, fields):
+    """Raise `InputError` unless the content of the JSON file `path` has all `fields`, {"place/in/it": type}."""
+    for field, kind in dict(fields).items():
+        value = content
+        for key in field.split("/"):
+            if not isinstance(value, dict) or key not in value:
+                raise InputError(f"{path}: {field!r} is missing; {REMAKE}")
+            value = value[key]
+        if not isinstance(value, kind):
+            held = json.dumps(value)[:60]
+            raise InputError(f"{path}: {field!r} is {held}; {REMAKE}")
 
 
 def read_field(content, field, kind, source):

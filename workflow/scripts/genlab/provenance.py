@@ -66,9 +66,12 @@ def record(options, **more):
 
 
 def versions():
-    """Versions of Python and of the packages of requirements that compute numbers."""
-    names = ("torch", "torchvision", "numpy", "scipy", "safetensors")
-    return {"python": platform.python_version()} | {name: metadata.version(name) for name in names}
+    """Versions of Python and of the packages that compute numbers; those that are installed here."""
+    found = {"python": platform.python_version()}
+    for name in ("torch", "torchvision", "numpy", "scipy", "safetensors"):
+        with contextlib.suppress(metadata.PackageNotFoundError):  # not every stage's environment has them all
+            found[name] = metadata.version(name)
+    return found
 
 
 def machine():

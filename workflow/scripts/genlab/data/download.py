@@ -1,7 +1,8 @@
 """One file from a list of addresses: resumed, retried, checked, and whole under its name or not there.
 
 While a download runs, FILE.partial holds what has come and FILE.partial.json where from; both
-outlive a kill, and the next run asks the server for the rest.
+outlive a kill, and the next run asks the server for the rest. FILE.partial.lock is locked by
+the process that fetches, so that two runs with one folder of data do not write one file.
 """
 
 import contextlib
@@ -35,29 +36,63 @@ def fetch(target, urls, mirrors=(), *, expected, retries=4, timeout=30):
     """
     target = Path(target)
     candidates = addresses(urls, mirrors)
-    if not expected.keys() & {"md5", "sha256"}:
-        log.warning("%s: no checksum is known, so its content goes unchecked", target)
-    elif target.exists():
-        wrong = mismatch(target, expected)
-        if not wrong:
-            log.info("%s: already there, and its checksum is right", target)
+    if _is_there(target, expected):
+        return
+    with _alone(target) as waited:
+        if waited and _is_there(target, expected):  # brought by the other one
             return
-        log.warning("%s: there, but %s; fetching it again", target, wrong)
-    failures = []
-    for address in candidates:
-        log.info("fetching %s from %s", target.name, address)
-        try:
-            _fetch_from(address, target, expected, retries, timeout)
-        except Unavailable as error:
-            log.warning("%s: %s", address, error)
-            failures.append(f"{address} ({error})")
-        else:
-            log.info("%s: %s", target, "complete, and as expected" if expected else "complete, unchecked")
-            return
+        failures = []
+        for address in candidates:
+            log.info("fetching %s from %s", target.name, address)
+            try:
+                _fetch_from(address, target, expected, retries, timeout)
+            except Unavailable as error:
+                log.warning("%s: %s", address, error)
+                failures.append(f"{address} ({error})")
+            else:
+                log.info("%s: %s", target, "complete, and as expected" if expected else "complete, unchecked")
+                return
     raise InputError(
         f"{target}: no address gave the file: {'; '.join(failures)}; check the network and the addresses, or put "
         f"{_name(urls[0])} into a folder and name that under data.mirrors in the configuration (--mirror by hand)"
     )
+
+
+def _is_there(target, expected):
+    """Whether `target` has been fetched already, as far as can be told."""
+    if not expected.keys() & {"md5", "sha256"}:
+        log.warning("%s: no checksum is known, so its content goes unchecked", target)
+        return False
+    if not target.exists():
+        return False
+    if wrong := mismatch(target, expected):
+        log.warning("%s: there, but %s; fetching it again", target, wrong)
+        return False
+    log.info("%s: already there, and its checksum is right", target)
+    return True
+
+
+@contextlib.contextmanager
+def _alone(target):
+    """Hold the lock beside `target`, which dies with its process; yields whether another process held it before."""
+    path, waited = target.with_name(f"{target.name}.partial.lock"), False
+    with _writing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with _writing(path):
+            file = files.locked(path)
+        with contextlib.suppress(FileNotFoundError):  # who held it has deleted it since
+            if file and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                break
+        if not file and not waited:
+            log.warning("%s: another process fetches it; waiting for it to end", target)
+            waited = True
+        time.sleep(0.5)
+    with file:
+        try:
+            yield waited
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def addresses(urls, mirrors=()):

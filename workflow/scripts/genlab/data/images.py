@@ -81,7 +81,7 @@ def read_directory(path, batch=500):
 
     Formats are known by content: PNG, JPEG, BMP, WebP. Images of another size than 32 x 32 are
     resized (bilinear, antialiased); this and lossy files are logged as one warning each.
-    Raises `InputError`, at once, for anything but RGB images in exactly one class folder;
+    Raises `InputError`, at once, for anything but RGB images in exactly one class folder with no image beside it;
     damaged pixels are found only when the iterator comes to them.
     """
     files = _class_files(path)
@@ -119,12 +119,28 @@ def _class_files(path):
         )
         loose = len(entries) - len(folders)
         raise InputError(f"{path}: holds {found} and {loose} files; {shape}")
+    if beside := next((entry for entry in entries if not entry.is_dir() and _is_image(entry.path)), None):
+        raise InputError(
+            f"{path}: holds the image {beside.name} beside the folder {folders[0].name}, and either may be meant; "
+            "leave one folder with all the images"
+        )
     files = _visible(folders[0].path)
     if nested := [entry.name for entry in files if entry.is_dir()]:
         raise InputError(f"{folders[0].path}: holds the folder {nested[0]!r}; put all the images into one folder")
     if not files:
         raise InputError(f"{folders[0].path}: the folder is empty; {shape}")
     return [entry.path for entry in files]  # text: a million of paths takes several times the memory
+
+
+def _is_image(file):
+    """Whether a file begins as an image of any format does."""
+    try:
+        Image.open(file).close()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    except Image.DecompressionBombError:
+        pass
+    return True
 
 
 def _visible(folder):

@@ -16,16 +16,16 @@ def within(passed, bound):
     return f"within the limit of {limit(bound)}" if passed else f"beyond the limit of {limit(bound)}"
 
 
-def judged(results, beginning):
-    """The acceptance row whose name begins so."""
-    return next(row for row in acceptance(results) if row["name"].startswith(beginning))
+def judged(results, key, model=None):
+    """The acceptance row of a criterion, and of a model where each has one."""
+    return next(row for row in acceptance(results) if (row["key"], row["model"]) == (key, model))
 
 
 def divergences(results):
     """On the Jensen-Shannon and the Wasserstein distance of two segments."""
     found, limits = results.divergences, results.config["report"]["thresholds"]
     errors, ranges = found["largest_error"], found["range_of_jsd"]["elsewhere"]
-    jsd, w1 = judged(results, "Jensen"), judged(results, "Wasserstein")
+    jsd, w1 = judged(results, "jsd_error"), judged(results, "w1_error")
     spread = ranges["highest"] - ranges["lowest"]
     said = [
         f"The Jensen-Shannon divergence is estimated as {number(errors['jsd_at_zero'], 2)} nats or less from 0 at "
@@ -58,7 +58,7 @@ def divergences(results):
 def density(results):
     """On the density from a discriminator."""
     found = results.density
-    l1, off = judged(results, "density, largest"), judged(results, "density, integral")
+    l1, off = judged(results, "density_l1_error"), judged(results, "density_integral_error")
     low, high = found["integral"]["lowest"], found["integral"]["highest"]
     return [
         f"The density that the discriminator gives differs from the exact one by an L1 error of at most "
@@ -74,7 +74,7 @@ def likelihood(results):
     for model, summary in results.likelihood.items():
         seeds, k = len(summary["seeds"]), summary["k"]
         valid, test = summary["splits"]["valid"], summary["splits"]["test"]
-        row = judged(results, f"{model}: validation ELBO")
+        row = judged(results, "elbo_valid", model)
 
         def text(numbers, seeds=seeds):
             return plus_minus(numbers["mean"], numbers["sd"] if seeds > 1 else numbers["standard_error"])
@@ -127,7 +127,7 @@ def quality(results):
         if ratio is not None:
             text += f", {number(ratio, 3)} times the floor of {number(floor['mean'])} that real training images score"
             if results.kind(model) == "gan":
-                row = judged(results, f"{model}: FID over")
+                row = judged(results, "fid_ratio", model)
                 text += f" ({within(row['passed'], row['limit'])})"
         said.append(text + ".")
     return said + verdicts(results, "images", ["fid"])
@@ -161,15 +161,15 @@ def diversity(results):
     """On how much of the data each image model covers."""
     table = results.summary
     said = []
-    real = table[(table["subject"] == "training images") & (table["metric"] == "coverage")]["value"]
+    coverage = table[table["metric"] == "coverage"].set_index("key")["value"]
     for model, found in results.statistics.items():
-        own = table[(table["subject"] == model) & (table["kind"] == "model")].set_index("metric")["value"]
+        own, real = coverage.get(f"runs/{model}"), coverage.get("references/train")
         side, ratio = beside_real(found, "feature_distance")
         words = {-1: "less varied than", 0: "as varied as", 1: "more varied than"}[side]
         of = "" if ratio is None else f" ({number(ratio, 3)} times their mean distance in features)"
         text = f"{model}: samples are {words} test images{of}"
-        if "coverage" in own and len(real):
-            text += f" and cover {share(own['coverage'])} of them; training images cover {share(real.iloc[0])}"
+        if own is not None and real is not None:
+            text += f" and cover {share(own)} of them; training images cover {share(real)}"
         said.append(text + ".")
         divergence = {part: found[part]["class_divergence"] for part in ("samples", "train")}
         above = divergence["samples"]["value"] > divergence["train"]["value"] + 2 * divergence["train"]["sd"]
@@ -224,9 +224,7 @@ def comparison(results):
     table = results.comparison[results.comparison["problem"] == "images"]
     said = []
     for (first, second), group in table.groupby(["first", "second"], sort=False):
-        text = group["verdict"]
-        beyond = text[text.str.contains("beyond the noise")]
-        wins = {name: int(beyond.str.startswith(f"{name} better").sum()) for name in (first, second)}
+        wins = {name: int((group["winner"] == name).sum()) for name in (first, second)}
         said.append(
             f"Of {len(group)} metrics {first} is better than {second} beyond the noise between seeds on {wins[first]}, "
             f"{second} than {first} on {wins[second]}; {len(group) - sum(wins.values())} allow no verdict."

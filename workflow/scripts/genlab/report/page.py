@@ -17,6 +17,7 @@ from .typeset import Table, cell
 
 CAPTIONS = Path(__file__).parents[3] / "report"
 GRID = 10  # images in a row, and rows, of a grid of samples
+SIDE = 16383  # pixels of the largest WebP
 
 # Figures of each section: name, caption in workflow/report, what is to be seen. {model} stands for every model of
 # the kind "binary", "image", "vae" or "gan" that is named first.
@@ -125,10 +126,11 @@ def data_uri(content, kind):
 
 
 def picture(image, **options):
-    """A Pillow image as a dict data, width, height: lossless WebP unless `options` say otherwise."""
-    buffer = io.BytesIO()
-    image.save(buffer, "WEBP", **({"lossless": True, "quality": 60, "method": 4} | options))
-    return {"data": data_uri(buffer.getvalue(), "image/webp"), "width": image.width, "height": image.height}
+    """A Pillow image as a dict data, width, height: lossless WebP unless `options` say otherwise; PNG if too large."""
+    buffer, kind = io.BytesIO(), "webp" if max(image.size) <= SIDE else "png"
+    options = {"lossless": True, "quality": 60, "method": 4} | options if kind == "webp" else {}
+    image.save(buffer, kind, **options)
+    return {"data": data_uri(buffer.getvalue(), f"image/{kind}"), "width": image.width, "height": image.height}
 
 
 def opened(path):
@@ -159,12 +161,19 @@ def thumbnail(path, width=360):
 
 
 def sheet(rows):
-    """One image of many: `rows`, a list of uint8 (N, 3, 32, 32), row under row without gaps, as `picture` gives it."""
+    """One image of many: `rows`, a list of uint8 (N, 3, 32, 32), row under row without gaps, as `picture` gives it.
+
+    Where a picture cannot be so wide, all rows go on below, as the lines of a text do.
+    """
     from PIL import Image
 
-    return picture(
-        Image.fromarray(np.concatenate([np.concatenate(list(row.transpose(0, 2, 3, 1)), 1) for row in rows]))
-    )
+    images = np.stack(rows).transpose(0, 1, 3, 4, 2)  # (rows, N, 32, 32, 3)
+    columns = min(images.shape[1], SIDE // 32)
+    bands = -(-images.shape[1] // columns)
+    cells = np.full((len(rows), bands * columns, 32, 32, 3), 255, np.uint8)  # white where no image is left
+    cells[:, : images.shape[1]] = images
+    cells = cells.reshape(len(rows), bands, columns, 32, 32, 3).transpose(1, 0, 3, 2, 4, 5)
+    return picture(Image.fromarray(cells.reshape(bands * len(rows) * 32, columns * 32, 3)))
 
 
 def grids(results, data_path):

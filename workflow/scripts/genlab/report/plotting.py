@@ -40,7 +40,10 @@ SPLITS = {
     "test": {"label": "test", "color": COLOURS["vermillion"], "linestyle": "-.", "marker": "s"},
 }
 
-MODELS = (("vermillion", "o"), ("blue", "s"), ("green", "^"), ("purple", "D"), ("orange", "v"), ("sky", "P"))
+# Looks of image models. Six colours; every next six models get their markers in another order and another line style.
+MODEL_COLOURS = ("vermillion", "blue", "green", "purple", "orange", "sky")
+MODEL_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+MODEL_LINES = ("-", "--", "-.", ":")
 
 # The star of the chosen epoch, whose weights are kept.
 BEST = {"color": "black", "marker": "*", "markersize": 13, "markeredgecolor": "white", "linestyle": "", "zorder": 5}
@@ -76,6 +79,7 @@ matplotlib.use("Agg")
 matplotlib.rcParams.update(STYLE)
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every glyph it puts into a PDF
 
+LETTER = 0.54  # mean width of the font's letters, in its size
 SEPARATOR, GROUP_GAP = 0.85, 5  # grey level of the lines between images; white pixels between groups of rows
 
 
@@ -95,7 +99,7 @@ def describe(figure, title, data, caption=""):
     """
 
     def wrapped(text, size):
-        letters = figure.get_figwidth() * 72 / (0.54 * size)  # 0.54: mean letter width of the font, in its size
+        letters = figure.get_figwidth() * 72 / (LETTER * size)
         text = re.sub(r" (?=[\d=])|(?<==) ", "\N{NO-BREAK SPACE}", text)
         return "\n".join(textwrap.fill(line, max(40, int(letters))) for line in text.splitlines())
 
@@ -124,11 +128,23 @@ def save_figure(figure, path):
 
 
 def model_looks(names):
-    """{name: colour and marker} of image models, in the order in which all figures show them; six at most."""
-    if len(names) > len(MODELS):
-        raise InputError(f"{len(names)} models: {', '.join(names)}; a figure holds up to {len(MODELS)}")
-    looks = zip(names, MODELS, strict=False)
-    return {name: {"color": COLOURS[colour], "marker": marker} for name, (colour, marker) in looks}
+    """{name: colour, marker and line style} of image models, the same in all figures; the first 168 all differ."""
+    looks = {}
+    for number, name in enumerate(names):
+        turn, place = divmod(number, len(MODEL_COLOURS))
+        looks[name] = {
+            "color": COLOURS[MODEL_COLOURS[place]],
+            "marker": MODEL_MARKERS[(place + turn) % len(MODEL_MARKERS)],
+            "linestyle": MODEL_LINES[turn % len(MODEL_LINES)],
+        }
+    return looks
+
+
+def legend_columns(labels, width):
+    """How many columns of a legend with these labels fit into `width` inches; at least 1."""
+    size = matplotlib.rcParams["legend.fontsize"] / 72
+    column = LETTER * size * max(map(len, labels)) + 4.8 * size  # 4.8: matplotlib's handle and the gaps around it
+    return max(1, int(width / column))
 
 
 def mosaic(images, columns, ink=False):

@@ -4,6 +4,71 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import InputError, files
+from .tables import MEASURES
+
+# What the report reads of each file: the place of a value in a JSON file and its type, the columns of a table.
+NUMBER, OPTIONAL = files.NUMBER, files.NUMBER | None
+DATA = {"data/title": str, "data/source": str, "data/files": dict}
+MACHINE = {"provenance/versions": dict, "provenance/machine": str}
+DIVERGENCES = {
+    **{"data/title": str, "seeds": list, "slope": NUMBER, "wrong_signs": int},
+    **{f"largest_error/{name}": NUMBER for name in ("jsd_at_zero", "jsd_elsewhere", "w1_corrected")},
+    **{f"range_of_jsd/elsewhere/{end}": NUMBER for end in ("lowest", "highest")},
+    **MACHINE,
+}
+DENSITY = {
+    **{"data/title": str, "seeds": list, "l1_error/highest": NUMBER},
+    **{f"integral/{end}": NUMBER for end in ("lowest", "highest")},
+    **{f"{name}/by_seed": list for name in ("integral", "l1_error", "kl")},
+}
+SPREAD = {"mean": NUMBER, "sd": OPTIONAL}  # over seeds
+LIKELIHOOD = {
+    **{"k": int, "seeds": list, "overfitting": dict, "gain_beyond_k": dict},
+    **{
+        f"splits/{split}/{name}/{key}": kind
+        for split in ("valid", "test")
+        for name in ("elbo", "log_likelihood", "elbo_gap")
+        for key, kind in (SPREAD | {"standard_error": NUMBER}).items()
+    },
+    **{f"splits/{split}/images": int for split in ("valid", "test")},
+    **{f"splits/{split}/effective_sample_size/median": NUMBER for split in ("valid", "test")},
+    **{f"splits/{split}/pareto_k/share_above_0.7": OPTIONAL for split in ("valid", "test")},
+    **DATA,
+}
+FID = {
+    **{"samples": int, "seeds": list, "reference/images": int, "classifier/sha256": str},
+    **{"fid/values": list, "floor": dict | None, "ratio": OPTIONAL},
+    **{f"fid/{key}": kind for key, kind in SPREAD.items()},
+    **DATA,
+}
+STATISTICS = {
+    **{"images": int, "draws": int},
+    **{f"{part}/{name}/value": NUMBER for part in ("samples", "test", "train") for name in MEASURES},
+    **{f"train/{name}/sd": NUMBER for name in MEASURES},
+}
+LATENTS = {
+    **{"pairs": int, "epsilon": NUMBER},
+    **{
+        f"middle/{path}_sharpness_ratio/{key}": OPTIONAL
+        for path in ("latent", "image")
+        for key in ("mean", "standard_error")
+    },
+    **{f"effects/{name}": NUMBER for name in ("latents", "visible", "threshold")},
+}
+ACCURACY = {"splits/test/accuracy": NUMBER}
+TRAINING = {
+    **{"seed": int, "parameters": int, "settings/epochs": int, "stretches": list},
+    **{"best_epoch": int, "seconds": NUMBER},
+    **MACHINE,
+}
+TABLES = {  # columns of numbers, which may be empty cells, and of text
+    "divergences.csv": (("theta", "jsd", "jsd_exact", "w1", "w1_exact", "w1_corrected"), ()),
+    "summary.csv": (
+        ("value", "low", "high"),
+        ("problem", "data", "protocol", "key", "subject", "kind", "metric", "better", "over"),
+    ),
+    "comparison.csv": (("difference", "low", "high"), ("problem", "metric", "first", "second", "winner", "verdict")),
+}
 
 
 @dataclass
@@ -62,35 +127,44 @@ def read(folder, config):
 
     Raises `InputError`, naming the file, where one is missing or not what its stage writes.
     """
-    import pandas
-
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the results folder of a finished run")
     first = config["seeds"][0]
     binary, images = config["likelihood"]["models"], config["images"]["models"]
 
-    def table(name):
-        return pandas.read_csv(folder / name, keep_default_na=True, na_values=[""])
-
-    def of_first(model, name):
-        return files.read_json(folder / "runs" / model / f"seed{first}" / name)
+    def of_first(model, name, fields):
+        return files.read_json(folder / "runs" / model / f"seed{first}" / name, fields)
 
     found = Results(
         folder,
         config,
-        files.read_json(folder / "divergences.json"),
-        files.read_json(folder / "density.json"),
-        table("divergences.csv"),
+        files.read_json(folder / "divergences.json", DIVERGENCES),
+        files.read_json(folder / "density.json", DENSITY),
+        read_table(folder / "divergences.csv"),
     )
-    found.likelihood = {model: files.read_json(folder / f"log_likelihood_{model}.json") for model in binary}
-    found.fid = {model: files.read_json(folder / f"fid_{model}.json") for model in images}
-    found.statistics = {model: of_first(model, "statistics.json") for model in images}
-    found.latents = {model: of_first(model, "latents.json") for model in images}
+    found.likelihood = {model: files.read_json(folder / f"log_likelihood_{model}.json", LIKELIHOOD) for model in binary}
+    found.fid = {model: files.read_json(folder / f"fid_{model}.json", FID) for model in images}
+    found.statistics = {model: of_first(model, "statistics.json", STATISTICS) for model in images}
+    found.latents = {model: of_first(model, "latents.json", LATENTS) for model in images}
     if images:
-        found.accuracy = files.read_json(folder / "classifier" / "accuracy.json")
+        found.accuracy = files.read_json(folder / "classifier" / "accuracy.json", ACCURACY)
     for run in (*(f"binary_{model}" for model in binary), *images):
         seeds = (folder / "runs" / run / f"seed{seed}" / "training.json" for seed in config["seeds"])
-        found.training[run] = [files.read_json(path) for path in seeds]
-    found.summary, found.comparison = table("summary.csv"), table("comparison.csv")
+        found.training[run] = [files.read_json(path, TRAINING) for path in seeds]
+    found.summary, found.comparison = read_table(folder / "summary.csv"), read_table(folder / "comparison.csv")
     return found
+
+
+def read_table(path):
+    """The columns of a CSV file that `TABLES` names, as a DataFrame."""
+    import pandas
+
+    numbers, texts = TABLES[path.name]
+    try:
+        table = pandas.read_csv(path, dtype=str, keep_default_na=False)
+        table = table[[*numbers, *texts]].copy()
+        table[list(numbers)] = table[list(numbers)].apply(pandas.to_numeric)
+    except (KeyError, ValueError) as error:  # pandas' own errors of what is no table are ValueErrors
+        raise InputError(f"{path}: {' '.join(str(error).split())}; remake it with the stage that writes it") from None
+    return table

@@ -36,10 +36,13 @@ MEASURES = {
 
 
 def acceptance(results):
-    """The main numbers and their limits: a list of dicts name, problem, value, limit, sense ("<=" or ">="), passed.
+    """The main numbers and their limits: a list of dicts key, model, name, problem, value, limit, sense, passed.
 
-    With several seeds the value is the mean over seeds, for errors of Problem 1 the largest. `limit` and `passed`
-    are None where the number is only told.
+    key            what is measured; the name of its limit in the configuration, where it has one
+    model          of which model, or None
+    value          with several seeds the mean over seeds, for errors of Problem 1 the largest
+    limit, passed  None where the number is only told
+    sense          of the limit, "<=" or ">="
     """
     limits = results.config["report"]["thresholds"]
     errors, density = results.divergences["largest_error"], results.density
@@ -47,23 +50,25 @@ def acceptance(results):
     jsd = max(errors["jsd_at_zero"], errors["jsd_elsewhere"])
     l1, w1 = density["l1_error"]["highest"], errors["w1_corrected"]
     rows = [
-        ("Jensen-Shannon divergence, largest error, nats", "divergences", jsd, limits["jsd_error"], "<="),
-        ("Wasserstein distance, corrected, largest error", "divergences", w1, limits["w1_error"], "<="),
-        ("density, largest L1 error", "divergences", l1, limits["density_l1_error"], "<="),
-        ("density, integral off 1 by at most", "divergences", off, limits["density_integral_error"], "<="),
-    ]  # fmt: skip
+        ("jsd_error", None, "Jensen-Shannon divergence, largest error, nats", "divergences", jsd, "<="),
+        ("w1_error", None, "Wasserstein distance, corrected, largest error", "divergences", w1, "<="),
+        ("density_l1_error", None, "density, largest L1 error", "divergences", l1, "<="),
+        ("density_integral_error", None, "density, integral off 1 by at most", "divergences", off, "<="),
+    ]
     for model, summary in results.likelihood.items():
         elbo, estimate = summary["splits"]["valid"]["elbo"]["mean"], summary["splits"]["test"]["log_likelihood"]["mean"]
-        rows.append((f"{model}: validation ELBO, nats per image", "likelihood", elbo, limits["elbo_valid"], ">="))
-        rows.append((f"{model}: test log-likelihood, K = {summary['k']}", "likelihood", estimate, None, ">="))
+        rows.append(("elbo_valid", model, f"{model}: validation ELBO, nats per image", "likelihood", elbo, ">="))
+        name = f"{model}: test log-likelihood, K = {summary['k']}"
+        rows.append(("log_likelihood_test", model, name, "likelihood", estimate, ">="))
     for model, summary in results.fid.items():
         if summary["ratio"] is not None:
-            bound = limits["fid_ratio"] if results.kind(model) == "gan" else None
-            rows.append((f"{model}: FID over its floor", "images", summary["ratio"], bound, "<="))
-    keys = ("name", "problem", "value", "limit", "sense")
+            rows.append(("fid_ratio", model, f"{model}: FID over its floor", "images", summary["ratio"], "<="))
+    keys = ("key", "model", "name", "problem", "value", "sense")
     found = [dict(zip(keys, row, strict=True)) for row in rows]
     for row in found:
-        value, bound = row["value"], row["limit"]
+        only_told = row["key"] == "fid_ratio" and results.kind(row["model"]) != "gan"
+        value, bound = row["value"], None if only_told else limits.get(row["key"])
+        row["limit"] = bound
         row["passed"] = None if bound is None else (value <= bound if row["sense"] == "<=" else value >= bound)
     return found
 
@@ -198,9 +203,8 @@ def metrics_table(results):
     table = results.summary[results.summary["problem"] == "images"]
     metrics = [name for name in METRICS if (table["metric"] == name).any()]
     rows = []
-    for subject in dict.fromkeys(table["subject"]):
-        of_subject = table[table["subject"] == subject].set_index("metric")
-        row = [subject]
+    for _, group in table.groupby("key", sort=False):
+        row, of_subject = [group["subject"].iloc[0]], group.set_index("metric")
         for name in metrics:
             if name not in of_subject.index:
                 row.append(UNKNOWN)

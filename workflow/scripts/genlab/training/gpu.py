@@ -1,11 +1,14 @@
 """Which GPU a process takes, when several local ones share several GPUs."""
 
+import contextlib
 import fcntl
 import functools
 import os
+import stat
 import tempfile
 from pathlib import Path
 
+from .. import InputError
 from ..files import locked
 
 PROCESSES = 16  # of one user on one GPU that are told apart
@@ -20,8 +23,7 @@ def choose():
     """
     import torch
 
-    folder = Path(tempfile.gettempdir()) / f"genlab-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    folder = own_folder()
     with open(folder / "choosing", "w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
         places = {}
@@ -34,3 +36,19 @@ def choose():
         for file in (file for files in places.values() for file in files):
             file.close()
     return chosen, lock
+
+
+def own_folder():
+    """This user's folder in the temporary folder, where any user may have put something else under its name.
+
+    Raises `InputError` if so: what is written there could be led anywhere by a link.
+    """
+    folder = Path(tempfile.gettempdir()) / f"genlab-{os.getuid()}"
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        raise InputError(
+            f"{folder}: not a folder that you alone can write to; remove it, or set TMPDIR to a folder of your own"
+        )
+    return folder
