@@ -104,8 +104,8 @@ class WGANTraining:
         """(loss, penalty) of a batch."""
         import torch
 
-        fake = self.generator(torch.randn(len(real), self.generator.latents)).detach()
-        alpha = torch.rand(len(real), 1, 1, 1)
+        fake = self.generator(torch.randn(len(real), self.generator.latents, device=real.device)).detach()
+        alpha = torch.rand(len(real), 1, 1, 1, device=real.device)
         mixed = (alpha * real + (1 - alpha) * fake).requires_grad_(True)
         scores = self.critic(mixed)
         gradient = torch.autograd.grad(scores, mixed, torch.ones_like(scores), create_graph=True, retain_graph=True)[0]
@@ -118,14 +118,16 @@ class WGANTraining:
         import torch
 
         total, data = 0.0, torch.utils.data.TensorDataset(images)
+        device, latents = next(self.critic.parameters()).device, self.generator.latents
         for step, (real,) in enumerate(torch.utils.data.DataLoader(data, batch_size, shuffle=True)):
+            real = real.to(device)
             loss, penalty = self.critic_loss(real)
             self.critic_optimizer.zero_grad()
             loss.backward()
             self.critic_optimizer.step()
             total += penalty.item() * len(real)
             if (step + 1) % self.settings["critic_steps"] == 0:
-                loss = -self.critic(self.generator(torch.randn(len(real), self.generator.latents))).mean()
+                loss = -self.critic(self.generator(torch.randn(len(real), latents, device=device))).mean()
                 self.generator_optimizer.zero_grad()
                 loss.backward()
                 self.generator_optimizer.step()

@@ -53,9 +53,10 @@ class VAETraining:
         self.optimizer = torch.optim.Adam(parameters, settings["learning_rate"])
 
     def epoch(self, images):
-        data = torch.utils.data.TensorDataset(images)
+        data, device = torch.utils.data.TensorDataset(images), next(self.parts[0].parameters()).device
         total = 0.0
         for (x,) in torch.utils.data.DataLoader(data, self.batch_size, shuffle=True):
+            x = x.to(device)
             bound = elbo(*self.parts, self.log_prob, x)
             self.optimizer.zero_grad()
             (-bound.mean()).backward()

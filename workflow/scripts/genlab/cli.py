@@ -146,6 +146,11 @@ def run(main, parser, argv=None):
         fail(parser, "interrupted", "nothing was written", 130)
     except MemoryError as error:
         fail(parser, "failed", f"not enough memory ({error}); ask for less at a time", EXIT_FAILED)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
+            raise
+        reason = str(error).split(". ")[0]
+        fail(parser, "failed", f"the GPU's memory is full ({reason}); free it, or give --device cpu", EXIT_FAILED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)

@@ -174,6 +174,11 @@ def settings(options, definition):
     return {name: getattr(options, name) for name in _settings(definition)}
 
 
+def defaults(definition):
+    """The defaults of the settings of a definition, as a dict."""
+    return {name: schema["default"] for name, schema in _settings(definition).items()}
+
+
 def _settings(definition):
     """{name: schema} of the properties of a definition, but for the constant one that tells its kind."""
     definitions = load_schema()["$defs"]

@@ -13,12 +13,13 @@ import torch
 import torch.nn.functional as F
 
 from .. import InputError, cli
-from ..data import images, legacy
+from ..data import legacy
+from ..data.images import to_model
 from ..training.checkpoint import load_tensors
 from ..training.loop import WeightAverage, learning_rate, optimizer, set_rate
 from . import layers, networks
 
-PART = 100  # images at a time: what they need between layers then stays in the caches
+PART = {"cpu": 100, "cuda": 5000}  # images at a time: on a CPU what they need between layers stays in the caches
 REMEDY = "give weights that train_classifier.py or import_classifier.py wrote, or the course's svhn_classifier"
 
 
@@ -66,18 +67,24 @@ def _check(path, tensors, expected):
 
 
 @torch.no_grad()
+def features(classifier, images):
+    """Features float32 (M, 512) of images uint8 (M, 3, 32, 32), on the device of a classifier in eval mode."""
+    if classifier.training:
+        raise ValueError("the classifier is in training mode; call eval() first")
+    device = next(classifier.parameters()).device
+    parts = torch.as_tensor(images).to(device).split(PART[device.type])
+    return torch.cat([classifier.features(to_model(part)) for part in parts])
+
+
+@torch.no_grad()
 def feature_batches(classifier, batches):
     """Yield (features (M, 512), logits (M, 10)), float32 numpy, of each batch of images, by a classifier in eval mode.
 
     batches: iterable of uint8 (M, 3, 32, 32), numpy arrays or torch tensors on any device.
     """
-    if classifier.training:
-        raise ValueError("the classifier is in training mode; call eval() first")
-    device = next(classifier.parameters()).device
     for batch in batches:
-        parts = torch.as_tensor(batch).to(device).split(PART)
-        features = torch.cat([classifier.features(images.to_model(part)) for part in parts])
-        yield features.cpu().numpy(), classifier.mlp(features).cpu().numpy()
+        found = features(classifier, batch)
+        yield found.cpu().numpy(), classifier.mlp(found).cpu().numpy()
 
 
 def confusion_matrix(labels, predictions, classes=10):
@@ -121,7 +128,7 @@ class ClassifierTraining:
     def step(self, indices, numbers):
         """One update on the images of `indices` (B,); returns sums over the batch, keyed by column."""
         pixels, labels = (tensor[indices] for tensor in self.train)
-        logits = self.model(images.to_model(pixels))
+        logits = self.model(to_model(pixels))
         loss = F.cross_entropy(logits, labels)
         self.optimizers["optimizer"].zero_grad(set_to_none=True)
         loss.backward()
@@ -134,7 +141,7 @@ class ClassifierTraining:
     def evaluate(self, progress):
         """Validation loss (nats per image) and accuracy of the averaged weights, without dropout."""
         model = self.average.module.eval()
-        logits = torch.cat([model(images.to_model(batch)) for batch in self.valid[0].split(500)])
+        logits = torch.cat([model(to_model(batch)) for batch in self.valid[0].split(500)])
         labels = self.valid[1]
         return {
             "valid_loss": float(F.cross_entropy(logits, labels)),

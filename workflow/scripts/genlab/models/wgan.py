@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from ..data import images
-from ..measures import frechet
 from ..training.loop import WeightAverage, autocast, learning_rate, optimizer, set_rate
-from . import classifier, image_model, layers
+from . import image_model, layers
+from .monitor import FrechetMonitor
 
 
 def mixtures(real, generated):
@@ -82,10 +82,7 @@ class WGANTraining:
             name: optimizer(module.parameters(), {"optimizer": "adam", "weight_decay": 0} | settings)
             for name, module in (("generator", model), ("critic", critic))
         }
-        self.features = features
-        self.reference = frechet.Moments()
-        for batch, _ in classifier.feature_batches(features, valid.split(500)):
-            self.reference.update(batch)
+        self.monitor = FrechetMonitor(features, valid)
 
     def noise(self, count, seed=None):
         """Latents (count, L) from the process's generator, or the same at every call from a seed of their own."""
@@ -143,10 +140,5 @@ class WGANTraining:
         self.frames.keep(epoch, image_model.generate(averaged, self.noise(self.settings["frames"], seed=1)))
         if epoch % self.settings["monitor_epochs"] == 0 or progress.step == progress.total:
             samples = image_model.generate(averaged, self.noise(self.settings["monitor_samples"], seed=2))
-            moments = frechet.Moments()
-            for batch, _ in classifier.feature_batches(self.features, samples.split(500)):
-                moments.update(batch)
-            row["valid_fid"] = frechet.frechet_distance(
-                moments.mean, moments.covariance, self.reference.mean, self.reference.covariance
-            )
+            row["valid_fid"] = self.monitor.distance(samples)
         return row | {"learning_rate": learning_rate(progress, self.settings)}

@@ -44,7 +44,8 @@ def set_up(device, threads, seed):
     if device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     torch.backends.cudnn.allow_tf32 = False  # float32 means float32; `autocast` allows it where it is asked for
-    torch.backends.cudnn.benchmark = True  # sizes do not change: the fastest algorithm of each is found once
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a kernel more for every tensor
     index, _ = gpu.choose()
     torch.cuda.set_device(index)
     torch.cuda.set_stream(torch.cuda.Stream())  # graphs are not recorded on the default stream
