@@ -11,7 +11,7 @@ RUN := $(VENV)/bin
 UV = $$(command -v uv || echo $(RUN)/uv)
 SNAKEMAKE := $(RUN)/snakemake --cores $(CORES)
 
-.PHONY: all full report test test-slurm benchmark lint format lock clean distclean help setup unlock
+.PHONY: all full report test test-slurm benchmark benchmark-gpu lint format lock clean distclean help setup unlock
 
 all: $(STAMP)  ## set up, then run the main job on the embedded data (minutes, no download)
 	$(SNAKEMAKE) all numbers $(ARGS)
@@ -30,6 +30,9 @@ test-slurm: $(STAMP)  ## on Debian, as root: install and start a Slurm, run the 
 
 benchmark: $(STAMP)  ## measure speed and memory side by side with plain references, into docs/performance.md (minutes)
 	$(RUN)/python benchmarks/run_all.py --output docs/performance.md
+
+benchmark-gpu: $(STAMP)  ## check and measure on a GPU, into gpu/ (9 minutes)
+	$(RUN)/python benchmarks/gpu.py --output gpu
 
 lint: $(STAMP)  ## check style: ruff, snakefmt, snakemake --lint
 	$(RUN)/ruff check .

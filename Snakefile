@@ -11,7 +11,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/divergences.smk"
 include: "workflow/rules/likelihood.smk"
 include: "workflow/rules/images.smk"
-include: "workflow/rules/evidence.smk"
+include: "workflow/rules/metrics.smk"
 include: "workflow/rules/report.smk"
 
 
@@ -24,5 +24,5 @@ rule all:
         rules.divergences.input,
         rules.likelihood.input,
         rules.images.input,
-        rules.evidence.input,
+        rules.metrics.input,
         rules.write_up.input,

@@ -1,4 +1,4 @@
-"""Read Binarized MNIST's text format: `split` and `int` for every line, and numpy's own reader, against read_amat.
+"""Read Binarized MNIST's text format: `split` and `int` for every line, and numpy's own reader, against amat.read.
 
 The file has the size of the official training file (50,000 lines, 78 MB), its bits are random. It is written
 to a temporary folder and lies in the system's file cache when it is read. All three must give the same bits.
@@ -19,9 +19,9 @@ def parser():
 def main(options):
     side_by_side.limit_threads(options.threads)
     import numpy as np
-    from genlab.data import arrays
+    from genlab.data import amat
 
-    bits = np.random.default_rng(1).integers(0, 2, (options.lines, arrays.PIXELS), dtype=np.uint8)
+    bits = np.random.default_rng(1).integers(0, 2, (options.lines, amat.PIXELS), dtype=np.uint8)
 
     def by_line():
         with open(path) as file:
@@ -31,15 +31,15 @@ def main(options):
         return np.loadtxt(path, dtype=np.uint8)
 
     def check(pixels, packed):
-        assert np.array_equal(pixels, bits) and np.array_equal(arrays.unpack_bits(packed), bits)
+        assert np.array_equal(pixels, bits) and np.array_equal(amat.unpack_bits(packed), bits)
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "train.amat"
-        arrays.write_amat(path, bits)
+        amat.write(path, bits)
         megabytes = path.stat().st_size / 1e6
         return [
             side_by_side.compare(
-                f"parse {megabytes:.0f} MB of .amat, reference: {name}", reference, lambda: arrays.read_amat(path),
+                f"parse {megabytes:.0f} MB of .amat, reference: {name}", reference, lambda: amat.read(path),
                 check, options.turns, wanted, (megabytes, "MB"),
             )
             for name, reference, wanted in (("split and int", by_line, 100), ("numpy.loadtxt", by_numpy, 20))

@@ -95,7 +95,7 @@ class Stopwatch:
 
 def vae_training(options, computation, task, batch):
     """Records of a step of a `vae.VAETraining` by the classes of its layers."""
-    from genlab.training.loop import Progress
+    from genlab.training.optimization import Progress
 
     watch = Stopwatch()
     for layer in task.model.modules():
@@ -109,7 +109,7 @@ def vae_training(options, computation, task, batch):
 
     optimizer.step = stepped
     task.average.update = watch.through("moving average", update)
-    return watch.records(computation, lambda: task.step(batch, Progress(0, 1000, 0.0)), options.turns)
+    return watch.records(computation, lambda: task.step(batch, task.schedule(Progress(0, 1000, 0.0))), options.turns)
 
 
 def binary_vae(options):
@@ -133,7 +133,7 @@ def image_vae(options):
 
 def gan(options):
     import gan_training
-    from genlab.training.loop import Progress
+    from genlab.training.optimization import Progress
 
     task, _, pixels, _ = gan_training.begin(options.threads, 1, 1, 64, options.width, "bfloat16")
     watch = Stopwatch()
@@ -144,7 +144,9 @@ def gan(options):
     update = task.update
     task.update = lambda name, *more: watch.through(f"{name}, backward and optimizer", update)(name, *more)
     return watch.records(
-        "train the WGAN-GP, bfloat16, 64 images", lambda: task.step(pixels, Progress(0, 1, 0.0)), options.turns
+        "train the WGAN-GP, bfloat16, 64 images",
+        lambda: task.step(pixels, task.schedule(Progress(0, 1, 0.0))),
+        options.turns,
     )
 
 

@@ -21,9 +21,9 @@ def features(threads, counts, dimensions):
     side_by_side.limit_threads(threads)
     import numpy as np
 
-    chance = np.random.default_rng(1)
-    mixing = chance.normal(size=(dimensions, dimensions)) / dimensions**0.5
-    sets = [chance.normal(0.1 * place, 1 + 0.1 * place, (count, dimensions)) for place, count in enumerate(counts)]
+    rng = np.random.default_rng(1)
+    mixing = rng.normal(size=(dimensions, dimensions)) / dimensions**0.5
+    sets = [rng.normal(0.1 * place, 1 + 0.1 * place, (count, dimensions)) for place, count in enumerate(counts)]
     return [(vectors @ mixing).astype(np.float32) for vectors in sets]
 
 

@@ -64,8 +64,9 @@ def begin(threads, updates, critic_steps, batch_size, width, precision):
     }  # fmt: skip
     pixels = plain.coloured_blobs(updates * critic_steps * batch_size)
     features = networks.FeatureClassifier().eval()
-    task = wgan.WGANTraining(networks.Generator(100, width), networks.Critic(width), pixels[:64], features, settings)
-    parts = [copy.deepcopy(part).to(memory_format=torch.contiguous_format) for part in (task.generator, task.critic)]
+    printed = networks.Generator(100, width), networks.Critic(width)
+    parts = [copy.deepcopy(part).to(memory_format=torch.contiguous_format) for part in printed]
+    task = wgan.WGANTraining(*printed, pixels[:64], features, settings)
     return task, WGANTraining(*parts, settings), pixels, images.to_model(pixels)
 
 
@@ -103,8 +104,8 @@ class WGANTraining:
         """(loss, penalty) of a batch."""
         import torch
 
-        fake = self.generator(torch.randn(len(real), self.generator.latents)).detach()
-        alpha = torch.rand(len(real), 1, 1, 1)
+        fake = self.generator(torch.randn(len(real), self.generator.latents, device=real.device)).detach()
+        alpha = torch.rand(len(real), 1, 1, 1, device=real.device)
         mixed = (alpha * real + (1 - alpha) * fake).requires_grad_(True)
         scores = self.critic(mixed)
         gradient = torch.autograd.grad(scores, mixed, torch.ones_like(scores), create_graph=True, retain_graph=True)[0]
@@ -117,14 +118,16 @@ class WGANTraining:
         import torch
 
         total, data = 0.0, torch.utils.data.TensorDataset(images)
+        device, latents = next(self.critic.parameters()).device, self.generator.latents
         for step, (real,) in enumerate(torch.utils.data.DataLoader(data, batch_size, shuffle=True)):
+            real = real.to(device)
             loss, penalty = self.critic_loss(real)
             self.critic_optimizer.zero_grad()
             loss.backward()
             self.critic_optimizer.step()
             total += penalty.item() * len(real)
             if (step + 1) % self.settings["critic_steps"] == 0:
-                loss = -self.critic(self.generator(torch.randn(len(real), self.generator.latents))).mean()
+                loss = -self.critic(self.generator(torch.randn(len(real), latents, device=device))).mean()
                 self.generator_optimizer.zero_grad()
                 loss.backward()
                 self.generator_optimizer.step()
@@ -137,7 +140,7 @@ def agree_on_a_gradient(task, reference, pixels, precision):
 
     import torch
     from genlab.data import images
-    from genlab.training import loop
+    from genlab.training import optimization
 
     gradients = []
     torch.manual_seed(2)
@@ -149,14 +152,14 @@ def agree_on_a_gradient(task, reference, pixels, precision):
     statistics = copy.deepcopy(task.generator.state_dict())
     caught = {}
 
-    def catch(name, loss, progress):
+    def catch(name, loss, rate):
         parameters = list(task.critic.parameters())
         caught.setdefault(name, torch.autograd.grad(loss, parameters) if name == "critic" else None)
 
     task.update = catch  # of this object alone: the loss is differentiated and no step taken
     try:
         torch.manual_seed(2)
-        task.step(pixels, loop.Progress(0, 1, 0.0))
+        task.step(pixels, task.schedule(optimization.Progress(0, 1, 0.0)))
     finally:
         del task.update
         task.critic.requires_grad_(True)

@@ -109,9 +109,9 @@ def computations(options):
     import torch
     from genlab.data import images
     from genlab.models import classifier, image_model, networks, vae, wgan
-    from genlab.training import loop
+    from genlab.training import optimization
 
-    start = loop.Progress(0, 1000, 0.0)
+    start = optimization.Progress(0, 1000, 0.0)
     defaults = configuration.complete(
         {
             "likelihood": {"models": {"vae": {}}},
@@ -123,7 +123,7 @@ def computations(options):
     for dtype in ("float32", "bfloat16"):
         settings = defaults["likelihood"]["models"]["vae"] | {"precision": dtype}
         task = vae.VAETraining(vae.binary_vae("suggested", 100), bits, settings)
-        yield "train_binary_vae, 64 images", dtype, lambda task=task: task.step(bits, start)
+        yield "train_binary_vae, 64 images", dtype, lambda task=task: task.step(bits, task.schedule(start))
     model = vae.binary_vae("suggested", 100).eval()
     chunk = defaults["likelihood"]["evaluation"]["chunk"]
     chance = torch.Generator().manual_seed(1)
@@ -136,17 +136,17 @@ def computations(options):
     for dtype in ("float32", "bfloat16"):
         settings = defaults["images"]["models"]["vae"] | {"precision": dtype}
         task = vae.VAETraining(vae.image_vae(image_networks[0]), pixels.flatten(1), settings, images.to_model)
-        yield "train_vae, 64 images", dtype, lambda task=task: task.step(pixels.flatten(1), start)
+        yield "train_vae, 64 images", dtype, lambda task=task: task.step(pixels.flatten(1), task.schedule(start))
     for dtype in ("float32", "bfloat16"):
         settings = defaults["images"]["models"]["gan"] | {"precision": dtype, "epochs": 1, "critic_steps": 1}
         task = wgan.WGANTraining(*image_networks, pixels, features, settings)
-        yield "train_gan, 64 images", dtype, lambda task=task: task.step(pixels, start)
+        yield "train_gan, 64 images", dtype, lambda task=task: task.step(pixels, task.schedule(start))
     network = networks.FeatureClassifier()
     labels = torch.randint(0, 10, (64,))
     task = classifier.ClassifierTraining(
         network, (pixels, labels), (pixels, labels), defaults["images"]["classifier"] | {"precision": "float32"}
     )
-    yield "train_classifier, 64 images", "float32", lambda: task.step(torch.arange(64), start)
+    yield "train_classifier, 64 images", "float32", lambda: task.step(torch.arange(64), task.schedule(start))
     many = pixels.repeat(8, 1, 1, 1)[:500]
     yield "features, 500 images", "float32", lambda: list(classifier.feature_batches(features, [many]))
     drawn = image_networks[0].eval()

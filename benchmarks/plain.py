@@ -1,11 +1,8 @@
 """What the references share: the networks from layers as printed in the default layout, and the plain training loop."""
 
-import copy
-
 import torch
 import torch.nn.functional as F
-from genlab.models import layers
-from torch import nn
+from genlab.models import networks
 
 
 def set_up(threads):
@@ -15,33 +12,8 @@ def set_up(threads):
 
 
 def binary_vae(model):
-    """Encoder and decoder of the suggested architecture from torch's own layers, with the weights of a `vae.VAE`."""
-    encoder = nn.Sequential(
-        nn.Conv2d(1, 32, 3),
-        nn.ELU(),
-        nn.AvgPool2d(2),
-        nn.Conv2d(32, 64, 3),
-        nn.ELU(),
-        nn.AvgPool2d(2),
-        nn.Conv2d(64, 256, 5),
-        nn.ELU(),
-        nn.Flatten(),
-        nn.Linear(256, 2 * model.latents),
-    )
-    decoder = nn.Sequential(
-        nn.Linear(model.latents, 256),
-        nn.ELU(),
-        nn.Unflatten(1, (256, 1, 1)),
-        nn.Conv2d(256, 64, 5, padding=4),
-        nn.ELU(),
-        nn.UpsamplingBilinear2d(scale_factor=2),
-        nn.Conv2d(64, 32, 3, padding=2),
-        nn.ELU(),
-        nn.UpsamplingBilinear2d(scale_factor=2),
-        nn.Conv2d(32, 16, 3, padding=2),
-        nn.ELU(),
-        nn.Conv2d(16, 1, 3, padding=2),
-    )
+    """Encoder and decoder of the suggested architecture as printed, with the weights of a `vae.VAE`."""
+    encoder, decoder = networks.suggested_binary_vae(model.latents)
     encoder.load_state_dict(model.encoder.state_dict())
     decoder.load_state_dict(model.decoder.state_dict())
     return tuple(part.to(memory_format=torch.contiguous_format) for part in (encoder, decoder))
@@ -49,8 +21,9 @@ def binary_vae(model):
 
 def feature_classifier(model):
     """The layers of a `networks.FeatureClassifier` up to its features as printed, with its weights, in eval mode."""
-    stack = [nn.ELU() if isinstance(layer, layers.ELU) else copy.deepcopy(layer) for layer in model.conv_stack]
-    return nn.Sequential(*stack).to(memory_format=torch.contiguous_format).eval()
+    printed = networks.FeatureClassifier()
+    printed.load_state_dict(model.state_dict())
+    return printed.conv_stack.to(memory_format=torch.contiguous_format).eval()
 
 
 def bernoulli(logits, x):
@@ -80,9 +53,10 @@ class VAETraining:
         self.optimizer = torch.optim.Adam(parameters, settings["learning_rate"])
 
     def epoch(self, images):
-        data = torch.utils.data.TensorDataset(images)
+        data, device = torch.utils.data.TensorDataset(images), next(self.parts[0].parameters()).device
         total = 0.0
         for (x,) in torch.utils.data.DataLoader(data, self.batch_size, shuffle=True):
+            x = x.to(device)
             bound = elbo(*self.parts, self.log_prob, x)
             self.optimizer.zero_grad()
             (-bound.mean()).backward()
@@ -94,14 +68,14 @@ class VAETraining:
 def agree_on_a_batch(model, encoder, decoder, log_prob, x, plain_x, precision):
     """Raise AssertionError unless both give the same ELBO for the same images and noise."""
     from genlab.models import vae
-    from genlab.training import loop
+    from genlab.training import optimization
 
     with torch.no_grad():
         torch.manual_seed(2)
         expected = elbo(encoder, decoder, log_prob, plain_x)
         torch.manual_seed(2)
         noise = torch.randn(1, len(x), model.latents)
-        with loop.autocast({"precision": precision}, x.device):
+        with optimization.autocast({"precision": precision}, x.device):
             reconstruction, kl = vae.elbo_terms(model, x, noise)
         constant = 0.5 * x.shape[1] * vae.LOG_2PI if log_prob is gaussian else 0
         tolerance = 1e-5 if precision == "float32" else 3e-3
@@ -111,14 +85,15 @@ def agree_on_a_batch(model, encoder, decoder, log_prob, x, plain_x, precision):
 def epoch(task, data, batch_size, seed):
     """One pass of a task over `data` as `loop.train` steps it; means per example of the task's columns."""
     import numpy as np
-    from genlab.training.loop import Progress
+    from genlab.training.optimization import Progress
 
     steps = -(-len(data) // batch_size)
     order = torch.from_numpy(np.random.default_rng(seed).permutation(len(data)))
     sums = {}
     for step in range(steps):
         batch = data[order[step * batch_size : (step + 1) * batch_size]]
-        for name, value in task.step(batch, Progress(step, steps, step / steps)).items():
+        numbers = task.schedule(Progress(step, steps, step / steps))
+        for name, value in task.step(batch, numbers).items():
             sums[name] = sums.get(name, 0) + value.double()
     return {name: float(value) / len(data) for name, value in sums.items()}
 

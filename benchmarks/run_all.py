@@ -16,7 +16,7 @@ import tempfile
 from pathlib import Path
 
 import side_by_side
-from genlab import cli
+from genlab import cli, files
 
 FOLDER = Path(__file__).parent
 PROGRAMS = (
@@ -136,7 +136,7 @@ def write(path, text):
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise SystemExit(f"{path}: no lines {BEGIN} and {END} to write between")
-    cli.write_text(path, f"{before}{BEGIN}\n{text}\n{END}{after}")
+    files.write_text(path, f"{before}{BEGIN}\n{text}\n{END}{after}")
 
 
 if __name__ == "__main__":

@@ -65,9 +65,9 @@ def fid(number):
     from genlab.measures.frechet import calculate_fid_score
 
     def stream(seed, mean, deviation):
-        generator = np.random.default_rng(seed)
+        rng = np.random.default_rng(seed)
         for start in range(0, number, 1000):
-            batch = generator.standard_normal((min(1000, number - start), 512), np.float32)
+            batch = rng.standard_normal((min(1000, number - start), 512), np.float32)
             yield mean + deviation * batch
 
     distance = calculate_fid_score(stream(1, 0, 1), stream(2, np.float32(512**-0.5), np.float32(2)))

@@ -20,9 +20,9 @@ def parser():
 
 def parse_amat(threads, path):
     """Times of reading a file."""
-    from genlab.data import arrays
+    from genlab.data import amat
 
-    return side_by_side.timed(lambda: arrays.read_amat(path))[0]
+    return side_by_side.timed(lambda: amat.read(path))[0]
 
 
 def frechet_distance(threads, count):
@@ -32,8 +32,8 @@ def frechet_distance(threads, count):
     from genlab.measures import frechet
 
     def stream(seed):
-        chance = np.random.default_rng(seed)
-        return (chance.standard_normal((500, 512), np.float32) for _ in range(count // 500))
+        rng = np.random.default_rng(seed)
+        return (rng.standard_normal((500, 512), np.float32) for _ in range(count // 500))
 
     return side_by_side.timed(lambda: frechet.calculate_fid_score(stream(1), stream(2)))[0]
 
@@ -62,17 +62,17 @@ def log_likelihood(threads, count, samples):
 
 def main(options):
     import numpy as np
-    from genlab.data import arrays, images
+    from genlab.data import amat, images
 
-    chance, records = np.random.default_rng(1), []
+    rng, records = np.random.default_rng(1), []
     with tempfile.TemporaryDirectory() as temporary:
         for factor in options.factors:
             lines, vectors, files, digits, samples = (
                 max(1, number * factor // options.smaller) for number in (12_500, 8_000, 4_000, 25, 200)
             )
             path, directory = Path(temporary, f"{factor}.amat"), Path(temporary, str(factor))
-            arrays.write_amat(path, chance.integers(0, 2, (lines, arrays.PIXELS), dtype=np.uint8))
-            images.write_directory(directory, chance.integers(0, 256, (files, 3, 32, 32), dtype=np.uint8))
+            amat.write(path, rng.integers(0, 2, (lines, amat.PIXELS), dtype=np.uint8))
+            images.write_directory(directory, rng.integers(0, 256, (files, 3, 32, 32), dtype=np.uint8))
             for name, function, count, arguments in (
                 ("lines of .amat parsed", parse_amat, lines, (path,)),
                 ("vectors a side, Frechet distance", frechet_distance, vectors, (max(500, vectors),)),

@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
-from genlab import cli  # noqa: E402
+from genlab import cli, files, provenance  # noqa: E402
 
 
 def parser(doc, turns=5):
@@ -140,8 +140,8 @@ def spread_of_ratios(values):
 def write(options, records):
     """Write the records of a program as JSON, if --json was given."""
     if options.json:
-        about = {"machine": cli.machine(), "versions": cli.versions(), "threads": options.threads}
-        cli.write_json(options.json, about | {"records": records})
+        about = {"machine": provenance.machine(), "versions": provenance.versions(), "threads": options.threads}
+        files.write_json(options.json, about | {"records": records})
 
 
 def load_average():

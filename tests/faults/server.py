@@ -67,8 +67,8 @@ def child(request, answer):
     if every := request.get("save_every"):
         from genlab.training import checkpoint
 
-        due, calls = checkpoint.Checkpoints.due, iter(range(1, 1 << 30))
-        checkpoint.Checkpoints.due = lambda self: next(calls) % every == 0 or due(self)
+        due, calls = checkpoint.CheckpointPolicy.due, iter(range(1, 1 << 30))
+        checkpoint.CheckpointPolicy.due = lambda self: next(calls) % every == 0 or due(self)
     if size := request.get("file_size"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     sys.addaudithook(fault.audit)

@@ -30,7 +30,7 @@ TRAININGS = {
     "estimate_density": "density.csv",
 }
 MORE_STEPS = ("train_classifier", "train_vae", "train_gan")  # than the smoke configuration's six
-# Of the stages that draw, which all write by the same function, two; test_cli.py looks at how the others write.
+# Of the stages that draw, which all write by the same function, two; test_files.py looks at how the others write.
 OTHERS = (
     "render_digits", "prepare_binarized_mnist", "prepare_svhn", "evaluate_classifier", "sample_binary_vae",
     "estimate_likelihood", "summarise_likelihood", "sample", "score_fid", "summarise_fid", "evaluate_samples",

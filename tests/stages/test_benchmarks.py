@@ -1,6 +1,7 @@
 """Every benchmark at a tiny size: both ways of each must agree. No time is asserted."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -129,3 +130,16 @@ def test_the_tables_go_between_the_marks(tmp_path):
         "<!-- end of measured -->\nafter\n"
     )
     assert "old" not in content and json.loads((tmp_path / "amat.json").read_text())["threads"] == 1
+
+
+def test_the_gpu_benchmark_runs_to_its_end_on_a_cpu_and_says_that_its_numbers_mean_nothing(tmp_path):
+    program = Path(side_by_side.__file__).with_name("gpu.py")
+    words = ["--device", "cpu", "--quick", "--only", "parity", "sharing", "--trainings", "classifier"]
+    subprocess.run([sys.executable, program, *words, "--output", tmp_path], check=True, timeout=300)
+    records = {record["name"]: record for record in json.loads((tmp_path / "parity.json").read_text())["records"]}
+    assert all(record["agrees"] for record in records.values())
+    # On one device float32 and float32 agree to the bit, and bfloat16 does not.
+    exact, rounded = (records[f"classifier, one step in {kind}"]["gradient_error"] for kind in ("float32", "bfloat16"))
+    assert exact == 0 and 1e-4 < rounded < 0.15
+    page = (tmp_path / "gpu.md").read_text()
+    assert "the numbers mean nothing" in page and "| log-likelihood, K = 200 |" in page

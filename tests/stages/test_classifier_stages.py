@@ -8,7 +8,7 @@ import plot_confusion
 import pytest
 import torch
 from conftest import succeed
-from genlab import InputError, cli
+from genlab import InputError, files
 from genlab.data import arrays
 from genlab.models import classifier, networks
 from genlab.training import checkpoint
@@ -67,7 +67,7 @@ def test_import_converts_the_weights_once_and_says_where_they_are_from(tmp_path)
     torch.save(weights, tmp_path / "given.pt", _use_new_zipfile_serialization=False)
     succeed("import_classifier", "--weights", tmp_path / "given.pt", "--model", tmp_path / "out" / "c.safetensors")
     tensors, about = checkpoint.load_tensors(tmp_path / "out" / "c.safetensors")
-    original = {"file": "given.pt", "sha256": cli.checksum(tmp_path / "given.pt")}
+    original = {"file": "given.pt", "sha256": files.checksum(tmp_path / "given.pt")}
     assert about == {"source": "given", "original": original}
     assert all(torch.equal(tensor, weights[name]) for name, tensor in tensors.items()) and len(tensors) == len(weights)
 
@@ -89,7 +89,7 @@ def test_evaluation_counts_what_the_classifier_says(evaluated, trained, prepared
         np.testing.assert_array_equal(confusion.sum(0), np.bincount(logits.argmax(1), minlength=10))
         for digit, accuracy in enumerate(numbers["class_accuracy"]):
             assert accuracy == (right[labels == digit].mean() if (labels == digit).any() else None)
-    assert content["classifier"]["sha256"] == cli.checksum(trained / "c.safetensors")
+    assert content["classifier"]["sha256"] == files.checksum(trained / "c.safetensors")
     assert "stand-in" in content["data"]["title"] and "torch" in content["provenance"]["versions"]
 
 

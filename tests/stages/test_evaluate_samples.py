@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import succeed
-from genlab import InputError, cli
+from genlab import InputError, files
 from genlab.data import arrays, images
 from genlab.measures import image_statistics
 from genlab.models import networks
@@ -23,9 +23,9 @@ MEASURES = {
 
 def smooth_and_grainy(count, seed):
     """Images uint8 (count, 3, 32, 32): a random plain colour with a little grain."""
-    generator = np.random.default_rng(seed)
-    colour = generator.integers(20, 230, (count, 3, 1, 1))
-    return (colour + generator.integers(-10, 11, (count, 3, 32, 32))).astype(np.uint8)
+    rng = np.random.default_rng(seed)
+    colour = rng.integers(20, 230, (count, 3, 1, 1))
+    return (colour + rng.integers(-10, 11, (count, 3, 32, 32))).astype(np.uint8)
 
 
 def weights():
@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
     for number, (split, count) in enumerate((("train", 75), ("valid", 5), ("test", 30))):
         fields[f"{split}_images"] = smooth_and_grainy(count, number)
         fields[f"{split}_labels"] = np.zeros(count, np.uint8)
-    arrays.write_prepared(folder / "svhn.npz", ABOUT, **fields)
+    arrays.write(folder / "svhn.npz", ABOUT, **fields)
     save_file(weights(), folder / "classifier.safetensors")
     images.write_directory(folder / "copies", np.repeat(fields["test_images"][:10], 2, axis=0))
     images.write_directory(folder / "many", smooth_and_grainy(50, 9))
@@ -80,7 +80,7 @@ def test_the_json_is_complete_and_traceable(evaluated):
         assert set(result[part]) == {*MEASURES, "class_shares"}
         assert sum(result[part]["class_shares"]) == pytest.approx(1)
     assert result["provenance"]["settings"]["name"] == "copier"
-    assert result["provenance"]["classifier"]["sha256"] == cli.checksum(folder / "classifier.safetensors")
+    assert result["provenance"]["classifier"]["sha256"] == files.checksum(folder / "classifier.safetensors")
 
 
 def test_values_are_those_of_the_images(evaluated):

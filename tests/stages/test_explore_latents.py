@@ -20,12 +20,12 @@ ABOUT = {"dataset": "SVHN", "source": "embedded", "title": "embedded stand-in fo
 
 
 def write_data(path, seed=1):
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     fields = {}
     for split, count in (("train", 4), ("valid", 12), ("test", 9)):
-        fields[f"{split}_images"] = random.integers(0, 256, (count, 3, 32, 32), np.uint8)
-        fields[f"{split}_labels"] = random.integers(0, 10, count, np.uint8)
-    arrays.write_prepared(path, ABOUT | {"seed": seed}, **fields)
+        fields[f"{split}_images"] = rng.integers(0, 256, (count, 3, 32, 32), np.uint8)
+        fields[f"{split}_labels"] = rng.integers(0, 10, count, np.uint8)
+    arrays.write(path, ABOUT | {"seed": seed}, **fields)
 
 
 @pytest.fixture(scope="module")

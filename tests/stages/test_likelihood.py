@@ -12,8 +12,8 @@ import summarise_likelihood
 import torch
 from conftest import succeed
 from genlab import InputError
-from genlab.data import arrays
-from genlab.models import vae
+from genlab.data import amat, arrays
+from genlab.models import gaussian, vae
 from stage import run_here, run_stage
 
 
@@ -96,9 +96,9 @@ def test_every_split_is_estimated_on_its_own_images(trained_vae, prepared_digits
     prepared = arrays.load_binarized_mnist(prepared_digits)
     for split, count in (("train", 200), ("valid", 40), ("test", 40)):  # 1000 training images are all of them
         with torch.no_grad():
-            posterior = model.posterior(torch.from_numpy(arrays.unpack_bits(getattr(prepared, split))).float())
+            posterior = model.posterior(torch.from_numpy(amat.unpack_bits(getattr(prepared, split))).float())
         assert splits[split]["images"] == count
-        assert splits[split]["kl"]["mean"] == pytest.approx(vae.gaussian_kl(*posterior).mean().item(), rel=1e-5)
+        assert splits[split]["kl"]["mean"] == pytest.approx(gaussian.kl(*posterior).mean().item(), rel=1e-5)
 
 
 def test_what_is_not_asked_for_is_left_out(trained_vae, prepared_digits, tmp_path):

@@ -85,9 +85,9 @@ def test_stages_write_png_and_pdf_without_torch_and_the_same_bytes_again(inputs)
 @pytest.mark.parametrize(
     ("stage", "file", "message"),
     [
-        ("plot_latents", "latents.npz", "latents.npz: not an NPZ file of plain arrays"),
+        ("plot_latents", "latents.npz", "latents.npz: not an NPZ file of the arrays base, plus"),
         ("plot_interpolation", "paths.csv", "paths.csv: no column 'alpha' among no NPZ"),
-        ("plot_reconstructions", "pairs.npz", "pairs.npz: not an NPZ file of plain arrays"),
+        ("plot_reconstructions", "pairs.npz", "pairs.npz: not an NPZ file of the arrays originals, reconstructions"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(inputs, stage, file, message):
@@ -103,7 +103,7 @@ def test_bad_input_is_one_line_and_exit_code_2(inputs, stage, file, message):
 @pytest.mark.parametrize(
     ("stage", "changes", "message"),
     [
-        ("plot_latents", {"plus": None}, r"latents\.npz: .*plus.*; expected the arrays base, plus"),
+        ("plot_latents", {"plus": None}, r"latents\.npz: not an NPZ file of the arrays base, plus.*plus is not a file"),
         ("plot_latents", {"plus": pictures(L - 1)}, r"'minus' is uint8 \(12, 3, 32, 32\); expected uint8 \(11, 3, 32"),
         ("plot_latents", {"base": np.zeros((3, 32, 32))}, r"'base' is float64 \(3, 32, 32\); expected uint8 \(3, 32"),
         ("plot_latents", {"effect": np.zeros((L, 1))}, r"'effect' is float64 \(12, 1\); expected numbers \(L\)"),

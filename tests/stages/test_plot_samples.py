@@ -80,7 +80,7 @@ def inputs(tmp_path):
     fields = {}
     for split in ("train", "valid", "test"):
         fields |= {f"{split}_images": noise(9, 5), f"{split}_labels": np.zeros(9, np.uint8)}
-    arrays.write_prepared(tmp_path / "svhn.npz", ABOUT, **fields)
+    arrays.write(tmp_path / "svhn.npz", ABOUT, **fields)
     write_frames(tmp_path / "frames.npz")
     arguments = {
         "plot_samples": [
@@ -143,7 +143,7 @@ def test_stages_write_png_and_pdf_without_torch_and_the_same_bytes_again(inputs)
     [
         ("plot_samples", "svhn.npz", "svhn.npz: not a prepared SVHN file"),
         ("plot_image_statistics", "gan.csv", "gan.csv: "),
-        ("plot_gan_training", "frames.npz", "frames.npz: not an NPZ file of plain arrays"),
+        ("plot_gan_training", "frames.npz", "frames.npz: not an NPZ file of the arrays frames, epochs"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(inputs, stage, file, message):

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from genlab import cli
-from genlab.data import arrays
+from genlab import files
+from genlab.data import amat, arrays
 from stage import run_stage
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "binarized_mnist"
@@ -16,7 +16,7 @@ def bits(tmp_path):
     rng = np.random.default_rng(0)
     result = {split: rng.integers(0, 2, (count, 784), dtype=np.uint8) for split, count in SPLITS.items()}
     for split, pixels in result.items():
-        arrays.write_amat(tmp_path / f"{split}.amat", pixels)
+        amat.write(tmp_path / f"{split}.amat", pixels)
     return result
 
 
@@ -32,8 +32,8 @@ def test_prepare(tmp_path, bits):
     assert "custom files in the format of Binarized MNIST: 30 train, 20 valid, 10 test" in done.stderr
     prepared = arrays.load_binarized_mnist(tmp_path / "out" / "prepared.npz")
     for split, pixels in bits.items():
-        np.testing.assert_array_equal(arrays.unpack_bits(getattr(prepared, split)), pixels)
-        assert prepared.about["files"][f"{split}.amat"] == cli.digests(tmp_path / f"{split}.amat")["sha256"]
+        np.testing.assert_array_equal(amat.unpack_bits(getattr(prepared, split)), pixels)
+        assert prepared.about["files"][f"{split}.amat"] == files.digests(tmp_path / f"{split}.amat")["sha256"]
     assert prepared.about["source"] == "custom" and prepared.about["counts"] == SPLITS
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["prepared.npz"]
 
@@ -72,4 +72,4 @@ def test_original_files_are_known(tmp_path):
     prepared = arrays.load_binarized_mnist(tmp_path / "out" / "prepared.npz")
     assert prepared.about["source"] == "official" and prepared.about["title"] == "Binarized MNIST"
     pixels = np.loadtxt(files["valid"], dtype=np.uint8, max_rows=50)
-    np.testing.assert_array_equal(arrays.unpack_bits(prepared.valid[:50]), pixels)
+    np.testing.assert_array_equal(amat.unpack_bits(prepared.valid[:50]), pixels)

@@ -3,7 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.io
-from genlab.data import arrays
+from genlab.data import arrays, svhn
 from stage import run_stage
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "svhn_small"
@@ -16,8 +16,8 @@ def digits(count, seed):
 
 @pytest.fixture
 def files(tmp_path):
-    arrays.write_svhn_mat(tmp_path / "train_32x32.mat", *digits(1200, seed=1))
-    arrays.write_svhn_mat(tmp_path / "test_32x32.mat", *digits(40, seed=2))
+    svhn.write_mat(tmp_path / "train_32x32.mat", *digits(1200, seed=1))
+    svhn.write_mat(tmp_path / "test_32x32.mat", *digits(40, seed=2))
     return tmp_path
 
 
@@ -35,7 +35,7 @@ def test_prepare(files):
     np.testing.assert_array_equal(np.bincount(prepared.valid_labels), 12)
     # Every image of the training file is on one side, with its label, in the file's order.
     images, labels = digits(1200, seed=1)
-    train, valid = arrays.stratified_split(labels, 0.1, seed=1)
+    train, valid = svhn.stratified_split(labels, 0.1, seed=1)
     for split, rows in ("train", train), ("valid", valid):
         np.testing.assert_array_equal(getattr(prepared, f"{split}_images"), images[rows])
         np.testing.assert_array_equal(getattr(prepared, f"{split}_labels"), labels[rows])
@@ -75,8 +75,8 @@ def test_bad_fraction_is_refused(files, options, words):
         (lambda path: path.write_bytes(path.read_bytes()[:50_000]), "test_32x32.mat: damaged or cut off"),
         (lambda path: path.write_text("<html>not found</html>"), "test_32x32.mat: not a MATLAB v5 file"),
         (lambda path: path.unlink(), "test_32x32.mat: No such file or directory"),
-        (lambda path: arrays.write_svhn_mat(path, *digits(0, seed=2)), "N > 0"),
-        (lambda path: arrays.write_svhn_mat(path, *digits(1200, seed=1)), "equal to another split's file"),
+        (lambda path: svhn.write_mat(path, *digits(0, seed=2)), "N > 0"),
+        (lambda path: svhn.write_mat(path, *digits(1200, seed=1)), "equal to another split's file"),
     ],
 )
 def test_bad_files_are_refused(files, damage, words):

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from genlab.data.arrays import read_amat, read_svhn_mat, unpack_bits
+from genlab.data.amat import read, unpack_bits
 from genlab.data.stand_ins import render_binary_digits, render_house_numbers
+from genlab.data.svhn import read_mat
 from stage import run_stage
 
 
@@ -12,7 +13,7 @@ def test_amat_reads_back_as_drawn(tmp_path):
     result = run_stage("render_digits", "--output", path, "--count", 300, "--seed", 5)
     assert result.returncode == 0, result.stderr
     bits, _ = render_binary_digits(300, np.random.default_rng([5, *b"train.amat"]))
-    np.testing.assert_array_equal(unpack_bits(read_amat(path)), bits)
+    np.testing.assert_array_equal(unpack_bits(read(path)), bits)
     assert [file.name for file in path.parent.iterdir()] == ["train.amat"]
 
 
@@ -21,8 +22,8 @@ def test_mat_reads_back_as_drawn(tmp_path):
     result = run_stage("render_digits", "--output", path, "--count", 300, "--seed", 5)
     assert result.returncode == 0, result.stderr
     drawn = render_house_numbers(300, np.random.default_rng([5, *b"train.mat"]))
-    for read, expected in zip(read_svhn_mat(path), drawn, strict=True):
-        np.testing.assert_array_equal(read, expected)
+    for found, expected in zip(read_mat(path), drawn, strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 @pytest.mark.parametrize("suffix", ["amat", "mat"])

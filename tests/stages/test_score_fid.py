@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import score_fid
 import torch
-from genlab import InputError, cli
-from genlab.data import arrays, images
+from genlab import InputError, cli, files
+from genlab.data import arrays, images, svhn
 from genlab.models import networks
 from PIL import Image
 from safetensors.torch import save_file
@@ -23,18 +23,18 @@ SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 def world(tmp_path_factory):
     """Samples, a prepared data set, the same as .mat files, and a classifier with random weights."""
     folder = tmp_path_factory.mktemp("fid")
-    generator = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     splits = {}
     for split, count in (("train", 90), ("valid", 5), ("test", 40), ("samples", 30)):
-        coarse = generator.integers(0, 256, (count, 3, 8, 8)).repeat(4, axis=2).repeat(4, axis=3)
+        coarse = rng.integers(0, 256, (count, 3, 8, 8)).repeat(4, axis=2).repeat(4, axis=3)
         splits[split] = coarse.astype(np.uint8)
     fields = {}
     for split in ("train", "valid", "test"):
         fields[f"{split}_images"] = splits[split]
         fields[f"{split}_labels"] = np.zeros(len(splits[split]), np.uint8)
-        arrays.write_svhn_mat(folder / f"{split}.mat", splits[split], fields[f"{split}_labels"])
+        svhn.write_mat(folder / f"{split}.mat", splits[split], fields[f"{split}_labels"])
     about = {"dataset": "SVHN", "source": "embedded", "title": TITLE}
-    arrays.write_prepared(folder / "svhn.npz", about, **fields)
+    arrays.write(folder / "svhn.npz", about, **fields)
     images.write_directory(folder / "gan", splits["samples"])
     images.write_directory(folder / "real", splits["test"])
     torch.manual_seed(2)
@@ -84,20 +84,20 @@ def test_score_is_that_of_the_definition_and_comes_with_its_floor(world, tmp_pat
     assert said["samples"] == f"30 images of {folder / 'gan'}"
     assert said["reference"] == f"40 test images of {TITLE} (svhn.npz)"
     assert f"mean and sd of 4 draws: FID of 30 real training images of {TITLE}" in said["floor"]
-    assert said["features"] == f"512 of weights, SHA-256 {cli.checksum(folder / 'weights')}"
+    assert said["features"] == f"512 of weights, SHA-256 {files.checksum(folder / 'weights')}"
 
     written = json.loads((tmp_path / "fid.json").read_text())
     assert written["fid"] == pytest.approx(fid, rel=1e-5)
     assert (written["model"], written["samples"], written["seed"]) == ("tiny", 30, 7)
     assert written["data"]["title"] == TITLE
-    assert written["classifier"]["sha256"] == cli.checksum(folder / "weights")
-    sha256 = cli.checksum(folder / "svhn.npz")
+    assert written["classifier"]["sha256"] == files.checksum(folder / "weights")
+    sha256 = files.checksum(folder / "svhn.npz")
     assert written["reference"] == {
         "file": "svhn.npz", "sha256": sha256, "split": "test", "images": 40, "title": TITLE
     }  # fmt: skip
     floor = written["floor"]
-    generator = np.random.default_rng(7)
-    draws = [splits["train"][generator.choice(90, 30, replace=False)] for _ in range(4)]
+    rng = np.random.default_rng(7)
+    draws = [splits["train"][rng.choice(90, 30, replace=False)] for _ in range(4)]
     np.testing.assert_allclose(floor["values"], [exact(world, draw, splits["test"]) for draw in draws], rtol=1e-5)
     assert floor["mean"] == pytest.approx(statistics.fmean(floor["values"]))
     assert floor["sd"] == pytest.approx(statistics.stdev(floor["values"]))
@@ -195,7 +195,7 @@ def test_default_files_that_are_not_made_yet_are_named_with_the_remedy(world, tm
 @pytest.mark.skipif(not (SHARED / "course").is_dir(), reason="the course's classifier and SVHN crops are not here")
 def test_real_crops_have_the_known_floor(tmp_path):
     crops = SHARED / "svhn_small"
-    images.write_directory(tmp_path / "crops", arrays.read_svhn_mat(crops / "train_32x32.mat")[0][:1024])
+    images.write_directory(tmp_path / "crops", svhn.read_mat(crops / "train_32x32.mat")[0][:1024])
     result = run_stage(
         "score_fid", tmp_path / "crops", "--model", SHARED / "course" / "svhn_classifier.safetensors",
         "--reference", crops / "test_32x32.mat", "--threads", 1,

@@ -7,7 +7,7 @@ import time
 
 import pytest
 import torch
-from genlab import cli
+from genlab import Interrupted, cli, files
 from genlab.training import checkpoint
 from stage import SCRIPTS
 
@@ -17,7 +17,7 @@ ABOUT = {"fingerprint": {"lr": 1}, "epoch": 2}
 
 @pytest.fixture
 def state(tmp_path):
-    state = checkpoint.State(tmp_path / "state")
+    state = checkpoint.StateFolder(tmp_path / "state")
     state.save(TENSORS, ABOUT)
     return state
 
@@ -43,8 +43,8 @@ def test_a_damaged_or_truncated_state_is_not_trusted(state, where, caplog):
 
 HOLD = """
 import sys, time
-from genlab import cli
-held = cli.locked(sys.argv[1])
+from genlab import files
+held = files.locked(sys.argv[1])
 print("held", flush=True)
 time.sleep(float(sys.argv[2]))
 """
@@ -64,7 +64,7 @@ def test_a_second_training_waits_until_the_first_ends_and_even_if_it_is_killed(s
         assert first.poll() is not None or first.wait(5) == 0
     assert state.waited and "waiting for it to end" in caplog.text
     first = holding(state.folder, 60)
-    with pytest.raises(cli.Interrupted, match="limit of 1 s"), checkpoint.State(state.folder).lock(limit=1):
+    with pytest.raises(Interrupted, match="limit of 1 s"), checkpoint.StateFolder(state.folder).lock(limit=1):
         pass
     first.kill()
     first.wait()
@@ -73,7 +73,7 @@ def test_a_second_training_waits_until_the_first_ends_and_even_if_it_is_killed(s
 
 
 def test_a_lock_that_its_holder_has_deleted_is_no_lock(tmp_path, monkeypatch):
-    state, locked = checkpoint.State(tmp_path / "state"), cli.locked
+    state, locked = checkpoint.StateFolder(tmp_path / "state"), files.locked
 
     def late(path):
         """Lock a file that was deleted between its opening and its locking."""
@@ -82,9 +82,9 @@ def test_a_lock_that_its_holder_has_deleted_is_no_lock(tmp_path, monkeypatch):
         path.unlink()
         return file
 
-    monkeypatch.setattr(cli, "locked", late)
+    monkeypatch.setattr(files, "locked", late)
     with state.lock():
-        assert cli.locked(state.folder / "lock") is None  # others see that it is held
+        assert files.locked(state.folder / "lock") is None  # others see that it is held
     assert not state.folder.exists()  # for there is no checkpoint
 
 
@@ -99,8 +99,8 @@ def test_leftovers_of_killed_savings_are_deleted_and_nothing_else(state):
 
 def test_saving_is_due_at_intervals_and_when_asked_to_stop(state, monkeypatch):
     stop = []
-    regular = checkpoint.Checkpoints(state, {}, seconds=10, stop=stop)
-    limited = checkpoint.Checkpoints(state, {}, seconds=10, limit=100)
+    regular = checkpoint.CheckpointPolicy(state, {}, seconds=10, stop=stop)
+    limited = checkpoint.CheckpointPolicy(state, {}, seconds=10, limit=100)
     now = time.perf_counter()
     monkeypatch.setattr(cli, "seconds_since_start", lambda: 99)
     assert not regular.due() and not limited.due()
@@ -111,9 +111,9 @@ def test_saving_is_due_at_intervals_and_when_asked_to_stop(state, monkeypatch):
     regular.heed()
     stop.append("SIGUSR1")
     assert regular.due()
-    with pytest.raises(cli.Interrupted, match=r"by SIGUSR1; the state is saved in .*state; run again to go on"):
+    with pytest.raises(Interrupted, match=r"by SIGUSR1; the state is saved in .*state; run again to go on"):
         regular.heed()
     monkeypatch.setattr(cli, "seconds_since_start", lambda: 101)
     assert limited.due()
-    with pytest.raises(cli.Interrupted, match="by the limit of 100 s"):
+    with pytest.raises(Interrupted, match="by the limit of 100 s"):
         limited.heed()

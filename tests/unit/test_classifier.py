@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from genlab import InputError, cli
-from genlab.data import arrays, images
+from genlab import InputError, files
+from genlab.data import images, svhn
 from genlab.models import classifier, networks
-from genlab.training import checkpoint, loop
+from genlab.training import checkpoint, optimization
 from safetensors.torch import save_file
 from scipy.stats import binomtest
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data"
 SETTINGS = {
     "optimizer": "adam", "learning_rate": 1e-3, "weight_decay": 0.0, "schedule": "constant", "warmup_steps": 0,
-    "average_decay": 0.0,
+    "average_decay": 0.0, "precision": "float32",
 }  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def test_our_files_and_plain_ones_give_the_same_classifier(network, weights, tmp
     before = torch.get_rng_state()
     for name, says in expected.items():
         found, about = classifier.load_classifier(tmp_path / name)
-        assert about == says | {"file": name, "sha256": cli.checksum(tmp_path / name)}
+        assert about == says | {"file": name, "sha256": files.checksum(tmp_path / name)}
         assert not found.training and not any(parameter.requires_grad for parameter in found.parameters())
         for key, tensor in found.state_dict().items():
             assert torch.equal(tensor, weights[key])
@@ -154,7 +154,7 @@ def test_an_update_is_the_gradient_of_the_mean_cross_entropy_of_its_own_images()
     gradient = torch.autograd.grad(expected.mean(), model.mlp[2].weight)[0]
     start = model.mlp[2].weight.detach().clone()
     task = classifier.ClassifierTraining(model, train, pair(5), SETTINGS | {"optimizer": "sgd"})
-    sums = task.step(indices, loop.Progress(0, 10, 0.0))
+    sums = task.step(indices, task.schedule(optimization.Progress(0, 10, 0.0)))
     assert sums["train_loss"].item() == pytest.approx(expected.sum().item(), rel=1e-5)
     assert sums["train_accuracy"].item() == (logits.argmax(1) == torch.tensor([7, 2, 9])).sum()
     torch.testing.assert_close(model.mlp[2].weight, start - 1e-3 * gradient, rtol=1e-5, atol=1e-8)
@@ -166,8 +166,8 @@ def test_validation_is_of_the_average_and_without_dropout(network):
     task = classifier.ClassifierTraining(networks.FeatureClassifier(), pair(5), valid, SETTINGS)
     task.average.module.load_state_dict(network.state_dict())
     ((_, logits),) = classifier.feature_batches(network, [valid[0]])
-    numbers = task.evaluate(loop.Progress(3, 10, 0.3))
-    assert numbers == task.evaluate(loop.Progress(3, 10, 0.3))
+    numbers = task.evaluate(optimization.Progress(3, 10, 0.3))
+    assert numbers == task.evaluate(optimization.Progress(3, 10, 0.3))
     assert numbers["valid_accuracy"] == (logits.argmax(1) == valid[1].numpy()).mean()
     shifted = logits.astype(np.float64)
     loss = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(30), valid[1]]
@@ -194,6 +194,6 @@ def test_wilson_interval_is_scipys(successes, trials):
 def test_the_courses_weights_reach_their_known_accuracy():
     network, about = classifier.load_classifier(SHARED / "course" / "svhn_classifier.safetensors")
     assert about["source"] == "given" and about["file"] == "svhn_classifier.safetensors"
-    crops, labels = arrays.read_svhn_mat(SHARED / "svhn_small" / "test_32x32.mat")
+    crops, labels = svhn.read_mat(SHARED / "svhn_small" / "test_32x32.mat")
     logits = np.concatenate([logits for _, logits in classifier.feature_batches(network, np.array_split(crops, 4))])
     assert round(100 * (logits.argmax(1) == labels).mean(), 2) == 89.65

@@ -9,9 +9,9 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 def correlated(count, size=64, seed=0):
     """Features with a mean and a full covariance of their own, eigenvalues over four decades."""
-    generator = np.random.default_rng(seed)
-    mix = np.logspace(0, -2, size)[:, None] * generator.standard_normal((size, size))
-    return generator.standard_normal((count, size)) @ mix + generator.standard_normal(size)
+    rng = np.random.default_rng(seed)
+    mix = np.logspace(0, -2, size)[:, None] * rng.standard_normal((size, size))
+    return rng.standard_normal((count, size)) @ mix + rng.standard_normal(size)
 
 
 def moments(*batches):
@@ -54,10 +54,10 @@ def test_agrees_with_the_formula_by_a_matrix_square_root():
 
 
 def test_closed_forms():
-    generator = np.random.default_rng(3)
-    x, shift = correlated(200), generator.standard_normal(64)
+    rng = np.random.default_rng(3)
+    x, shift = correlated(200), rng.standard_normal(64)
     assert distance(x, x + shift) == pytest.approx(shift @ shift, rel=1e-9)  # equal covariances
-    a, b = generator.random((2, 30))
+    a, b = rng.random((2, 30))
     zero = np.zeros(30)
     diagonal = frechet_distance(zero, np.diag(a), zero, np.diag(b))
     assert diagonal == pytest.approx(np.sum((np.sqrt(a) - np.sqrt(b)) ** 2), rel=1e-12)
@@ -66,7 +66,7 @@ def test_closed_forms():
 
 
 def test_rank_deficient_covariances():
-    generator = np.random.default_rng(4)
+    rng = np.random.default_rng(4)
     x = correlated(100, 512)
     assert abs(distance(x, x)) < 1e-9 * np.trace(np.cov(x.T))
     assert abs(distance(x, x[::-1])) < 1e-9 * np.trace(np.cov(x.T))
@@ -77,8 +77,8 @@ def test_rank_deficient_covariances():
     exact = np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(np.cov(x.T)) + np.trace(np.cov(y.T)) - 2 * cross
     assert distance(x, y) == pytest.approx(exact, rel=1e-9)
     # Sigma against its projection P Sigma P, with P of Sigma's own axes: what is lost is the variance outside P.
-    axes, _ = linalg.qr(generator.standard_normal((512, 512)))
-    variance = generator.random(512)
+    axes, _ = linalg.qr(rng.standard_normal((512, 512)))
+    variance = rng.random(512)
     covariance, half = (axes * variance) @ axes.T, (axes[:, :200] * variance[:200]) @ axes[:, :200].T
     zero = np.zeros(512)
     assert frechet_distance(zero, covariance, zero, half) == pytest.approx(variance[200:].sum(), rel=1e-9)

@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from genlab import InputError, cli
+from genlab import ComputationError, InputError
 from genlab.data import images
 from PIL import Image
 
@@ -102,7 +102,7 @@ def test_a_failed_write_leaves_what_was_there(folder, pictures, monkeypatch):
     monkeypatch.setattr(Image.Image, "save", failing)
     for path in (folder.parent, folder.parent.parent / "new"):
         calls.clear()
-        with pytest.raises(cli.ComputationError, match=f"{re.escape(str(path))}: cannot be written .No space left"):
+        with pytest.raises(ComputationError, match=f"{re.escape(str(path))}: cannot be written .No space left"):
             images.write_directory(path, pictures)
     assert contents(folder.parent) == before
     assert [entry.name for entry in folder.parent.parent.iterdir()] == ["set"]

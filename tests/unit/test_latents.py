@@ -5,7 +5,6 @@ from genlab.data import images
 from genlab.measures import image_statistics
 from genlab.models import latents, networks
 from genlab.models.classifier import feature_batches
-from scipy import stats
 from scipy.spatial.distance import cdist
 
 L = 7
@@ -97,8 +96,8 @@ def test_decoding_in_parts_keeps_order_and_shape(weights):
 
 
 def test_nearest_distance_agrees_with_scipy():
-    generator = np.random.default_rng(1)
-    features, reference = generator.normal(50, 1, (23, 512)), generator.normal(50, 1, (40, 512))
+    rng = np.random.default_rng(1)
+    features, reference = rng.normal(50, 1, (23, 512)), rng.normal(50, 1, (40, 512))
     features[3] = reference[7]
     found = latents.nearest_distance(features.astype(np.float32), reference.astype(np.float32), chunk=10)
     expected = cdist(features.astype(np.float32), reference.astype(np.float32)).min(1)
@@ -135,19 +134,3 @@ def test_paths_are_measured_pair_by_pair(network):
             np.testing.assert_allclose(found[f"{name}_{quantity}"][:, 2], values, rtol=1e-4)
     between = np.linalg.norm(features["latent"] - features["image"], axis=1)
     np.testing.assert_allclose(found["path_distance"][:, 2], between, rtol=1e-3, atol=1e-4)
-
-
-def test_standard_errors():
-    generator = np.random.default_rng(1)
-    values = generator.normal(size=(3, 20))
-    mean, error = latents.mean_and_error(values)
-    np.testing.assert_allclose(mean, values.mean(1))
-    np.testing.assert_allclose(error, stats.sem(values, axis=1))
-
-    ends = generator.uniform(1, 3, 400)
-    assert latents.ratio_and_error(2 * ends, ends) == pytest.approx((2, 0), abs=1e-12)
-    noisy = 2 * ends + generator.normal(size=400)
-    ratio, error = latents.ratio_and_error(noisy, ends)
-    assert ratio == pytest.approx(noisy.mean() / ends.mean())
-    rows = generator.integers(0, 400, (2000, 400))  # the bootstrap
-    assert error == pytest.approx(np.std(noisy[rows].mean(1) / ends[rows].mean(1)), rel=0.1)

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 import torch
-from genlab import InputError, cli
-from genlab.training import checkpoint, loop
+from genlab import ComputationError, InputError, Interrupted, cli
+from genlab.training import checkpoint, loop, optimization
 from torch import nn
 
 SETTINGS = {"learning_rate": 0.01, "optimizer": "adam", "weight_decay": 0.0, "schedule": "cosine", "warmup_steps": 3}
@@ -21,21 +21,27 @@ class Regression:
         torch.manual_seed(5)
         self.model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(4 * 9, 1))
         self.model.to(memory_format=torch.channels_last)
-        self.average = loop.WeightAverage(self.model, 0.9)
+        self.average = optimization.WeightAverage(self.model, 0.9)
         self.modules = {"model": self.model, "average": self.average}
-        self.optimizers = {"optimizer": loop.optimizer(self.model.parameters(), SETTINGS)}
+        self.optimizers = {"optimizer": optimization.optimizer(self.model.parameters(), SETTINGS)}
         self.at_step, self.action, self.scores = at_step, action, scores
 
-    def step(self, x, progress):
+    def schedule(self, progress):
         if progress.step == self.at_step:
             self.action(self)
+        return {
+            "learning_rate": optimization.learning_rate(progress, SETTINGS),
+            "average_rate": self.average.next_rate(),
+        }
+
+    def step(self, x, numbers):
         noise = 0.1 * torch.randn(len(x), 1)
         loss = ((self.model(x) - x.flatten(1).sum(1, keepdim=True) + noise) ** 2).sum()
         self.optimizers["optimizer"].zero_grad()
         loss.backward()
-        self.optimizers["optimizer"].param_groups[0]["lr"] = loop.learning_rate(progress, SETTINGS)
+        optimization.set_rate(self.optimizers["optimizer"], numbers["learning_rate"])
         self.optimizers["optimizer"].step()
-        self.average.update(self.model)
+        self.average.update(self.model, numbers["average_rate"])
         return {"train_loss": loss.detach(), "train_first": x[:, 0, 0, 0].sum()}
 
     def evaluate(self, progress):
@@ -50,9 +56,9 @@ DATA = torch.randn(23, 3, 5, 5, generator=torch.Generator().manual_seed(9)).to(m
 def run(task, folder, epochs=4, fingerprint=None, seconds=60.0, limit=0, seed=3, finish=False, **keywords):
     """Train the task; returns its history, its best epoch, and its stretches."""
     torch.manual_seed(6)
-    state = checkpoint.State(folder)
+    state = checkpoint.StateFolder(folder)
     with state.lock(), checkpoint.stop_signals() as stop:
-        checkpoints = checkpoint.Checkpoints(state, fingerprint or {"lr": 1}, seconds, limit, stop)
+        checkpoints = checkpoint.CheckpointPolicy(state, fingerprint or {"lr": 1}, seconds, limit, stop)
         result = loop.train(
             task, DATA, epochs=epochs, batch_size=5, seed=seed, checkpoints=checkpoints, **keywords
         )  # fmt: skip
@@ -73,7 +79,7 @@ def raise_signal(_):
 def test_an_interrupted_run_ends_with_the_same_weights_and_numbers(tmp_path, at_step):
     undisturbed = Regression()
     history, best, _ = run(undisturbed, tmp_path / "a")
-    with pytest.raises(cli.Interrupted, match="SIGTERM"):
+    with pytest.raises(Interrupted, match="SIGTERM"):
         run(Regression(at_step, raise_signal), tmp_path / "b")
     resumed = Regression()
     history_resumed, best_resumed, _ = run(resumed, tmp_path / "b")
@@ -91,6 +97,16 @@ def test_a_run_checkpointed_at_every_step_is_no_different(tmp_path):
     run(plain, tmp_path / "a")
     run(saved, tmp_path / "b", seconds=0)
     assert all(torch.equal(a, b) for a, b in zip(weights(plain).values(), weights(saved).values(), strict=True))
+
+
+@pytest.mark.parametrize(("seconds", "saved"), [(60, 1), (0, 24)])  # 4 epochs of 5 steps
+def test_epochs_shorter_than_the_time_between_savings_are_not_saved_each(tmp_path, monkeypatch, seconds, saved):
+    written, save = [], checkpoint.StateFolder.save
+    monkeypatch.setattr(
+        checkpoint.StateFolder, "save", lambda self, *words: (written.append(words), save(self, *words))
+    )
+    run(Regression(), tmp_path, seconds=seconds)
+    assert len(written) == saved and (written[-1][1]["epoch"], written[-1][1]["step"]) == (4, 0)
 
 
 def test_epoch_means_weigh_every_example_the_same(tmp_path):
@@ -113,7 +129,7 @@ def test_the_best_epoch_s_weights_are_kept(tmp_path):
 
 
 def test_another_experiment_starts_afresh_and_says_so(tmp_path, caplog):
-    with pytest.raises(cli.Interrupted):
+    with pytest.raises(Interrupted):
         run(Regression(7, raise_signal), tmp_path / "a", fingerprint={"lr": 1, "data": "x"})
     fresh, other = Regression(), Regression()
     run(fresh, tmp_path / "b")
@@ -127,11 +143,29 @@ def test_nan_stops_with_a_clear_error_and_keeps_the_last_good_state(tmp_path):
         with torch.no_grad():
             task.model[0].weight.fill_(float("nan"))
 
-    with pytest.raises(cli.ComputationError, match=r"stopped being finite by epoch 2.*last good state is kept"):
+    with pytest.raises(ComputationError, match=r"stopped being finite by epoch 2.*last good state is kept"):
         run(Regression(7, poison), tmp_path, seconds=0)
     tensors, about = checkpoint.load_tensors(tmp_path / "checkpoint.safetensors")
     assert (about["epoch"], about["step"]) == (1, 2)
     assert all(torch.isfinite(value).all() for key, value in tensors.items() if key.startswith("module."))
+
+
+def test_a_full_gpu_memory_is_one_line_with_the_remedy_and_the_state_is_kept(tmp_path):
+    class Large(Regression):
+        def step(self, x, numbers):
+            if self.average.updates == 8:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has ...")
+            return super().step(x, numbers)
+
+    with pytest.raises(
+        ComputationError, match=r"memory is full \(CUDA out of memory\); the last good state is kept in"
+    ):
+        run(Large(), tmp_path, seconds=0)
+    assert checkpoint.load_tensors(tmp_path / "checkpoint.safetensors")[1]["step"] == 2
+    undisturbed, resumed = Regression(), Regression()
+    run(undisturbed, tmp_path / "other")
+    run(resumed, tmp_path)
+    assert all(map(torch.equal, weights(undisturbed).values(), weights(resumed).values()))
 
 
 def test_a_broken_checkpoint_is_not_trusted(tmp_path, caplog):
@@ -148,19 +182,20 @@ def test_signal_handlers_are_put_back(tmp_path):
 
 def test_learning_rate():
     settings = SETTINGS | {"learning_rate": 1.0, "warmup_steps": 4}
-    rates = [loop.learning_rate(loop.Progress(step, 100, 0), settings | {"schedule": "constant"}) for step in range(6)]
+    constant = settings | {"schedule": "constant"}
+    rates = [optimization.learning_rate(optimization.Progress(step, 100, 0), constant) for step in range(6)]
     assert rates == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0]
-    assert loop.learning_rate(loop.Progress(50, 100, 0), settings) == pytest.approx(0.5)
-    assert loop.learning_rate(loop.Progress(100, 100, 0), settings) == pytest.approx(0, abs=1e-12)
+    assert optimization.learning_rate(optimization.Progress(50, 100, 0), settings) == pytest.approx(0.5)
+    assert optimization.learning_rate(optimization.Progress(100, 100, 0), settings) == pytest.approx(0, abs=1e-12)
 
 
 def test_weight_average_is_the_exponential_moving_average():
     model = nn.Linear(1, 1, bias=False)
     model.weight.data.fill_(0.0)
-    average, expected = loop.WeightAverage(model, 0.5), 0.0
+    average, expected = optimization.WeightAverage(model, 0.5), 0.0
     for n in range(1, 30):
         model.weight.data.fill_(float(n))
-        average.update(model)
+        average.update(model, average.next_rate())
         decay = min(0.5, (1 + n) / (10 + n))
         expected = decay * expected + (1 - decay) * n
         assert average.module.weight.item() == pytest.approx(expected, rel=1e-6)
@@ -186,19 +221,19 @@ def test_auto_precision_is_bfloat16_only_where_the_processor_has_it(monkeypatch)
     cpu = torch.device("cpu")
     for capabilities, expected in (({"avx512_bf16": True}, torch.bfloat16), ({"avx2": True}, torch.float32)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found)
-        assert loop.precision("auto", cpu) == expected
+        assert optimization.precision("auto", cpu) == expected
         layer, x = nn.Linear(4, 4), torch.randn(2, 4)
-        with loop.autocast({"precision": "auto"}, cpu):
+        with optimization.autocast({"precision": "auto"}, cpu):
             assert layer(x).dtype == expected
-        with loop.autocast({"precision": "float32"}, cpu):
+        with optimization.autocast({"precision": "float32"}, cpu):
             assert layer(x).dtype == torch.float32
 
 
 def test_seeds_see_the_data_in_different_orders_and_every_example_once_an_epoch(tmp_path):
     class Order(Regression):
-        def step(self, x, progress):
+        def step(self, x, numbers):
             self.seen = [*getattr(self, "seen", []), *x[:, 0, 0, 0].tolist()]
-            return super().step(x, progress)
+            return super().step(x, numbers)
 
     orders = []
     for seed in (1, 2, 1):
@@ -218,7 +253,7 @@ def test_more_epochs_go_on_and_with_a_constant_rate_end_with_the_same_bytes(tmp_
     history, best, _ = run(longer, tmp_path / "a", epochs=6)
     run(short, tmp_path / "b", epochs=2, finish=True)  # leaves the best weights in the task, the last ones in the state
     if interrupted:
-        with pytest.raises(cli.Interrupted):
+        with pytest.raises(Interrupted):
             run(Regression(17, raise_signal), tmp_path / "b", epochs=6)
     history_more, best_more, stretches = run(more, tmp_path / "b", epochs=6, finish=True)
     assert "the training of 2 epochs goes on to 6" in caplog.text and "going on at epoch" in caplog.text
@@ -256,13 +291,13 @@ def test_the_same_or_a_smaller_number_of_epochs_trains_anew_and_says_so(tmp_path
 def test_a_training_that_was_waited_for_is_not_repeated(tmp_path, monkeypatch):
     first, second = Regression(), Regression(at_step=0, action=lambda _: pytest.fail("trained again"))
     result = run(first, tmp_path, finish=True)
-    lock = checkpoint.State.lock
+    lock = checkpoint.StateFolder.lock
 
     def waited(state):
         state.waited = True
         return lock(state)
 
-    monkeypatch.setattr(checkpoint.State, "lock", waited)
+    monkeypatch.setattr(checkpoint.StateFolder, "lock", waited)
     assert run(second, tmp_path) == result
     assert all(map(torch.equal, weights(first).values(), weights(second).values()))
 
@@ -270,7 +305,7 @@ def test_a_training_that_was_waited_for_is_not_repeated(tmp_path, monkeypatch):
 @pytest.mark.parametrize("began, repeated", [(-60, False), (60, True)])
 def test_a_training_finished_since_this_run_began_is_not_repeated(tmp_path, monkeypatch, caplog, began, repeated):
     result = run(Regression(), tmp_path, finish=True)
-    state = checkpoint.State(tmp_path)
+    state = checkpoint.StateFolder(tmp_path)
     monkeypatch.setenv("GENLAB_RUN_STARTED", str(state.path.stat().st_mtime + began))
     action = None if repeated else lambda _: pytest.fail("trained again")
     again = run(Regression(at_step=0, action=action or (lambda _: None)), tmp_path)
@@ -279,7 +314,7 @@ def test_a_training_finished_since_this_run_began_is_not_repeated(tmp_path, monk
 
 def test_a_time_limit_saves_and_stops(tmp_path, monkeypatch):
     clock = iter(range(100))
-    with monkeypatch.context() as patch, pytest.raises(cli.Interrupted, match="limit of 3 s"):
+    with monkeypatch.context() as patch, pytest.raises(Interrupted, match="limit of 3 s"):
         patch.setattr(cli, "seconds_since_start", lambda: next(clock))
         run(Regression(), tmp_path, limit=3)
     stopped, undisturbed = Regression(), Regression()

@@ -4,7 +4,7 @@ import numpy as np
 import prdc
 import pytest
 import torch
-from genlab.measures import frechet, metrics
+from genlab.measures import frechet, intervals, metrics
 from scipy import stats
 from scipy.spatial import distance
 from torchmetrics.image.kid import poly_mmd
@@ -197,33 +197,6 @@ def test_frechet_infinity_of_gaussians_is_that_of_their_parameters(shift):
 # Intervals
 
 
-def test_interval_is_students():
-    values = normal(7)
-    result = metrics.interval(values, 0.9)
-    assert (result["low"], result["high"]) == pytest.approx(stats.t.interval(0.9, 6, values.mean(), stats.sem(values)))
-    assert (result["value"], result["standard_error"]) == pytest.approx((values.mean(), stats.sem(values)))
-    assert result["sets"] == 7
-    alone = {"value": 3, "standard_error": None, "low": None, "high": None, "sets": 1}
-    assert metrics.interval([3]) == alone
-
-
-def test_difference_is_the_paired_t_test():
-    seeds = 10 * normal(6)  # what the two models of a seed have in common
-    for gap in (0, 3):
-        first, second = seeds + normal(6, seed=1) + gap, seeds + normal(6, seed=2)
-        result = metrics.difference(first, second, 0.9)
-        test = stats.ttest_rel(first, second)
-        assert (result["low"], result["high"]) == pytest.approx(tuple(test.confidence_interval(0.9)))
-        assert result["value"] == pytest.approx(first.mean() - second.mean())
-        assert result["standard_error"] == pytest.approx(stats.sem(first - second))
-        assert result["distinguishable"] is (gap > 0) is bool(test.pvalue < 0.1)
-        assert result["pairs"] == 6 and "sets" not in result
-        assert metrics.difference(second, first)["distinguishable"] is (gap > 0)
-    single = {"value": -1, "standard_error": None, "low": None, "high": None, "pairs": 1, "distinguishable": None}
-    assert metrics.difference([1], [2]) == single
-    assert metrics.difference([1, 2], [1, 2])["distinguishable"] is False
-
-
 def share_covered(intervals, truth):
     return np.mean([each["low"] <= truth <= each["high"] for each in intervals])
 
@@ -235,8 +208,8 @@ def test_interval_of_the_distance_at_n_covers_its_expectation():
         return [frechet.moments([x]).distance(reference) for x in normal(sets, n, size, seed=seed)]
 
     expectation = np.mean(distances(999, 4000))
-    intervals = [metrics.interval(distances(seed, 10)) for seed in range(200)]
-    assert 0.88 <= share_covered(intervals, expectation) <= 0.99
+    found = [intervals.interval(distances(seed, 10)) for seed in range(200)]
+    assert 0.88 <= share_covered(found, expectation) <= 0.99
 
 
 @pytest.mark.parametrize(("shift", "least", "most"), [(0.5, 0.88, 0.99), (0, 0.95, 1)])
@@ -277,10 +250,6 @@ def test_interval_of_the_extrapolation_covers_the_truth(shift, least, most):
         (lambda: metrics.frechet_curve(np.eye(3), standard(3), [1]), "a set of 1"),
         (lambda: metrics.frechet_infinity(normal(19, 3), standard(3)), "19 features in 10 blocks"),
         (lambda: metrics.frechet_infinity(normal(19, 3), standard(3), 2), "19 features in 2 blocks"),
-        (lambda: metrics.interval([]), "expected one or more finite numbers"),
-        (lambda: metrics.interval([1, np.inf]), "expected one or more finite numbers"),
-        (lambda: metrics.interval([1, 2], 95), "at confidence 95"),
-        (lambda: metrics.difference([1, 2], [1]), r"shapes \(2,\) and \(1,\); expected pairs"),
     ],
 )
 def test_refuses(call, message):

@@ -1,5 +1,3 @@
-import json
-
 import matplotlib
 import numpy as np
 import pytest
@@ -210,37 +208,3 @@ def test_read_table_names_file_and_column(tmp_path, content, message):
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(InputError, match=rf"a\.csv: .*{message}.*; remake it"):
         plotting.read_table(tmp_path / "a.csv", ["k", "x"])
-
-
-def test_read_field():
-    content = {"data": {"title": "digits"}, "k": 200, "mean": -3, "nan": float("nan"), "flag": True}
-    assert plotting.read_field(content, "data.title", str, "f") == "digits"
-    assert plotting.read_field(content, "mean", float, "f") == -3
-    for field, kind, message in (
-        ("data.name", str, "f: 'data.name' is missing; expected a text"),
-        ("k.more", int, "f: 'k.more' is missing; expected a whole number"),
-        ("data", str, '\'data\' is {"title": "digits"}; expected a text'),
-        ("nan", float, "'nan' is NaN; expected a finite number"),
-        ("flag", int, "'flag' is true; expected a whole number"),
-    ):
-        with pytest.raises(InputError, match=message.replace("{", r"\{").replace("}", r"\}")):
-            plotting.read_field(content, field, kind, "f")
-    with pytest.raises(InputError, match="is missing"):
-        plotting.read_field([1, 2], "k", int, "f")
-
-
-def test_read_arrays(tmp_path):
-    np.savez(tmp_path / "a.npz", x=np.arange(3), about=np.array(json.dumps({"k": 1})), thing=np.array([{}, None]))
-    x, about = plotting.read_arrays(tmp_path / "a.npz", ["x", "about"])
-    assert x.tolist() == [0, 1, 2] and json.loads(str(about)) == {"k": 1}
-    with pytest.raises(InputError, match=r"a\.npz: .*y.*; expected the arrays x, y"):
-        plotting.read_arrays(tmp_path / "a.npz", ["x", "y"])
-    with pytest.raises(InputError, match=r"a\.npz: not an NPZ file of plain arrays"):
-        plotting.read_arrays(tmp_path / "a.npz", ["thing"])  # a pickle is never loaded
-    np.save(tmp_path / "b.npy", np.zeros(3))
-    (tmp_path / "c.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:200])
-    (tmp_path / "d.npz").write_bytes(b"")
-    (tmp_path / "e.npz").write_text("text")
-    for name in ("b.npy", "c.npz", "d.npz", "e.npz"):
-        with pytest.raises(InputError, match=f"{name}: not an NPZ file"):
-            plotting.read_arrays(tmp_path / name, ["x"])

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from genlab.models import vae
+from genlab.models import gaussian, vae
 from torch import distributions as D
 from torch import nn
 
@@ -44,7 +44,7 @@ def linear_gaussian():
 def test_kl_is_that_of_torch_distributions():
     mean, log_variance = torch.randn(7, 3), torch.randn(7, 3)
     exact = D.kl_divergence(D.Normal(mean, (0.5 * log_variance).exp()), D.Normal(0.0, 1.0)).sum(1)
-    torch.testing.assert_close(vae.gaussian_kl(mean, log_variance), exact)
+    torch.testing.assert_close(gaussian.kl(mean, log_variance), exact)
 
 
 def test_log_probs_are_those_of_torch_distributions():
@@ -193,7 +193,7 @@ def test_evaluate_likelihood_agrees_with_the_closed_form(linear_gaussian):
     torch.testing.assert_close(numbers["elbo"], exact - gap, rtol=0, atol=0.15)
     torch.testing.assert_close(numbers["elbo_gap"], gap.expand(30), rtol=0, atol=0.15)
     torch.testing.assert_close(numbers["elbo"].mean(), (exact - gap).mean(), rtol=0, atol=0.03)
-    torch.testing.assert_close(numbers["kl"], vae.gaussian_kl(*model.posterior(x)), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(numbers["kl"], gaussian.kl(*model.posterior(x)), rtol=1e-5, atol=1e-5)
     assert (numbers["effective_sample_size"] > 1000).all() and (numbers["effective_sample_size"] <= 5000).all()
     assert (numbers["pareto_k"] < 0.7).all()  # q is wider than the posterior
 
@@ -208,7 +208,7 @@ SETTINGS = {
     "objective, samples, warmup", [("elbo", 1, 0), ("elbo", 3, 0), ("iwae", 4, 0), ("elbo", 1, 10)]
 )
 def test_a_training_step_descends_the_negative_bound(objective, samples, warmup):
-    from genlab.training.loop import Progress
+    from genlab.training.optimization import Progress
 
     settings = SETTINGS | {"objective": objective, "samples_per_image": samples, "kl_warmup_epochs": warmup}
     model = vae.VAE(nn.Linear(6, 4), nn.Linear(2, 6), 2, "bernoulli", (6,))
@@ -231,7 +231,7 @@ def test_a_training_step_descends_the_negative_bound(objective, samples, warmup)
     expected = [p.detach() + 0.1 * g for p, g in zip(model.parameters(), gradients, strict=True)]
 
     torch.set_rng_state(state)
-    sums = task.step(x, Progress(step=20, total=100, epochs=4.0))
+    sums = task.step(x, task.schedule(Progress(step=20, total=100, epochs=4.0)))
     torch.testing.assert_close(list(model.parameters()), expected)
     torch.testing.assert_close(list(task.average.module.parameters()), expected)
     torch.testing.assert_close(sums["train_elbo"], (log_p_x.mean(0) - kl).sum().detach())
@@ -241,13 +241,13 @@ def test_a_training_step_descends_the_negative_bound(objective, samples, warmup)
 def test_validation_numbers_are_per_image_means_of_all_images():
     model = vae.binary_vae("suggested", 3)
     x = torch.randint(0, 2, (300, 784), dtype=torch.uint8)  # more than one batch, the last one smaller
-    from genlab.training.loop import Progress
+    from genlab.training.optimization import Progress
 
     task = vae.VAETraining(model, x, SETTINGS)
     numbers = task.evaluate(Progress(1, 2, 1.0))
     with torch.no_grad():
         mean, log_variance = model.posterior(x.float())
-    assert numbers["valid_kl"] == pytest.approx(vae.gaussian_kl(mean, log_variance).mean().item(), rel=1e-5)
+    assert numbers["valid_kl"] == pytest.approx(gaussian.kl(mean, log_variance).mean().item(), rel=1e-5)
     assert numbers["valid_elbo"] == pytest.approx(numbers["valid_reconstruction"] - numbers["valid_kl"])
     assert numbers == task.evaluate(Progress(1, 2, 1.0))  # the same noise every time
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from genlab.data import images
 from genlab.models import networks, wgan
-from genlab.training import loop
+from genlab.training import optimization
 from torch import nn
 
 SETTINGS = {
@@ -92,12 +92,14 @@ def test_a_step_reports_what_it_optimises_and_moves_the_right_part(task):
         return torch.cat([p.detach().flatten().clone() for p in module.parameters()])
 
     before = weights(task.critic), weights(task.generator)
-    sums = task.step(real, loop.Progress(0, 10, 0.0))
+    sums = task.step(real, task.schedule(optimization.Progress(0, 10, 0.0)))
     assert not torch.equal(weights(task.critic), before[0]) and torch.equal(weights(task.generator), before[1])
     loss = 10.0 * sums["train_penalty"] - sums["train_critic_estimate"]
     torch.testing.assert_close(sums["train_critic_loss"], loss)
     critic = weights(task.critic)
-    task.step(real, loop.Progress(1, 10, 0.1))  # the second of two critic steps: the generator moves too
+    task.step(
+        real, task.schedule(optimization.Progress(1, 10, 0.1))
+    )  # the second of two critic steps: the generator moves too
     assert not torch.equal(weights(task.generator), before[1]) and not torch.equal(weights(task.critic), critic)
     assert all(p.requires_grad for p in task.critic.parameters())
 
@@ -110,7 +112,7 @@ def test_without_the_penalty_the_critic_s_estimate_is_the_difference_of_means(ta
         generated = task.generator(torch.randn(8, 6))
         expected = task.critic(images.to_model(real)).sum() - task.critic(generated).sum()
     torch.set_rng_state(state)
-    sums = task.step(real, loop.Progress(0, 10, 0.0))
+    sums = task.step(real, task.schedule(optimization.Progress(0, 10, 0.0)))
     torch.testing.assert_close(sums["train_critic_estimate"], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -119,13 +121,13 @@ def test_evaluation_is_the_same_twice_and_leaves_no_trace(task):
         return {f"{n}.{k}": v.clone() for n, m in task.modules.items() for k, v in m.state_dict().items()}
 
     before, random = state(), torch.get_rng_state()
-    rows = [task.evaluate(loop.Progress(30, 50, 3)) for _ in range(2)]
+    rows = [task.evaluate(optimization.Progress(30, 50, 3)) for _ in range(2)]
     assert rows[0] == rows[1] and "valid_fid" not in rows[0]
     assert torch.equal(torch.get_rng_state(), random) and task.generator.training
     for name, value in state().items():
         assert torch.equal(value, before[name]), name
-    assert task.evaluate(loop.Progress(20, 50, 2))["valid_fid"] > 0
-    assert "valid_fid" in task.evaluate(loop.Progress(50, 50, 5))  # the last epoch is always measured
+    assert task.evaluate(optimization.Progress(20, 50, 2))["valid_fid"] > 0
+    assert "valid_fid" in task.evaluate(optimization.Progress(50, 50, 5))  # the last epoch is always measured
 
 
 def test_frames_are_kept_after_doubling_epochs_and_the_last():
@@ -137,11 +139,14 @@ def test_frames_are_kept_after_doubling_epochs_and_the_last():
     assert (frames.images[3] == 9).all() and frames.images.float().mean() == pytest.approx(9 / 6)
 
 
-def test_both_kinds_of_model_have_the_same_generator():
+def test_both_kinds_of_model_have_the_same_generator(task):
     from genlab.models import vae
 
     torch.manual_seed(0)
     model = vae.image_vae(networks.Generator(5, 4))
-    assert type(model.decoder) is networks.Generator and str(model.decoder) == str(networks.Generator(5, 4))
+    other = wgan.WGANTraining(
+        networks.Generator(5, 4), networks.Critic(4), task.valid, task.monitor.network, task.settings
+    )
+    assert type(model.decoder) is networks.Generator and str(model.decoder) == str(other.generator)
     x = torch.randn(2, 3 * 32 * 32)
     assert model.posterior(x)[0].shape == (2, 5) and model.decode(torch.randn(7, 2, 5)).shape == (7, 2, 3072)

@@ -37,7 +37,7 @@ REPORT = {"plot_workflow": 1, "export_tables": 1, "write_report": 1}  # at every
 SUMMARY = {"compare": 1, "plot_summary": 1}
 
 
-def evidence(sets, extracted=None, nearest=0):
+def metrics(sets, extracted=None, nearest=0):
     """What follows when so many of the seven sets of images are measured, and extracted, anew."""
     jobs = {"extract_features": sets if extracted is None else extracted, "evaluate_features": sets}
     return jobs | SUMMARY | {"plot_fid_curve": 1, "plot_nearest": nearest}
@@ -201,25 +201,25 @@ def test_no_results_land_beside_the_snakefile(run):
         (
             "data={'svhn': {'split_seed': 2}}",
             {"prepare_svhn": 1, "plot_data": 1, "train_classifier": 1} | CLASSIFIER | ALL_IMAGES
-            | evidence(7, nearest=2),
+            | metrics(7, nearest=2),
         ),
         (
             "seeds=[1, 2]",
             {"train_binary_vae": 1, "estimate_likelihood": 1, "summarise_likelihood": 1, "plot_log_likelihood": 1,
              "train_vae": 1, "train_gan": 1, "sample": 2, "score_fid": 2, "evaluate_samples": 2, "summarise_fid": 2,
-             "plot_learning_curves": 2, "plot_gan_training": 1, "plot_fid": 1} | evidence(3),
+             "plot_learning_curves": 2, "plot_gan_training": 1, "plot_fid": 1} | metrics(3),
         ),  # and no sample_binary_vae or explore_latents: figures show the first seed
         ("images={'classifier': {'epochs': 3}}", {"train_classifier": 1} | CLASSIFIER | ALL_IMAGES
          | {"train_vae": 0, "plot_learning_curves": 0, "reconstruct_images": 0, "plot_reconstructions": 0, "sample": 1,
-            "publish_samples": 1} | evidence(7, nearest=2)),
-        ("images={'models': {'vae': {'epochs': 3}}}", SAMPLES | LATENTS | COMPARISONS | VAE | evidence(2, nearest=1)),
+            "publish_samples": 1} | metrics(7, nearest=2)),
+        ("images={'models': {'vae': {'epochs': 3}}}", SAMPLES | LATENTS | COMPARISONS | VAE | metrics(2, nearest=1)),
         *(
-            (f"images={{'models': {model}}}", SAMPLES | LATENTS | COMPARISONS | GAN | evidence(1, nearest=1))
+            (f"images={{'models': {model}}}", SAMPLES | LATENTS | COMPARISONS | GAN | metrics(1, nearest=1))
             for model in ("{'gan': {'critic_steps': 3}}", "{'gan5': {'kind': 'gan', 'epochs': 1}}")
         ),
-        ("images={'models': {'gan': null}}", COMPARISONS | evidence(0)),
-        ("images={'generator': {'width': 5}}", ALL_IMAGES | evidence(3, nearest=2)),
-        ("images={'evaluation': {'samples': 50}}", times(SAMPLES, 2) | COMPARISONS | evidence(7, 0, nearest=2)),
+        ("images={'models': {'gan': null}}", COMPARISONS | metrics(0)),
+        ("images={'generator': {'width': 5}}", ALL_IMAGES | metrics(3, nearest=2)),
+        ("images={'evaluation': {'samples': 50}}", times(SAMPLES, 2) | COMPARISONS | metrics(7, 0, nearest=2)),
         ("images={'exploration': {'pairs': 11}}", times(LATENTS, 2)),
         (
             "likelihood={'models': {'deep': {'architecture': 'residual'}}}",
@@ -299,19 +299,19 @@ def test_it_can_be_used_as_a_module(tmp_path):
 
 
 def test_mirrors_and_other_files_take_the_place_of_the_official_ones(run, tmp_path):
-    from genlab import cli
+    from genlab import files
 
     mirror = run / "resources" / "smoke" / "embedded"
-    files = {
+    official = {
         split: {"urls": [f"http://example.invalid/binarized_mnist_{split}.amat"],
-                "sha256": cli.checksum(mirror / f"binarized_mnist_{split}.amat"), "bytes": None}
+                "sha256": files.checksum(mirror / f"binarized_mnist_{split}.amat"), "bytes": None}
         for split in ("train", "valid", "test")
     }  # fmt: skip
     (tmp_path / "mirror.json").write_text(
         json.dumps(
             {
                 "resources": "here",
-                "data": {"mirrors": [str(mirror)], "binarized_mnist": {"source": "official", "files": files}},
+                "data": {"mirrors": [str(mirror)], "binarized_mnist": {"source": "official", "files": official}},
             }
         )
     )

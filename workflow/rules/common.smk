@@ -1,6 +1,4 @@
 # Configuration and the helpers that the rules share. Rules themselves hold no logic.
-import ast
-import functools
 import json
 import os
 import re
@@ -18,7 +16,7 @@ sys.path.insert(0, str(SCRIPTS))
 # Jobs call `python`: the one that runs Snakemake, unless conda puts its own before it.
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]))
 
-from genlab import InputError, configuration
+from genlab import InputError, configuration, provenance
 
 # When this run began, for its jobs too, on whatever machine: a training that a job of an earlier, lost run has
 # finished since then is not repeated.
@@ -41,40 +39,13 @@ pathvars:
     resources=config["resources"],
 
 
-@functools.cache
-def imported(file):
-    """The source files of the genlab modules that a source file imports itself."""
-    files = []
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and (node.level or node.module.split(".")[0] == "genlab"):
-            base = file.parents[node.level - 1] if node.level else SCRIPTS
-            place = base.joinpath(*(node.module or "").split("."))
-            if place.is_dir():  # a package: each name is a module in it, or stands in its __init__
-                found = [place / f"{alias.name}.py" for alias in node.names]
-                files += [module if module.exists() else place / "__init__.py" for module in found]
-            else:
-                files.append(place.with_suffix(".py"))
-    return files
-
-
-# Modules of genlab that hold habits and no mathematics.
-HABITS = [SCRIPTS / "genlab" / name for name in ("__init__.py", "cli.py", "configuration.py", "training/experiment.py")]
-
-
 def stage(name):
-    """Inputs of a stage's rule: its `script`, and as `code` the genlab modules that it imports.
+    """Inputs of a stage's rule: its `script`, and as `code` the genlab modules that its numbers depend on.
 
-    A result depends on their contents: a change reruns, a mere touch does not. Left out are
-    the HABITS, so that a reworded message retrains nothing.
+    A result depends on their contents: a change reruns, a mere touch does not.
     """
-    files, queue = [], [SCRIPTS / f"{name}.py"]
-    while queue:
-        file = queue.pop()
-        if file in files or file in HABITS:
-            continue
-        files.append(file)
-        queue += imported(file)
     here = Path.cwd()
+    files = provenance.source_files(SCRIPTS / f"{name}.py")
     files = [str(file.relative_to(here) if file.is_relative_to(here) else file) for file in files]
     # local: neither a module's prefix nor a remote storage applies to them.
     return {"script": local(files[0]), "code": [local(file) for file in files[1:]]}

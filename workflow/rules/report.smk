@@ -4,7 +4,7 @@ run_files = [
     rules.divergences.input,
     rules.likelihood.input,
     rules.images.input,
-    rules.evidence.input,
+    rules.metrics.input,
 ]
 
 

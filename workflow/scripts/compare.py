@@ -20,7 +20,7 @@ example:
 import itertools
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 # Which values are better: 1 higher, -1 lower, 0 neither.
 BETTER = {
@@ -59,7 +59,7 @@ def main(options):
     for read, paths in ((read_metrics, options.metrics), (read_likelihoods, options.likelihoods)):
         for path in paths:
             try:
-                runs.append(read(cli.read_json(path)))
+                runs.append(read(files.read_json(path)))
             except (KeyError, TypeError, AttributeError) as error:
                 raise InputError(f"{path}: not what its stage writes ({error!r}); remake it") from None
             if (runs[-1]["key"], runs[-1]["seed"]) in {(run["key"], run["seed"]) for run in runs[:-1]}:
@@ -93,7 +93,7 @@ def main(options):
     ]
     comparison = pandas.DataFrame(rows, columns=columns)
     for table, path in ((summary, options.summary), (comparison, options.comparison)):
-        with cli.atomic(path) as temporary:
+        with files.atomic(path) as temporary:
             table.to_csv(temporary, index=False, float_format="%.9g")
     for row in rows:
         print(f"{row['metric']}: {row['verdict']}")
@@ -146,13 +146,13 @@ def read_likelihoods(content):
 
 def summarise(runs):
     """The rows of one subject in the table of metrics, from its run of each seed."""
-    from genlab.measures import metrics
+    from genlab.measures import intervals
 
     first = runs[0]
     for name in first["metrics"]:
         values = [run["metrics"][name]["value"] for run in runs]
         several = len(values) > 1
-        found = metrics.interval(values) if several else first["metrics"][name]
+        found = intervals.interval(values) if several else first["metrics"][name]
         yield {
             "problem": first["problem"],
             "data": first["data"],
@@ -171,7 +171,7 @@ def summarise(runs):
 
 def compare(first, second):
     """The rows of two models in the table of differences, from their runs of the seeds that both have."""
-    from genlab.measures import metrics
+    from genlab.measures import intervals
 
     names = [runs[0]["subject"] for runs in (first, second)]
     seeds = sorted({run["seed"] for run in first} & {run["seed"] for run in second})
@@ -184,7 +184,7 @@ def compare(first, second):
             [{run["seed"]: run for run in runs}[seed]["metrics"][metric]["value"] for seed in seeds]
             for runs in (first, second)
         ]
-        found = metrics.difference(*values)
+        found = intervals.difference(*values)
         ahead, behind = names if found["value"] * BETTER[metric] > 0 else names[::-1]
         how = f"{'better than' if found['distinguishable'] else 'ahead of'} {behind} by {abs(found['value']):.4g}"
         if found["value"] == 0:

@@ -19,7 +19,7 @@ example:
 
 from pathlib import Path
 
-from genlab import cli, configuration
+from genlab import ComputationError, cli, configuration, files, log, provenance
 from genlab.training import experiment
 
 BINS = 100
@@ -47,7 +47,7 @@ def main(options):
 
 
 def estimate(options, settings, saved):
-    """Train a discriminator, with `Checkpoints`, read it on the grid, and write the results."""
+    """Train a discriminator, with a `CheckpointPolicy`, read it on the grid, and write the results."""
     import pandas
     import torch
     from genlab.models import divergences
@@ -74,7 +74,7 @@ def estimate(options, settings, saved):
     )
     errors = divergences.density_errors(x, estimates, exact)
     if not all(values.isfinite().all() for values in errors.values()):
-        raise cli.ComputationError("the estimate is not a number; lower --learning-rate, or give --warmup-steps")
+        raise ComputationError("the estimate is not a number; lower --learning-rate, or give --warmup-steps")
     summary = {
         "data": {"title": "distribution 4, f(z) = tanh(2z + 1) + 0.75z of z ~ N(0, 1)"},
         "seeds": options.seeds,
@@ -83,18 +83,18 @@ def estimate(options, settings, saved):
             for name, values in errors.items()
         },
         "settings": settings,
-        "provenance": cli.provenance(options, machine=cli.machine()),
+        "provenance": provenance.record(options, machine=provenance.machine()),
     }
     for name in errors:
-        cli.log.info("%s of %d seeds: %.5f to %.5f", name, len(generators), *list(summary[name].values())[:2])
+        log.info("%s of %d seeds: %.5f to %.5f", name, len(generators), *list(summary[name].values())[:2])
     counts, edges = torch.histogram(divergences.distribution4(settings["points"], generators[0]), BINS)
     histogram = pandas.DataFrame(
         {"left": edges[:-1], "right": edges[1:], "density": counts / counts.sum() / edges.diff()}
     )
     for file, frame in ((options.output, table), (options.histogram, histogram)):
-        with cli.atomic(file) as temporary:
+        with files.atomic(file) as temporary:
             frame.to_csv(temporary, index=False, float_format="%.9g")
-    cli.write_json(options.summary, summary)
+    files.write_json(options.summary, summary)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli, configuration
+from genlab import ComputationError, InputError, cli, configuration, files, log, provenance
 from genlab.training import experiment
 
 
@@ -47,7 +47,7 @@ def main(options):
 
 
 def estimate(options, settings, saved):
-    """Train both networks, each with `Checkpoints` of its own, read them, and write the results."""
+    """Train both networks, each with a `CheckpointPolicy` of its own, read them, and write the results."""
     import numpy
     import pandas
     import torch
@@ -81,10 +81,10 @@ def estimate(options, settings, saved):
     for estimate, exact in (("jsd", "jsd_exact"), ("w1", "w1_exact"), ("w1_corrected", "w1_exact")):
         table[f"{estimate}_error"] = table[estimate] - table[exact]
     if not numpy.isfinite(table).all(axis=None):
-        raise cli.ComputationError("an estimate is not a number; lower --learning-rate, or give --warmup-steps")
+        raise ComputationError("an estimate is not a number; lower --learning-rate, or give --warmup-steps")
     wrong = table[table["w1"] < -3 * table["w1_standard_error"]]
     for row in wrong.itertuples():
-        cli.log.warning(
+        log.warning(
             "theta %g, seed %d: the critic has the wrong sign, W1 = %.3f; a longer --penalty-warmup may help",
             row.theta, row.seed, row.w1,
         )  # fmt: skip
@@ -110,13 +110,13 @@ def estimate(options, settings, saved):
         "slope": slope,  # of the corrected distance against |theta|, by least squares through 0
         "wrong_signs": len(wrong),
         "settings": settings,
-        "provenance": cli.provenance(options, machine=cli.machine()),
+        "provenance": provenance.record(options, machine=provenance.machine()),
     }
     for name, error in summary["largest_error"].items():
-        cli.log.info("largest error of %s: %.5f", name, error)
-    with cli.atomic(options.output) as temporary:
+        log.info("largest error of %s: %.5f", name, error)
+    with files.atomic(options.output) as temporary:
         table.to_csv(temporary, index=False, float_format="%.9g")
-    cli.write_json(options.summary, summary)
+    files.write_json(options.summary, summary)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ example:
 import math
 from pathlib import Path
 
-from genlab import cli, configuration
+from genlab import cli, configuration, files, provenance
 
 SPLITS = ("train", "valid", "test")
 BLOCK = 10000  # images unpacked at a time: packed, a million take 98 MB
@@ -63,9 +63,9 @@ def main(options):
         else:
             gain = {"mean": rows[-1]["gain"], "standard_error": rows[-1]["gain_standard_error"]}
             gains[split] = {"k": samples, "images": evaluated["images"], **gain}
-    with cli.atomic(options.curve) as temporary:
+    with files.atomic(options.curve) as temporary:
         pandas.DataFrame(curve).to_csv(temporary, index=False)
-    cli.write_json(
+    files.write_json(
         options.output,
         {
             "data": about["data"],
@@ -75,8 +75,8 @@ def main(options):
             "splits": splits,
             "overfitting": overfitting(splits),
             "gain_beyond_k": gains,
-            "provenance": cli.provenance(
-                options, trained_with=about, model_checksum=cli.checksum(options.model), device=device.type
+            "provenance": provenance.record(
+                options, trained_with=about, model_checksum=files.checksum(options.model), device=device.type
             ),
         },
     )
@@ -92,7 +92,7 @@ def evaluate(model, packed, split, count, samples, ks, settings, device):
     """The numbers of `vae.evaluate_likelihood`, as arrays, of `count` random images of a split (0: all)."""
     import numpy as np
     import torch
-    from genlab.data import arrays
+    from genlab.data import amat
     from genlab.models import vae
 
     # A prefix would be no sample: the official test file is sorted by digit. Fewer images are some of the more.
@@ -103,7 +103,7 @@ def evaluate(model, packed, split, count, samples, ks, settings, device):
     numbers = {}
     with cli.progress(total=len(chosen), label=f"{split}, K = {samples}", unit="image") as bar:
         for block in np.split(np.sort(chosen), range(BLOCK, len(chosen), BLOCK)):
-            images = torch.from_numpy(arrays.unpack_bits(packed[block]))
+            images = torch.from_numpy(amat.unpack_bits(packed[block]))
             found = vae.evaluate_likelihood(model, images, samples, ks, generator, settings["chunk"], bar.update)
             for name, values in found.items():
                 numbers.setdefault(name, []).append(values.numpy())
@@ -112,7 +112,10 @@ def evaluate(model, packed, split, count, samples, ks, settings, device):
 
 def mean_and_error(values):
     """Mean and its standard error over images (0 for a single image)."""
-    return float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
+    from genlab.measures import intervals
+
+    mean, error = intervals.mean_and_error(values) if len(values) > 1 else (values.mean(), 0)
+    return float(mean), float(error)
 
 
 def curve_rows(curve, ks, K):

@@ -11,7 +11,7 @@ example:
 
 from pathlib import Path
 
-from genlab import cli
+from genlab import cli, files, provenance
 
 
 def parser():
@@ -34,13 +34,13 @@ def main(options):
         "valid": measure(network, prepared.valid_images, prepared.valid_labels),
         "test": measure(network, prepared.test_images, prepared.test_labels),
     }
-    cli.write_json(
+    files.write_json(
         options.json,
         {
             "data": prepared.about,
             "classifier": about,
             "splits": splits,
-            "provenance": cli.provenance(options, data_checksum=cli.checksum(options.data), device=device.type),
+            "provenance": provenance.record(options, data_checksum=files.checksum(options.data), device=device.type),
         },
     )
     for split, numbers in splits.items():

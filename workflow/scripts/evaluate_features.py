@@ -23,7 +23,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files, provenance
 
 SIZES = (100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000)
 SETS = 10
@@ -49,7 +49,7 @@ def main(options):
     import numpy as np
     import pandas
     from genlab.data import arrays
-    from genlab.measures import frechet, image_statistics, metrics
+    from genlab.measures import frechet, image_statistics, intervals, metrics
 
     subject, test, train = (arrays.load_features(path) for path in (options.features, options.test, options.train))
     for path, other, name in ((options.test, test, "test"), (options.train, train, "train")):
@@ -83,14 +83,14 @@ def main(options):
                 for cut in cuts
             ],
         }
-        found = {key: metrics.interval(each) for key, each in values.items()}
+        found = {key: intervals.interval(each) for key, each in values.items()}
         found["fid_infinity"] = metrics.frechet_infinity(subject.features, real)
         sizes = [n for n in sorted({*SIZES, size}) if n <= len(subject.features)]
         curve = metrics.frechet_curve(subject.features, real, sizes)
     if name != "train":
         distances, rows = metrics.nearest_distances(np.concatenate(sets), train.features)
         medians = [np.median(part) for part in np.split(distances, len(sets))]
-        found["nearest_training"] = metrics.interval(medians)
+        found["nearest_training"] = intervals.interval(medians)
         shown = len(subject.images)
         nearest = {"images": subject.images, "rows": train.rows[rows[:shown]], "distances": distances[:shown]}
     result = {
@@ -103,15 +103,15 @@ def main(options):
         "images": size,
         "sets": len(sets),
         "metrics": found,
-        "provenance": cli.provenance(options, features=subject.about["provenance"]),
+        "provenance": provenance.record(options, features=subject.about["provenance"]),
     }
-    with cli.atomic(options.curve) as temporary:
+    with files.atomic(options.curve) as temporary:
         pandas.DataFrame(curve, columns=["n", "sets", "mean", "sd"]).to_csv(temporary, index=False)
-    with cli.atomic(options.nearest) as temporary:
+    with files.atomic(options.nearest) as temporary:
         seed = options.seed if result["seed"] is None else result["seed"]
         about = {"model": result["subject"], "seed": seed, "data": result["data"]}
-        arrays.write_prepared(temporary, about, **nearest)
-    cli.write_json(options.json, result)
+        arrays.write(temporary, about, **nearest)
+    files.write_json(options.json, result)
     for key, number in found.items():
         error = number["standard_error"]
         print(f"{key:18}{number['value']:12.5g}" + (f" +- {error:.2g}" if error is not None else ""))

@@ -25,7 +25,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files, log, provenance
 
 
 def parser():
@@ -65,12 +65,12 @@ def main(options):
         )
     draws = min(options.draws, len(prepared.train_images) // size)
     if size < available or draws < options.draws:
-        cli.log.info("%s: %d of %d samples, %d sets of training images", options.name, size, available, draws)
+        log.info("%s: %d of %d samples, %d sets of training images", options.name, size, available, draws)
 
-    generator = np.random.default_rng(options.seed)
+    rng = np.random.default_rng(options.seed)
 
     def chosen(pool, sets=1):
-        return np.sort(generator.permutation(len(pool))[: sets * size].reshape(sets, size))
+        return np.sort(rng.permutation(len(pool))[: sets * size].reshape(sets, size))
 
     samples = np.concatenate(list(batches))
     train, test = prepared.train_images, prepared.test_images
@@ -84,7 +84,7 @@ def main(options):
     columns |= {"test": spectra[1][1], "test_error": spectra[1][2]}
     several = np.array([power for _, power, _ in spectra[2:]])
     columns |= {"train": several.mean(0), "train_sd": several.std(0, ddof=1)}
-    with cli.atomic(options.spectrum) as temporary:
+    with files.atomic(options.spectrum) as temporary:
         pandas.DataFrame(columns).to_csv(temporary, index=False)
     result = {
         "model": options.name,
@@ -96,9 +96,9 @@ def main(options):
         "samples": sampled,
         "train": over_draws(trained),
         "test": tested,
-        "provenance": cli.provenance(options, classifier=network_about, device=device.type),
+        "provenance": provenance.record(options, classifier=network_about, device=device.type),
     }
-    cli.write_json(options.json, result)
+    files.write_json(options.json, result)
     print(f"{options.name}: {size:,} samples; training images: mean +- standard deviation of {draws} sets")
     print(f"{'':22}{'samples':>10}{'test':>10}{'training':>10}")
     for name, number in result["samples"].items():
@@ -113,12 +113,12 @@ def main(options):
 def measure(images, network):
     """The measures of one set of images, and its spectrum: frequencies, mean power, its standard error."""
     import numpy as np
-    from genlab.measures import image_statistics
+    from genlab.measures import image_statistics, intervals
     from genlab.models import classifier
 
     def mean(values, factor=1):
-        error = factor * values.std(ddof=1) / len(values) ** 0.5
-        return {"value": float(values.mean()), "standard_error": float(error)}
+        value, error = intervals.mean_and_error(values)
+        return {"value": float(value), "standard_error": float(factor * error)}
 
     blocks = (images[start : start + image_statistics.BLOCK] for start in range(0, len(images), image_statistics.BLOCK))
     parts = classifier.feature_batches(network, blocks)
@@ -140,7 +140,7 @@ def measure(images, network):
         "top_probability": mean(image_statistics.top_probability(logits)),
         "class_shares": shares.tolist(),
     }
-    return result, (frequency, power.mean(0), power.std(0, ddof=1) / len(power) ** 0.5)
+    return result, (frequency, *intervals.mean_and_error(power, axis=0))
 
 
 def compare(measured):

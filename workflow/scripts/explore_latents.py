@@ -25,7 +25,7 @@ example:
 import math
 from pathlib import Path
 
-from genlab import cli, configuration
+from genlab import cli, configuration, files, provenance
 
 STARTS = 64  # latents over which the mean effect is taken
 STEPS = 10  # of alpha, from 0 to 1
@@ -53,6 +53,7 @@ def main(options):
     import pandas
     import torch
     from genlab.data import arrays, images
+    from genlab.measures import intervals
     from genlab.models import classifier, image_model, latents
     from genlab.training import loop
 
@@ -81,13 +82,13 @@ def main(options):
 
     about = {name: trained[name] for name in ("data", "model", "kind", "seed")}
     about |= {"epsilon": options.epsilon, "pairs": options.pairs, "starts": STARTS}
-    about["real"] = {name: estimate(*latents.mean_and_error(values)) for name, values in real.items()} | {
+    about["real"] = {name: estimate(*intervals.mean_and_error(values)) for name, values in real.items()} | {
         "images": len(chosen)
     }
-    about["provenance"] = cli.provenance(
+    about["provenance"] = provenance.record(
         options,
         trained_with=trained,
-        model_checksum=cli.checksum(options.model),
+        model_checksum=files.checksum(options.model),
         classifier=network_about,
         device=device.type,
     )
@@ -98,22 +99,22 @@ def main(options):
         "epsilon": np.float64(options.epsilon),
         "alphas": alphas.numpy(),
     }
-    with cli.atomic(options.output) as temporary:
-        arrays.write_prepared(temporary, about, **fields)
+    with files.atomic(options.output) as temporary:
+        arrays.write(temporary, about, **fields)
 
     table = {"alpha": alphas.numpy()}
     for name, values in paths.items():
-        table[name], table[f"{name}_error"] = latents.mean_and_error(values)
-    with cli.atomic(options.table) as temporary:
+        table[name], table[f"{name}_error"] = intervals.mean_and_error(values)
+    with files.atomic(options.table) as temporary:
         pandas.DataFrame(table).to_csv(temporary, index=False)
 
-    middle = {"path_distance": estimate(*latents.mean_and_error(paths.pop("path_distance")[STEPS // 2]))}
+    middle = {"path_distance": estimate(*intervals.mean_and_error(paths.pop("path_distance")[STEPS // 2]))}
     for name, values in paths.items():
-        middle[f"{name}_ratio"] = estimate(*latents.ratio_and_error(values[STEPS // 2], values[[0, -1]].mean(0)))
+        middle[f"{name}_ratio"] = estimate(*intervals.ratio_and_error(values[STEPS // 2], values[[0, -1]].mean(0)))
     effects = np.sort(fields["mean_effect"])
     visible = {"latents": len(effects), "visible": int((effects > VISIBLE).sum()), "threshold": VISIBLE}
     spread = {"largest": effects[-1], "median": float(np.median(effects)), "smallest": effects[0]}
-    cli.write_json(options.json, about | {"middle": middle, "effects": visible | spread})
+    files.write_json(options.json, about | {"middle": middle, "effects": visible | spread})
     print(
         f"{visible['visible']} of {len(effects)} latents move the picture by more than {VISIBLE:g} grey level "
         f"at a step of {options.epsilon:g}"

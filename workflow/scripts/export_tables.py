@@ -9,7 +9,7 @@ example:
 
 from pathlib import Path
 
-from genlab import cli, configuration
+from genlab import cli, configuration, files
 
 
 def parser():
@@ -33,7 +33,7 @@ def main(options):
         for suffix, write in (("md", typeset.markdown), ("tex", typeset.latex))
     }
     for name, text in texts.items():
-        cli.write_text(options.output / name, text)
+        files.write_text(options.output / name, text)
     print(f"{len(made)} tables in {options.output}")
 
 

@@ -20,7 +20,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files, provenance
 
 # What tables and figures call the sets that are no model's.
 SUBJECTS = {"train": "training images", "test": "test images", "noise": "noise", "mean": "mean training image"}
@@ -79,9 +79,9 @@ def main(options):
             features.append(found)
             classes.append(logits.argmax(1).astype(np.uint8))
             bar.update(len(batch))
-    about |= {"seed": options.seed, "provenance": cli.provenance(options, device=device.type)}
-    with cli.atomic(options.output) as temporary:
-        arrays.write_prepared(
+    about |= {"seed": options.seed, "provenance": provenance.record(options, device=device.type)}
+    with files.atomic(options.output) as temporary:
+        arrays.write(
             temporary,
             about,
             features=np.concatenate(features),
@@ -98,10 +98,10 @@ def batches_of(options, prepared, parts):
     from genlab.models import image_model
 
     # On the CPU, so that one seed gives the same images on every device.
-    chance, normal = np.random.default_rng(options.seed), torch.Generator().manual_seed(options.seed)
+    rng, normal = np.random.default_rng(options.seed), torch.Generator().manual_seed(options.seed)
     if options.source in ("train", "test", "reconstructions"):
         real = prepared.train_images if options.source == "train" else prepared.test_images
-        rows = chance.permutation(len(real))
+        rows = rng.permutation(len(real))
         batches = (real[rows[start : start + BATCH]] for start in range(0, len(real), BATCH))
         if options.source == "reconstructions":
             batches = (image_model.reconstruct(parts, torch.from_numpy(batch), normal) for batch in batches)
@@ -113,7 +113,7 @@ def batches_of(options, prepared, parts):
             device = next(network.parameters()).device
             return image_model.generate(network, torch.randn(count, network.latents, generator=normal).to(device))
         if options.source == "noise":
-            return chance.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
+            return rng.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
         return np.tile(mean, (count, 1, 1, 1))
 
     if options.source == "mean":

@@ -14,7 +14,7 @@ import re
 import signal
 from pathlib import Path
 
-from genlab import cli
+from genlab import Interrupted, cli
 
 
 def hexadecimal(digits):
@@ -53,7 +53,7 @@ def main(options):
     from genlab.data import download
 
     def stop(number, frame):
-        raise cli.Interrupted(f"what has come is kept in {options.output}.partial; the same command goes on from there")
+        raise Interrupted(f"what has come is kept in {options.output}.partial; the same command goes on from there")
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, stop)

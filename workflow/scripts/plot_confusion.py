@@ -9,7 +9,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 
 def parser():
@@ -31,11 +31,10 @@ def main(options):
 def read_evaluation(path):
     """(confusion matrix int64 (10, 10), interval (low, high), classifier's name, data set's title) of the file."""
     import numpy as np
-    from genlab.report import plotting
 
-    content = cli.read_json(path)
-    title = plotting.read_field(content, "data.title", str, path)
-    source = plotting.read_field(content, "classifier.source", str, path)
+    content = files.read_json(path)
+    title = files.read_field(content, "data.title", str, path)
+    source = files.read_field(content, "classifier.source", str, path)
     try:
         split = content["splits"]["test"]
         confusion = np.array(split["confusion"])
@@ -51,7 +50,7 @@ def read_evaluation(path):
     if not sound:
         raise InputError(
             f"{path}: 'splits.test' holds no 10 x 10 matrix of counts with the interval of their accuracy; "
-            f"{plotting.REMAKE}"
+            f"{files.REMAKE}"
         )
     return confusion, (low, high), source, title
 

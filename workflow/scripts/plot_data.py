@@ -25,18 +25,18 @@ def parser():
 
 def main(options):
     import numpy as np
-    from genlab.data import arrays
+    from genlab.data import amat, arrays
     from genlab.report import plotting
 
     plotting.check_output(options.output)
     digits, numbers = arrays.load_binarized_mnist(options.binarized_mnist), arrays.load_svhn(options.svhn)
-    generator = np.random.default_rng(options.seed)
+    rng = np.random.default_rng(options.seed)
 
     def some(images, count=80):
-        return images[np.sort(generator.permutation(len(images))[:count])]
+        return images[np.sort(rng.permutation(len(images))[:count])]
 
     sheets = [
-        (digits.about, some(arrays.unpack_bits(digits.valid).reshape(-1, 28, 28)).astype(np.float32), True),
+        (digits.about, some(amat.unpack_bits(digits.valid).reshape(-1, 28, 28)).astype(np.float32), True),
         (numbers.about, some(numbers.valid_images).transpose(0, 2, 3, 1), False),
     ]
     figure = plotting.new_figure(11, 6.2)

@@ -9,7 +9,7 @@ example:
 
 from pathlib import Path
 
-from genlab import cli
+from genlab import cli, files
 
 COLUMNS = ("x", "seed", "d", "d_optimal", "density", "density_exact")
 
@@ -28,13 +28,13 @@ def main(options):
 
     table = plotting.read_table(options.table, COLUMNS)
     histogram = plotting.read_table(options.histogram, ("left", "right", "density"))
-    content = cli.read_json(options.summary)
+    content = files.read_json(options.summary)
     summary = {
-        name: [plotting.read_field(content, f"{name}.{end}", float, options.summary) for end in ("lowest", "highest")]
+        name: [files.read_field(content, f"{name}.{end}", float, options.summary) for end in ("lowest", "highest")]
         for name in ("integral", "l1_error", "kl")
     }
-    title = plotting.read_field(content, "data.title", str, options.summary)
-    points = plotting.read_field(content, "settings.points", int, options.summary)
+    title = files.read_field(content, "data.title", str, options.summary)
+    points = files.read_field(content, "settings.points", int, options.summary)
     plotting.save_figure(draw(table, histogram, summary, points, title), options.output)
 
 

@@ -11,7 +11,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 
 def parser():
@@ -48,37 +48,18 @@ def read_images(path):
 
     The images are float32 in [0, 1].
     """
-    import json
-
     import numpy as np
-    from genlab.report import plotting
+    from genlab.data import arrays
 
-    names = ("originals", "reconstructions", "samples")
-    *stacks, about = plotting.read_arrays(path, [*names, "about"])
-    for name, images in zip(names, stacks, strict=True):
-        if images.ndim != 3 or images.shape[1:] != (28, 28) or not len(images) or images.dtype.kind not in "uf":
+    shapes = {"originals": ("N", 28, 28), "reconstructions": ("N", 28, 28), "samples": ("M", 28, 28)}
+    fields, about = arrays.read_pictures(path, shapes)
+    for name, images in fields.items():
+        if images.min() < 0 or images.max() > 1:
             raise InputError(
-                f"{path}: {name!r} is {images.dtype} {images.shape}; expected numbers (N, 28, 28), N >= 1; "
-                f"{plotting.REMAKE}"
+                f"{path}: {name!r} holds values in [{images.min()}, {images.max()}]; expected [0, 1]; {files.REMAKE}"
             )
-        if not ((images >= 0) & (images <= 1)).all():
-            raise InputError(
-                f"{path}: {name!r} holds values in [{images.min()}, {images.max()}]; expected [0, 1]; {plotting.REMAKE}"
-            )
-    if len(stacks[0]) != len(stacks[1]):
-        raise InputError(
-            f"{path}: {len(stacks[0])} originals but {len(stacks[1])} reconstructions; expected pairs; "
-            f"{plotting.REMAKE}"
-        )
-    try:
-        about = json.loads(str(about))
-    except json.JSONDecodeError:
-        raise InputError(f"{path}: 'about' is not JSON text; {plotting.REMAKE}") from None
-    model, data, seed = (
-        plotting.read_field(about, field, kind, f"{path} about")
-        for field, kind in (("model", str), ("data.title", str), ("seed", int))
-    )
-    return *(images.astype(np.float32) for images in stacks), model, data, seed
+    stacks = [images.astype(np.float32) for images in fields.values()]
+    return *stacks, about["model"], about["data"]["title"], about["seed"]
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 COLUMNS = ("theta", "seed", "jsd", "jsd_exact", "w1", "w1_corrected", "w1_exact")
 
@@ -28,15 +28,15 @@ def main(options):
 
     table = plotting.read_table(options.table, COLUMNS)
     if table.duplicated(["theta", "seed"]).any():
-        raise InputError(f"{options.table}: a theta stands twice for one seed; {plotting.REMAKE}")
+        raise InputError(f"{options.table}: a theta stands twice for one seed; {files.REMAKE}")
     if not (table["theta"] == 0).any() or not (table["theta"] != 0).any():
-        raise InputError(f"{options.table}: column 'theta' needs 0 and other values; {plotting.REMAKE}")
-    content = cli.read_json(options.summary)
+        raise InputError(f"{options.table}: column 'theta' needs 0 and other values; {files.REMAKE}")
+    content = files.read_json(options.summary)
     fields = {"data.title": str, "settings.points": int, "settings.penalty_weight": float, "slope": float}
     fields |= {
         f"range_of_jsd.{where}.{end}": float for where in ("at_zero", "elsewhere") for end in ("lowest", "highest")
     }
-    summary = {name: plotting.read_field(content, name, kind, options.summary) for name, kind in fields.items()}
+    summary = {name: files.read_field(content, name, kind, options.summary) for name, kind in fields.items()}
     plotting.save_figure(draw(table, summary), options.output)
 
 

@@ -9,7 +9,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 # What the figure tells of all models at once, so it must be one.
 COMMON = ("data", "samples", "reference", "images of the floor", "classifier")
@@ -43,18 +43,17 @@ def main(options):
 
 def read_score(path):
     """What the figure shows of a summary: the fields `COMMON`, model, and fid and floor: mean, sd and values."""
-    from genlab.report import plotting
 
-    content = cli.read_json(path)
+    content = files.read_json(path)
 
     def read(field, kind):
-        return plotting.read_field(content, field, kind, path)
+        return files.read_field(content, field, kind, path)
 
     def spread(name):
         mean, values = read(f"{name}.mean", float), content[name].get("values")
         sound = isinstance(values, list) and all(isinstance(value, (int, float)) and value >= 0 for value in values)
         if not sound or not values:
-            raise InputError(f"{path}: '{name}.values' are not numbers, 0 or more; {plotting.REMAKE}")
+            raise InputError(f"{path}: '{name}.values' are not numbers, 0 or more; {files.REMAKE}")
         return {"mean": mean, "sd": read(f"{name}.sd", float) if len(values) > 1 else 0.0, "values": values}
 
     result = {"model": read("model", str), "data": read("data.title", str), "samples": read("samples", int)}

@@ -10,7 +10,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 
 def parser():
@@ -30,9 +30,9 @@ def main(options):
         )
     sets = []
     for path, curve in zip(options.metrics, options.curves, strict=True):
-        content = cli.read_json(path)
+        content = files.read_json(path)
         fields = {"subject": str, "set": str, "images": int, "data.title": str, "metrics.fid_infinity.value": float}
-        one = {name: plotting.read_field(content, name, kind, path) for name, kind in fields.items()}
+        one = {name: files.read_field(content, name, kind, path) for name, kind in fields.items()}
         one["curve"] = plotting.read_table(curve, ("n", "mean"))
         sets.append(one)
         for key in ("images", "data.title"):

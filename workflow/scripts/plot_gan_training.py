@@ -11,7 +11,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 # The CSV's columns of each panel, and the split that gives a column its look.
 PANELS = {
@@ -42,7 +42,8 @@ def main(options):
             f"{len(options.history)} files for --history but {len(options.training)} for --training; "
             "give one of each for every seed, in the same order"
         )
-    from genlab.report import pictures, plotting
+    from genlab.data import arrays
+    from genlab.report import plotting
 
     for path in (options.output, options.frames_output):
         plotting.check_output(path)
@@ -54,15 +55,15 @@ def main(options):
                 f"{path}: {training}, but {first} in {options.training[0]}; "
                 "give the seeds of one model on one data set, with one way of monitoring"
             )
-    arrays, about = pictures.read_pictures(options.frames, {"frames": ("F", "S", 3, 32, 32), "epochs": ("F",)})
+    fields, about = arrays.read_pictures(options.frames, {"frames": ("F", "S", 3, 32, 32), "epochs": ("F",)})
     if (about["model"], about["data"]["title"]) != (first["model"], first["data"]):
         raise InputError(
             f"{options.frames}: {about['model']} on {about['data']['title']}, but {options.training[0]} is "
             f"{first['model']} on {first['data']}; give the frames of the same training"
         )
     plotting.save_figure(draw(histories, **first), options.output)
-    frames = [frame[: options.columns].transpose(0, 2, 3, 1) for frame in arrays["frames"]]
-    labels = [f"epoch {epoch:g}" for epoch in arrays["epochs"]]
+    frames = [frame[: options.columns].transpose(0, 2, 3, 1) for frame in fields["frames"]]
+    labels = [f"epoch {epoch:g}" for epoch in fields["epochs"]]
     figure = plotting.image_grid(frames, len(frames[0]), labels, width=9.0)
     plotting.describe(
         figure,
@@ -76,11 +77,10 @@ def main(options):
 
 def read_training(path):
     """Model's name, data set's title and the number of samples of the validation FID, of a JSON summary."""
-    from genlab.report import plotting
 
-    content = cli.read_json(path)
+    content = files.read_json(path)
     fields = {"model": ("model", str), "data": ("data.title", str), "samples": ("settings.monitor_samples", int)}
-    return {name: plotting.read_field(content, field, kind, path) for name, (field, kind) in fields.items()}
+    return {name: files.read_field(content, field, kind, path) for name, (field, kind) in fields.items()}
 
 
 def read_history(path):
@@ -91,13 +91,13 @@ def read_history(path):
     every = [column for column in COLUMNS if column != "valid_fid"]
     history = plotting.read_table(path, ["epoch", *every], ["valid_fid"])
     if not history["epoch"].is_monotonic_increasing or history["epoch"].duplicated().any():
-        raise InputError(f"{path}: column 'epoch' does not rise from row to row; {plotting.REMAKE}")
+        raise InputError(f"{path}: column 'epoch' does not rise from row to row; {files.REMAKE}")
     fid = pandas.to_numeric(history["valid_fid"], errors="coerce")
     wrong = history["valid_fid"][(fid.isna() | (fid.abs() == float("inf"))) & (history["valid_fid"] != "")]
     if len(wrong):
         raise InputError(
             f"{path}: column 'valid_fid' holds {wrong.iloc[0]!r} in data row {wrong.index[0] + 1}; "
-            f"expected a finite number or nothing; {plotting.REMAKE}"
+            f"expected a finite number or nothing; {files.REMAKE}"
         )
     return history.assign(valid_fid=fid)
 

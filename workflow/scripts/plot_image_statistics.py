@@ -10,7 +10,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 MEASURES = {
     "sharpness": "sharpness",
@@ -61,12 +61,11 @@ def read_statistics(path):
     A measure is its value and its error: standard error over images, or standard deviation over
     sets of training images.
     """
-    from genlab.report import plotting
 
-    content = cli.read_json(path)
+    content = files.read_json(path)
 
     def read(field, kind=float):
-        return plotting.read_field(content, field, kind, path)
+        return files.read_field(content, field, kind, path)
 
     result = {"model": read("model", str), "data": read("data.title", str)}
     result |= {"images": read("images", int), "draws": read("draws", int)}
@@ -77,10 +76,10 @@ def read_statistics(path):
             median = name == "feature_nearest" and part != "train"  # has no standard error
             result[part][name] = read(f"{part}.{name}.value"), 0.0 if median else read(f"{part}.{name}.{error}")
             if part == "test" and not result[part][name][0] > 0:
-                raise InputError(f"{path}: 'test.{name}.value' is not above 0; {plotting.REMAKE}")
+                raise InputError(f"{path}: 'test.{name}.value' is not above 0; {files.REMAKE}")
         shares = content[part].get("class_shares")
         if not isinstance(shares, list) or len(shares) != 10 or not all(isinstance(x, (int, float)) for x in shares):
-            raise InputError(f"{path}: '{part}.class_shares' is no list of 10 numbers; {plotting.REMAKE}")
+            raise InputError(f"{path}: '{part}.class_shares' is no list of 10 numbers; {files.REMAKE}")
         result[part]["class_shares"] = shares
     return result
 

@@ -10,7 +10,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 PANELS = {"sharpness": "sharpness, grey levels", "distance": "feature distance to the\nnearest validation image"}
 
@@ -27,26 +27,27 @@ def parser():
 
 def main(options):
     import numpy as np
-    from genlab.report import pictures, plotting
+    from genlab.data import arrays
+    from genlab.report import plotting
 
     plotting.check_output(options.output)
     shapes = {"alphas": ("A",), "latent_path": ("A", 3, 32, 32), "image_path": ("A", 3, 32, 32)}
-    arrays, about = pictures.read_pictures(options.latents, shapes)
+    fields, about = arrays.read_pictures(options.latents, shapes)
     source = f"{options.latents} about"
     for field in ("pairs", "real.images"):
-        plotting.read_field(about, field, int, source)
+        files.read_field(about, field, int, source)
     for field in ("mean", "standard_error"):
         for quantity in PANELS:
-            plotting.read_field(about, f"real.{quantity}.{field}", float, source)
+            files.read_field(about, f"real.{quantity}.{field}", float, source)
     columns = [
         f"{path}_{quantity}{end}" for path in ("latent", "image") for quantity in PANELS for end in ("", "_error")
     ]
     table = plotting.read_table(options.table, ["alpha", *columns])
-    if len(table) != len(arrays["alphas"]) or not np.allclose(table["alpha"], arrays["alphas"]):
+    if len(table) != len(fields["alphas"]) or not np.allclose(table["alpha"], fields["alphas"]):
         raise InputError(
             f"{options.table}: its alphas are not those of {options.latents}; give the table and the images of one run"
         )
-    plotting.save_figure(draw(arrays, table, about), options.output)
+    plotting.save_figure(draw(fields, table, about), options.output)
 
 
 def draw(arrays, table, about):

@@ -10,7 +10,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 SHOWN = 5  # strongest, and as many weakest
 
@@ -24,19 +24,18 @@ def parser():
 
 def main(options):
     import numpy as np
-    from genlab.report import pictures, plotting
+    from genlab.data import arrays
+    from genlab.report import plotting
 
     plotting.check_output(options.output)
     shapes = {"base": (3, 32, 32), "plus": ("L", 3, 32, 32), "minus": ("L", 3, 32, 32)}
     shapes |= {"effect": ("L",), "mean_effect": ("L",), "order": ("L",), "epsilon": ()}
-    arrays, about = pictures.read_pictures(options.latents, shapes)
-    plotting.read_field(about, "starts", int, f"{options.latents} about")
-    total = len(arrays["order"])
-    if not np.array_equal(np.sort(arrays["order"]), np.arange(total)):
-        raise InputError(
-            f"{options.latents}: 'order' is no order of the dimensions 0 to {total - 1}; {plotting.REMAKE}"
-        )
-    plotting.save_figure(draw(arrays, about), options.output)
+    fields, about = arrays.read_pictures(options.latents, shapes)
+    files.read_field(about, "starts", int, f"{options.latents} about")
+    total = len(fields["order"])
+    if not np.array_equal(np.sort(fields["order"]), np.arange(total)):
+        raise InputError(f"{options.latents}: 'order' is no order of the dimensions 0 to {total - 1}; {files.REMAKE}")
+    plotting.save_figure(draw(fields, about), options.output)
 
 
 def draw(arrays, about):

@@ -12,7 +12,7 @@ example:
 import contextlib
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 BITS = "valid_bits_per_dimension"
 
@@ -60,10 +60,10 @@ def read_run(history_path, training_path):
     with contextlib.suppress(InputError):  # only a VAE of 8-bit pixels has it
         history[BITS] = plotting.read_table(history_path, [BITS])[BITS]
     if not history["epoch"].is_monotonic_increasing or history["epoch"].duplicated().any():
-        raise InputError(f"{history_path}: column 'epoch' does not rise from row to row; {plotting.REMAKE}")
-    training = cli.read_json(training_path)
+        raise InputError(f"{history_path}: column 'epoch' does not rise from row to row; {files.REMAKE}")
+    training = files.read_json(training_path)
     best, model, data = (
-        plotting.read_field(training, field, kind, training_path)
+        files.read_field(training, field, kind, training_path)
         for field, kind in (("best_epoch", int), ("model", str), ("data.title", str))
     )
     if best not in history["epoch"].values:

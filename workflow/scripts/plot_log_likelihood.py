@@ -12,7 +12,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 NUMBERS = [
     "seed", "images", "samples", "k", "log_likelihood", "standard_error", "gain", "gain_standard_error",
@@ -35,7 +35,7 @@ def main(options):
     for column, least in (("images", 1), ("samples", 1), ("k", 1), ("standard_error", 0), ("gain_standard_error", 0)):
         if (smallest := table[column].min()) < least:
             raise InputError(
-                f"{options.table}: column {column!r} holds {smallest:g}; expected {least} or more; {plotting.REMAKE}"
+                f"{options.table}: column {column!r} holds {smallest:g}; expected {least} or more; {files.REMAKE}"
             )
     summary = read_summary(options.summary)
     for split, numbers in summary["splits"].items():
@@ -52,21 +52,20 @@ def main(options):
 
 def read_summary(path):
     """What the figure shows of the summary: model, data, k, and splits with their numbers."""
-    from genlab.report import plotting
 
-    content = cli.read_json(path)
+    content = files.read_json(path)
     fields = {"images": int, "elbo.mean": float, "log_likelihood.mean": float, "effective_sample_size.median": float}
     found = content.get("splits") if isinstance(content, dict) else None
     splits = [split for split in ("valid", "test") if isinstance(found, dict) and split in found]
     if not splits:
-        raise InputError(f"{path}: no 'splits' with 'valid' or 'test'; {plotting.REMAKE}")
+        raise InputError(f"{path}: no 'splits' with 'valid' or 'test'; {files.REMAKE}")
     return {
-        "model": plotting.read_field(content, "model", str, path),
-        "data": plotting.read_field(content, "data.title", str, path),
-        "k": plotting.read_field(content, "k", int, path),
+        "model": files.read_field(content, "model", str, path),
+        "data": files.read_field(content, "data.title", str, path),
+        "k": files.read_field(content, "k", int, path),
         "splits": {
             split: {
-                field: plotting.read_field(content, f"splits.{split}.{field}", kind, path)
+                field: files.read_field(content, f"splits.{split}.{field}", kind, path)
                 for field, kind in fields.items()
             }
             for split in splits

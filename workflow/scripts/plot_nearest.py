@@ -10,7 +10,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 COLUMNS = 8
 
@@ -28,17 +28,17 @@ def parser():
 
 def main(options):
     from genlab.data import arrays
-    from genlab.report import pictures, plotting
+    from genlab.report import plotting
 
     train = arrays.load_svhn(options.data)
     shapes = {"images": ("N", 3, 32, 32), "rows": ("N",), "distances": ("N",)}
     stacks, distances, abouts = [], [], []
     for path in (options.nearest, options.test):
-        fields, about = pictures.read_pictures(path, shapes)
+        fields, about = arrays.read_pictures(path, shapes)
         if about["data"] != train.about:
             raise InputError(f"{path}: of {about['data']['title']}, with other files than those in {options.data}")
         if fields["rows"].min() < 0 or fields["rows"].max() >= len(train.train_images):
-            raise InputError(f"{path}: 'rows' holds no rows of the training images; {plotting.REMAKE}")
+            raise InputError(f"{path}: 'rows' holds no rows of the training images; {files.REMAKE}")
         stacks += [fields["images"], train.train_images[fields["rows"]]]
         distances.append(fields["distances"])
         abouts.append(about)

@@ -9,7 +9,7 @@ example:
 
 from pathlib import Path
 
-from genlab import cli
+from genlab import cli, files
 
 
 def parser():
@@ -21,12 +21,13 @@ def parser():
 
 
 def main(options):
-    from genlab.report import pictures, plotting
+    from genlab.data import arrays
+    from genlab.report import plotting
 
     plotting.check_output(options.output)
     shapes = {"originals": ("N", 3, 32, 32), "reconstructions": ("N", 3, 32, 32)}
-    images, about = pictures.read_pictures(options.images, shapes)
-    rmse = plotting.read_field(about, "rmse", float, f"{options.images} about")
+    images, about = arrays.read_pictures(options.images, shapes)
+    rmse = files.read_field(about, "rmse", float, f"{options.images} about")
     stacks = [images[name].transpose(0, 2, 3, 1) for name in shapes]
     count = len(stacks[0])
     figure = plotting.image_grid(stacks, min(options.columns, count), ["original", "reconstruction"])

@@ -8,7 +8,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 # Title and scale of each panel.
 PANELS = {
@@ -53,13 +53,13 @@ def main(options):
     table = plotting.read_table(options.summary, ["value"], names)
     table = table[(table["problem"] == "images") & table["metric"].isin(PANELS)].copy()
     if table.empty:
-        raise InputError(f"{options.summary}: no metrics of images; {plotting.REMAKE}")
+        raise InputError(f"{options.summary}: no metrics of images; {files.REMAKE}")
     try:
         for end in ("low", "high"):  # empty where one set of one seed allows no interval
             table[end] = table[end].where(table[end] != "", "nan").astype(float)
         table["values"] = [[float(value) for value in values.split()] for values in table["values"]]
     except ValueError as error:
-        raise InputError(f"{options.summary}: {error}; {plotting.REMAKE}") from None
+        raise InputError(f"{options.summary}: {error}; {files.REMAKE}") from None
     plotting.save_figure(draw(table), options.output)
 
 

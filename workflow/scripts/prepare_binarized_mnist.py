@@ -10,7 +10,7 @@ example:
 
 from pathlib import Path
 
-from genlab import cli
+from genlab import cli, files, log
 
 
 def parser():
@@ -30,15 +30,15 @@ def parser():
 
 
 def main(options):
-    from genlab.data import arrays
+    from genlab.data import amat, arrays
 
-    files = {"train": options.train, "valid": options.valid, "test": options.test}
-    packed = {split: arrays.read_amat(path) for split, path in files.items()}
+    paths = {"train": options.train, "valid": options.valid, "test": options.test}
+    packed = {split: amat.read(path) for split, path in paths.items()}
     counts = {split: len(rows) for split, rows in packed.items()}
-    about = arrays.describe("Binarized MNIST", options.source, files, counts)
-    with cli.atomic(options.output) as temporary:
-        arrays.write_prepared(temporary, about, **packed)
-    cli.log.info("%s: %s", about["title"], ", ".join(f"{count:,} {split}" for split, count in counts.items()))
+    about = arrays.describe("Binarized MNIST", options.source, paths, counts)
+    with files.atomic(options.output) as temporary:
+        arrays.write(temporary, about, **packed)
+    log.info("%s: %s", about["title"], ", ".join(f"{count:,} {split}" for split, count in counts.items()))
 
 
 if __name__ == "__main__":

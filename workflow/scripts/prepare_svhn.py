@@ -11,7 +11,7 @@ example:
 
 from pathlib import Path
 
-from genlab import cli
+from genlab import cli, files, log
 
 
 def parser():
@@ -38,13 +38,13 @@ def parser():
 
 
 def main(options):
-    from genlab.data import arrays
+    from genlab.data import arrays, svhn
 
-    images, labels = arrays.read_svhn_mat(options.train)
-    train, valid = arrays.stratified_split(labels, options.valid_fraction, options.seed)
+    images, labels = svhn.read_mat(options.train)
+    train, valid = svhn.stratified_split(labels, options.valid_fraction, options.seed)
     fields = {"valid_images": images[valid], "valid_labels": labels[valid], "train_labels": labels[train]}
-    fields["train_images"] = arrays.take_in_place(images, train)
-    fields["test_images"], fields["test_labels"] = arrays.read_svhn_mat(options.test)
+    fields["train_images"] = svhn.take_in_place(images, train)
+    fields["test_images"], fields["test_labels"] = svhn.read_mat(options.test)
     counts = {split: len(fields[f"{split}_labels"]) for split in ("train", "valid", "test")}
     about = arrays.describe(
         "SVHN",
@@ -53,9 +53,9 @@ def main(options):
         counts,
         split={"seed": options.seed, "valid_fraction": options.valid_fraction},
     )
-    with cli.atomic(options.output) as temporary:
-        arrays.write_prepared(temporary, about, **fields)
-    cli.log.info("%s: %s", about["title"], ", ".join(f"{count:,} {split}" for split, count in counts.items()))
+    with files.atomic(options.output) as temporary:
+        arrays.write(temporary, about, **fields)
+    log.info("%s: %s", about["title"], ", ".join(f"{count:,} {split}" for split, count in counts.items()))
 
 
 if __name__ == "__main__":

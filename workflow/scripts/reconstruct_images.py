@@ -12,7 +12,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files, provenance
 
 
 def parser():
@@ -46,10 +46,10 @@ def main(options):
     rmse = (originals.double() - reconstructions).square().mean().sqrt().item()
     about = {name: trained[name] for name in ("data", "model", "kind", "seed")} | {
         "rmse": rmse,
-        "provenance": cli.provenance(options, trained_with=trained, model_checksum=cli.checksum(options.model)),
+        "provenance": provenance.record(options, trained_with=trained, model_checksum=files.checksum(options.model)),
     }
-    with cli.atomic(options.output) as temporary:
-        arrays.write_prepared(temporary, about, originals=originals.numpy(), reconstructions=reconstructions.numpy())
+    with files.atomic(options.output) as temporary:
+        arrays.write(temporary, about, originals=originals.numpy(), reconstructions=reconstructions.numpy())
     print(f"root mean square error {rmse:.2f} grey levels over {len(originals)} test images")
 
 

@@ -15,7 +15,7 @@ example:
 import functools
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 
 def parser():
@@ -30,18 +30,18 @@ def main(options):
     if path.suffix not in (".amat", ".mat"):
         raise InputError(f"--output {path}: expected a name that ends in .amat (binary digits) or .mat (house numbers)")
     import numpy as np
-    from genlab.data import arrays, stand_ins
+    from genlab.data import amat, stand_ins, svhn
 
-    generator = np.random.default_rng([options.seed, *path.name.encode()])
+    rng = np.random.default_rng([options.seed, *path.name.encode()])
     progress = functools.partial(cli.progress, label=f"drawing {path.name}", unit="chunk")
     if path.suffix == ".amat":
-        bits, _ = stand_ins.render_binary_digits(options.count, generator, progress)
-        with cli.atomic(path) as temporary:
-            arrays.write_amat(temporary, bits)
+        bits, _ = stand_ins.render_binary_digits(options.count, rng, progress)
+        with files.atomic(path) as temporary:
+            amat.write(temporary, bits)
     else:
-        images, labels = stand_ins.render_house_numbers(options.count, generator, progress)
-        with cli.atomic(path) as temporary:
-            arrays.write_svhn_mat(temporary, images, labels)
+        images, labels = stand_ins.render_house_numbers(options.count, rng, progress)
+        with files.atomic(path) as temporary:
+            svhn.write_mat(temporary, images, labels)
 
 
 if __name__ == "__main__":

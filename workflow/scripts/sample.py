@@ -10,7 +10,7 @@ example:
 
 from pathlib import Path
 
-from genlab import cli
+from genlab import cli, log
 
 
 def parser():
@@ -35,7 +35,7 @@ def main(options):
     source = torch.Generator().manual_seed(options.seed)
     z = torch.randn(options.number, parts["generator"].latents, generator=source)
     images.write_directory(options.output, image_model.generate(parts["generator"], z.to(device)))
-    cli.log.info("%s (seed %d), latents of seed %d, device %s", about["model"], about["seed"], options.seed, device)
+    log.info("%s (seed %d), latents of seed %d, device %s", about["model"], about["seed"], options.seed, device)
     print(f"{options.number} images of {about['model']} in {options.output}")
 
 

@@ -9,10 +9,9 @@ example:
       --data resources/prepared/embedded/binarized_mnist.npz --output images.npz
 """
 
-import json
 from pathlib import Path
 
-from genlab import cli
+from genlab import cli, files, provenance
 
 
 def parser():
@@ -30,33 +29,33 @@ def parser():
 def main(options):
     import numpy as np
     import torch
-    from genlab.data import arrays
-    from genlab.models import vae
+    from genlab.data import amat, arrays
+    from genlab.models import gaussian, vae
     from genlab.training import loop
 
     device = loop.set_up(options.device, options.threads, options.seed)
     model, about = vae.load_binary_vae(options.model, device)
     prepared = arrays.load_binarized_mnist(options.data)
     chosen = np.random.default_rng(options.seed).permutation(len(prepared.test))[: options.reconstruct]
-    x = torch.from_numpy(arrays.unpack_bits(prepared.test[chosen])).to(device).float()
+    x = torch.from_numpy(amat.unpack_bits(prepared.test[chosen])).to(device).float()
     with torch.no_grad():
         mean, log_variance = model.posterior(x)
-        z = mean + torch.exp(0.5 * log_variance) * torch.randn_like(mean)
+        z = gaussian.reparameterise(mean, log_variance, torch.randn_like(mean))
         reconstructions = torch.sigmoid(model.decode(z))
         samples = torch.sigmoid(model.decode(torch.randn(options.samples, model.latents, device=device)))
     about = {
         "data": prepared.about,
         "model": about["model"],
         "seed": about["seed"],
-        "provenance": cli.provenance(options, trained_with=about, model_checksum=cli.checksum(options.model)),
+        "provenance": provenance.record(options, trained_with=about, model_checksum=files.checksum(options.model)),
     }
-    with cli.atomic(options.output) as temporary:
-        np.savez(
+    with files.atomic(options.output) as temporary:
+        arrays.write(
             temporary,
+            about,
             originals=x.byte().view(-1, 28, 28).cpu().numpy(),
             reconstructions=reconstructions.view(-1, 28, 28).cpu().numpy(),
             samples=samples.view(-1, 28, 28).cpu().numpy(),
-            about=np.array(json.dumps(about)),
         )
 
 

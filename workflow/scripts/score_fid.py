@@ -14,10 +14,9 @@ example:
       --reference test_32x32.mat --floor train_32x32.mat --json fid.json
 """
 
-import statistics
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files, provenance
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSIFIER = Path("results/classifier/trained.safetensors")
@@ -91,10 +90,10 @@ def main(options):
         "ratio": fid / floor["mean"] if floor and floor["mean"] > 0 else None,
         "classifier": classifier_about,
         "protocol": PROTOCOL,
-        "provenance": cli.provenance(options, device=device.type),
+        "provenance": provenance.record(options, device=device.type),
     }
     if options.json:
-        cli.write_json(options.json, result)
+        files.write_json(options.json, result)
     print(report(result, options.directory))
 
 
@@ -104,14 +103,14 @@ def real_images(path, split):
     `split` is what is taken of a prepared file; of the others, which hold one, all images are.
     """
     import numpy as np
-    from genlab.data import arrays, images
+    from genlab.data import arrays, images, svhn
 
-    taken = {"file": path.name, "sha256": None if path.is_dir() else cli.checksum(path)}
+    taken = {"file": path.name, "sha256": None if path.is_dir() else files.checksum(path)}
     if path.is_dir():
         found, about = np.concatenate(list(images.read_directory(path)[1])), {"title": f"images in {path.name}"}
     elif path.suffix == ".mat":
-        found, about = arrays.read_svhn_mat(path)[0], {"title": path.name}
-        digests = cli.digests(path)
+        found, about = svhn.read_mat(path)[0], {"title": path.name}
+        digests = files.digests(path)
         if any(known.items() <= digests.items() for known in arrays.OFFICIAL["SVHN"].values()):
             about = {"title": "SVHN"}
     elif path.suffix == ".npz":
@@ -133,21 +132,20 @@ def measure_floor(pool, samples, options, features, real_moments):
     A draw is without replacement; where the pool has no more than `samples` images it is the whole pool.
     """
     import numpy as np
-    from genlab.measures import frechet
+    from genlab.measures import frechet, intervals
 
     real, _, taken = pool
     size = min(samples, len(real))
     draws = options.floor_draws if size < len(real) else 1
-    generator = np.random.default_rng(options.seed)
-    chosen = np.stack([generator.choice(len(real), size, replace=False) for _ in range(draws)])
+    rng = np.random.default_rng(options.seed)
+    chosen = np.stack([rng.choice(len(real), size, replace=False) for _ in range(draws)])
     used, rows = np.unique(chosen, return_inverse=True)  # each image's features are computed once
     found = np.concatenate(list(features(real[part] for part in cut(used))))
     values = [
         frechet.moments([found[draw]], f"features of {taken['file']}").distance(real_moments)
         for draw in rows.reshape(draws, size)
     ]
-    mean, sd = statistics.fmean(values), statistics.stdev(values) if draws > 1 else None
-    return {"mean": mean, "sd": sd, "values": values, "images": size, "source": taken}
+    return intervals.spread(values) | {"images": size, "source": taken}
 
 
 def report(result, directory):

@@ -8,16 +8,15 @@ example:
   python workflow/scripts/summarise_fid.py --scores seed1.json seed2.json --text fid_gan.txt --json fid_gan.json
 """
 
-import statistics
 import textwrap
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 # What is read of a score, and of its floor if it has one.
 FIELDS = {
     **dict.fromkeys(("model", "data/title", "protocol"), str),
-    **{"seed": int, "fid": cli.NUMBER, "samples": int, "floor": dict | None, "provenance": dict},
+    **{"seed": int, "fid": files.NUMBER, "samples": int, "floor": dict | None, "provenance": dict},
     **{"reference/images": int, "reference/title": str, "reference/file": str},
     **{"classifier/file": str, "classifier/sha256": str},
 }
@@ -38,21 +37,23 @@ def parser():
 def main(options):
     summary = gather(options.scores, [read_score(path) for path in options.scores])
     written = text(summary)
-    cli.write_json(options.json, summary)
-    cli.write_text(options.text, written)
+    files.write_json(options.json, summary)
+    files.write_text(options.text, written)
     print(written, end="")
 
 
 def read_score(path):
     """What score_fid.py has written of one seed."""
-    score = cli.read_json(path, FIELDS)
+    score = files.read_json(path, FIELDS)
     if score["floor"]:
-        cli.check_fields(path, score, FLOOR)
+        files.check_fields(path, score, FLOOR)
     return score
 
 
 def gather(paths, scores):
     """The summary of scores; raises `InputError` if they do not belong together."""
+    from genlab.measures import intervals
+
     first = scores[0]
     for path, score in zip(paths, scores, strict=True):
         differing = [key for key in COMMON if score[key] != first[key]]
@@ -66,9 +67,10 @@ def gather(paths, scores):
     seeds = [score["seed"] for score in scores]
     if len(set(seeds)) < len(seeds):
         raise InputError(f"--scores: the seeds are {', '.join(map(str, seeds))}; give one score for each seed")
-    fid, floor = spread([score["fid"] for score in scores]), None
+    fid, floor = intervals.spread([score["fid"] for score in scores]), None
     if first["floor"]:
-        floor = spread([value for score in scores for value in score["floor"]["values"]]) | floor_source(first)
+        draws = [value for score in scores for value in score["floor"]["values"]]
+        floor = intervals.spread(draws) | floor_source(first)
     return {
         **{key: first[key] for key in COMMON},
         "seeds": seeds,
@@ -82,15 +84,6 @@ def gather(paths, scores):
 def floor_source(score):
     """Of what images, and of how many at a time, the floor is; {} without a floor."""
     return {key: score["floor"][key] for key in ("images", "source")} if score["floor"] else {}
-
-
-def spread(values):
-    """Mean, standard deviation (None of one value) and the values."""
-    return {
-        "mean": statistics.fmean(values),
-        "sd": statistics.stdev(values) if len(values) > 1 else None,
-        "values": values,
-    }
 
 
 def text(summary):

@@ -14,11 +14,11 @@ import csv
 import statistics
 from pathlib import Path
 
-from genlab import InputError, cli
+from genlab import InputError, cli, files
 
 NAMES = {"elbo": "ELBO", "log_likelihood": "log-likelihood", "elbo_gap": "ELBO gap"}
 PARTS = ("splits", "overfitting", "gain_beyond_k")  # each a dict with an entry for each of some splits or NAMES
-MEAN = {"mean": cli.NUMBER, "standard_error": cli.NUMBER}
+MEAN = {"mean": files.NUMBER, "standard_error": files.NUMBER}
 
 # What is read of an estimate: of the whole, of each split, and of the numbers that it may have for some splits.
 FIELDS = {
@@ -28,8 +28,8 @@ FIELDS = {
 SPLIT = {
     "images": int,
     **{f"{name}/{key}": kind for name in NAMES for key, kind in MEAN.items()},
-    **{f"effective_sample_size/{key}": cli.NUMBER for key in ("mean", "median", "min")},
-    **{f"pareto_k/{key}": cli.NUMBER | None for key in ("median", "share_above_0.7")},
+    **{f"effective_sample_size/{key}": files.NUMBER for key in ("mean", "median", "min")},
+    **{f"pareto_k/{key}": files.NUMBER | None for key in ("median", "share_above_0.7")},
 }
 
 EXPLANATION = """
@@ -92,23 +92,23 @@ def main(options):
         if curve[0].keys() != curves[0][0].keys():
             raise InputError(f"{path}: its columns differ from those of {options.curves[0]}; remake both")
         rows += [{"seed": seed, **row} for row in curve]
-    with cli.atomic(options.csv) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with files.atomic(options.csv) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    cli.write_json(options.json, summary)
-    cli.write_text(options.text, table(summary))
+    files.write_json(options.json, summary)
+    files.write_text(options.text, table(summary))
     print(table(summary), end="")
 
 
 def read_estimate(path):
     """What estimate_likelihood.py has written of one seed."""
-    estimate = cli.read_json(path, FIELDS)
+    estimate = files.read_json(path, FIELDS)
     of_each = {"splits": SPLIT, "overfitting": MEAN, "gain_beyond_k": MEAN | {"k": int, "images": int}}
     for part, fields in of_each.items():
         for name in estimate[part]:
             wanted = {f"{part}/{name}/{field}": kind for field, kind in fields.items()}
-            cli.check_fields(path, estimate, wanted)
+            files.check_fields(path, estimate, wanted)
     return estimate
 
 
@@ -126,13 +126,10 @@ def read_curve(path):
 
 def over_seeds(estimates):
     """One number over seeds; `sd` is over seeds, `standard_error` over images (its mean)."""
-    values = [estimate["mean"] for estimate in estimates]
-    return {
-        "mean": statistics.fmean(values),
-        "sd": statistics.stdev(values) if len(values) > 1 else None,
-        "values": values,
-        "standard_error": statistics.fmean(estimate["standard_error"] for estimate in estimates),
-    }
+    from genlab.measures import intervals
+
+    error = statistics.fmean(estimate["standard_error"] for estimate in estimates)
+    return intervals.spread([estimate["mean"] for estimate in estimates]) | {"standard_error": error}
 
 
 def gather(splits):

@@ -23,15 +23,13 @@ def main(options):
     settings = configuration.settings(options, "binary_vae")
 
     import torch
-    from genlab.data import arrays
+    from genlab.data import amat, arrays
     from genlab.models import vae
     from genlab.training import loop
 
     prepared = arrays.load_binarized_mnist(options.data)
     device = loop.set_up(options.device, options.threads, options.seed)
-    train, valid = (
-        torch.from_numpy(arrays.unpack_bits(split)).to(device) for split in (prepared.train, prepared.valid)
-    )
+    train, valid = (torch.from_numpy(amat.unpack_bits(split)).to(device) for split in (prepared.train, prepared.valid))
     model = vae.binary_vae(settings["architecture"], settings["latents"]).to(device)
     task = vae.VAETraining(model, valid, settings)
 

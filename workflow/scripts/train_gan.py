@@ -13,10 +13,9 @@ example:
       --training gan.json --frames-output gan.npz --epochs 5
 """
 
-import json
 from pathlib import Path
 
-from genlab import cli, configuration
+from genlab import cli, configuration, files
 from genlab.training import experiment
 
 
@@ -32,7 +31,6 @@ def parser():
 def main(options):
     size, settings = (configuration.settings(options, name) for name in ("generator", "image_gan"))
 
-    import numpy as np
     import torch
     from genlab.data import arrays
     from genlab.models import classifier, image_model, networks, wgan
@@ -48,13 +46,9 @@ def main(options):
     def publish(facts):
         parts = {"generator": task.average.module, "critic": critic}
         image_model.save_model(options.model, parts, facts | {"kind": "gan", "generator": size})
-        with cli.atomic(options.frames_output) as temporary:
-            np.savez(
-                temporary,
-                frames=task.frames.images.cpu().numpy(),
-                epochs=task.frames.epochs.cpu().numpy(),
-                about=np.array(json.dumps(facts)),
-            )
+        with files.atomic(options.frames_output) as temporary:
+            images, epochs = (tensor.cpu().numpy() for tensor in (task.frames.images, task.frames.epochs))
+            arrays.write(temporary, facts, frames=images, epochs=epochs)
 
     summary = experiment.run(
         options, size | settings, task, train, prepared.about, publish, {"classifier": options.classifier}

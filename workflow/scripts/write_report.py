@@ -11,7 +11,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli, configuration
+from genlab import InputError, cli, configuration, files
 
 SOURCE = Path(__file__).parents[1]
 
@@ -33,7 +33,7 @@ def main(options):
     found = results.read(options.results, configuration.read(options.configuration))
     if found.fid and options.data is None:
         raise InputError("--data: the run has image models; give the prepared SVHN data that they were trained on")
-    cli.write_text(options.output, render(found, options.data))
+    files.write_text(options.output, render(found, options.data))
     print(f"{options.output}: {options.output.stat().st_size / 1e6:.1f} MB")
 
 

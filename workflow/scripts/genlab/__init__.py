@@ -5,7 +5,11 @@ data, measures -> the modules beside this file. Importing `genlab` itself is fre
 here imports torch before it is needed.
 """
 
+import logging
+
 __version__ = "0.1.0"
+
+log = logging.getLogger("genlab")
 
 
 class InputError(ValueError):
@@ -14,3 +18,11 @@ class InputError(ValueError):
     The message is one line: what was found and where, what is expected, what to do.
     Stages print it without a traceback and exit with code 2 (`genlab.cli.run`).
     """
+
+
+class ComputationError(RuntimeError):
+    """The input was sound but the computation failed (say, the loss became NaN)."""
+
+
+class Interrupted(BaseException):
+    """A signal or a time limit asked to stop; everything needed to go on has been saved. No code may swallow it."""

@@ -1,4 +1,4 @@
-"""The habits every stage shares: options, logging, progress, atomic files, provenance.
+"""What every stage shares towards the person who runs it: options, messages, exit codes, progress.
 
 A stage is
 
@@ -13,44 +13,20 @@ Exit codes: 0 done, 1 the computation failed, 2 the input is wrong,
 """
 
 import argparse
-import contextlib
-import errno
-import glob
-import hashlib
-import json
 import logging
 import os
-import platform
-import re
-import shutil
 import signal
-import socket
 import sys
 import time
-from importlib import metadata
-from pathlib import Path
 
-from . import InputError
+from . import ComputationError, InputError, Interrupted, files
 
 EXIT_FAILED, EXIT_INPUT, EXIT_RESUMABLE = 1, 2, 75  # 75 is EX_TEMPFAIL of sysexits.h
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room: the disk, the quota, the largest file allowed
-STARTED = time.monotonic()  # this module is the first that a stage imports
+STARTED = time.monotonic()  # a stage imports this module first
 
-# What is true of a stage's outputs whenever it is interrupted: `atomic` puts each in its place as a whole.
+# What is true of a stage's outputs whenever it is interrupted: `files.atomic` puts each in its place as a whole.
 KEPT = "every output is whole, as it was before or new; run again"
-
-NUMBER = int | float  # of `check_fields`
-
-log = logging.getLogger("genlab")
-
-
-class ComputationError(RuntimeError):
-    """The input was sound but the computation failed (say, the loss became NaN)."""
-
-
-class Interrupted(BaseException):
-    """A signal or a time limit asked to stop; everything needed to go on has been saved. No code may swallow it."""
 
 
 class Distinct(argparse.Action):
@@ -153,11 +129,16 @@ def run(main, parser, argv=None):
         fail(parser, "interrupted", KEPT, 130)
     except MemoryError as error:
         fail(parser, "failed", f"not enough memory ({error}); ask for less at a time", EXIT_FAILED)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
+            raise
+        reason = str(error).split(". ")[0]
+        fail(parser, "failed", f"the GPU's memory is full ({reason}); free it, or give --device cpu", EXIT_FAILED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(EXIT_FAILED)
     except OSError as error:
-        if error.filename is None or error.errno in FULL:
+        if error.filename is None or error.errno in files.FULL:
             fail(parser, "failed", error, EXIT_FAILED)
         fail(parser, "error", f"{error.filename}: {error.strerror}", EXIT_INPUT)
     finally:
@@ -198,142 +179,3 @@ def progress(iterable=None, *, total=None, label="", unit="it", initial=0, **key
         ncols=None if terminal else 100,
         **keywords,
     )
-
-
-@contextlib.contextmanager
-def atomic(path):
-    """Yield a temporary path beside `path`; rename it onto `path` only if all went well.
-
-    A result appears whole or not at all: an exception, or a kill, leaves `path` as it was.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = beside(path, f"part{path.suffix}")
-    try:
-        temporary.touch()  # its mode tells the umask, which can only be asked for by changing it for all threads
-        mode = temporary.stat().st_mode & 0o777
-        temporary.unlink()
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, mode)  # some writers make private files
-        os.replace(temporary, path)
-    except OSError as error:  # a full disk has no file name of its own
-        if error.errno in FULL:
-            raise cannot_write(path, error.strerror) from None
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def cannot_write(path, reason):
-    """The error of a disk that takes no more."""
-    return ComputationError(f"{path}: cannot be written ({reason}); what was there is unchanged; make room, run again")
-
-
-def beside(path, ending):
-    """A hidden name beside `path` that is this process's own; what killed ones left there is deleted."""
-    mark = f".{path.name}.{socket.gethostname()}-"
-    for left in path.parent.glob(f"{glob.escape(mark)}*"):
-        number = left.name.removeprefix(mark).partition(".")[0]
-        if number.isdigit() and not _alive(int(number)):
-            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
-    return path.with_name(f"{mark}{os.getpid()}.{ending}")
-
-
-def _alive(number):
-    """Whether there is a process of this number."""
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # of another user
-    return True
-
-
-def locked(path):
-    """The opened file at `path`, locked until it is closed or its process ends; None if another one holds it."""
-    import fcntl
-
-    with contextlib.ExitStack() as stack:
-        file = stack.enter_context(open(path, "w"))
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return None
-        stack.pop_all()
-        return file
-
-
-def write_text(path, text):
-    """Write a text file atomically."""
-    with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def write_json(path, content):
-    """Write JSON atomically; NaN and infinity are refused, for they are not JSON."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
-
-
-def read_json(path, fields=()):
-    """Read a JSON file that must have `fields` (see `check_fields`); refuse anything else with one clear line."""
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a JSON file ({error}); remake it with the stage that writes it") from None
-    check_fields(path, content, fields)
-    return content
-
-
-def check_fields(path, content, fields):
-    """Raise `InputError` unless the content of the JSON file `path` has all `fields`, {"place/in/it": type}."""
-    for field, kind in dict(fields).items():
-        value = content
-        for key in field.split("/"):
-            if not isinstance(value, dict) or key not in value:
-                raise InputError(f"{path}: {field!r} is missing; remake it with the stage that writes it")
-            value = value[key]
-        if not isinstance(value, kind):
-            held = json.dumps(value)[:60]
-            raise InputError(f"{path}: {field!r} is {held}; remake it with the stage that writes it")
-
-
-def digests(path):
-    """{"bytes": size, "md5": hex, "sha256": hex} of a file, read once."""
-    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while chunk := file.read(1 << 20):
-            md5.update(chunk)
-            sha256.update(chunk)
-        return {"bytes": file.tell(), "md5": md5.hexdigest(), "sha256": sha256.hexdigest()}
-
-
-def checksum(path):
-    """SHA-256 of a file, as hexadecimal text."""
-    return digests(path)["sha256"]
-
-
-def provenance(options, **more):
-    """What a result must carry to be traced: options as given, versions, and what `more` says."""
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
-    return {"settings": settings, "versions": versions(), **more}
-
-
-def versions():
-    """Versions of Python and of the packages that compute numbers; those that are installed here."""
-    found = {"python": platform.python_version()}
-    for name in ("torch", "torchvision", "numpy", "scipy", "safetensors"):
-        with contextlib.suppress(metadata.PackageNotFoundError):  # not every stage's environment has them all
-            found[name] = metadata.version(name)
-    return found
-
-
-def machine():
-    """One line that names the class of this machine: system, processor, cores."""
-    model = platform.processor() or platform.machine()
-    with contextlib.suppress(OSError):
-        if match := re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text()):
-            model = match[1]
-    return f"{platform.system()} {platform.machine()}, {model}, {os.cpu_count()} cores"

@@ -22,7 +22,11 @@ def load_schema():
     """The schema, as a dict."""
     import yaml
 
-    return yaml.load(SCHEMA.read_text(encoding="utf-8"), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    try:
+        text = SCHEMA.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{SCHEMA}: no such file; the configuration is read from a clone of the project") from None
+    return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def complete(config):
@@ -189,6 +193,11 @@ def _number(kind, schema):
 def settings(options, definition):
     """The settings of a definition, as a dict, from parsed options."""
     return {name: getattr(options, name) for name in _settings(definition)}
+
+
+def defaults(definition):
+    """The defaults of the settings of a definition, as a dict."""
+    return {name: schema["default"] for name, schema in _settings(definition).items()}
 
 
 def _settings(definition):

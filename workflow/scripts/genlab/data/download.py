@@ -12,9 +12,7 @@ import time
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote, unquote, urlsplit
 
-from .. import InputError, cli
-
-log = cli.log
+from .. import InputError, cli, files, log
 
 CHUNK = 1 << 16  # bytes; what a cut connection may cost
 BUSY = {408, 429}  # HTTP answers that may differ next time; so may every 5xx
@@ -82,7 +80,7 @@ def _alone(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with _writing(path):
-            file = cli.locked(path)
+            file = files.locked(path)
         with contextlib.suppress(FileNotFoundError):  # who held it has deleted it since
             if file and os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 break
@@ -138,7 +136,7 @@ def _name(url):
 
 def mismatch(path, expected):
     """What is unlike `expected` about a file, in words; "" if nothing."""
-    found = cli.digests(path)
+    found = files.digests(path)
     wrong = [f"{key} is {found[key]}, expected {value}" for key, value in expected.items() if found[key] != value]
     return " and ".join(wrong)
 
@@ -189,7 +187,7 @@ def _receive(address, partial, origin, timeout):
     """
     import requests
 
-    known = cli.read_json(origin) if origin.exists() else {}
+    known = files.read_json(origin) if origin.exists() else {}
     start = partial.stat().st_size if known.get("address") == address and partial.exists() else 0
     headers = {"Accept-Encoding": "identity"}
     if start:
@@ -227,7 +225,7 @@ def _remember(origin, address, headers):
     validator = headers.get("Last-Modified") if etag.startswith("W/") else etag  # a weak one does not serve
     if validator:
         with _writing(origin):
-            cli.write_json(origin, {"address": address, "validator": validator})
+            files.write_json(origin, {"address": address, "validator": validator})
 
 
 def _store(chunks, partial, start, total):

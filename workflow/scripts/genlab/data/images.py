@@ -6,7 +6,6 @@ the image files. Importing this module imports no torch.
 """
 
 import io
-import logging
 import os
 import shutil
 from collections import Counter
@@ -15,9 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .. import InputError, cli
-
-log = logging.getLogger(__name__)
+from .. import InputError, files, log
 
 GREY_LEVELS = 127.5  # of 8 bits, in one unit of the models' range [-1, 1]
 SIZE = (32, 32)
@@ -57,8 +54,8 @@ def write_directory(path, images):
     path = Path(path).resolve()
     if path.exists() and not (path.is_dir() and {entry.name for entry in path.iterdir()} <= {CLASS}):
         raise InputError(f"{path}: exists and is no sample directory, so it is not replaced; give another name")
-    temporary = cli.beside(path, "part")
-    earlier = cli.beside(path, "old")
+    temporary = files.beside(path, "part")
+    earlier = files.beside(path, "old")
     try:
         folder = temporary / CLASS
         folder.mkdir(parents=True)
@@ -69,8 +66,8 @@ def write_directory(path, images):
             path.rename(earlier)
         temporary.rename(path)
     except OSError as error:  # name what the user asked for, not the temporary
-        if error.errno in cli.FULL:
-            raise cli.cannot_write(path, error.strerror) from None
+        if error.errno in files.FULL:
+            raise files.cannot_write(path, error.strerror) from None
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
         if earlier.exists() and not path.exists():

@@ -68,48 +68,48 @@ class Glyphs(NamedTuple):
     half_stroke: np.ndarray  # float32 (10 F + 1,): mean, as area over perimeter
 
 
-def render_binary_digits(count, generator, progress=iter):
+def render_binary_digits(count, rng, progress=iter):
     """Handwriting-like binary digits in the manner of Binarized MNIST.
 
     Warped pen-like glyphs, centred by mass in about 20x20 of 28x28 pixels; every pixel is a
     Bernoulli draw of its antialiased grey value (Larochelle & Murray 2011).
 
-    Parameters: `count` >= 1; `generator`, a `numpy.random.Generator`, of which only spawned
+    Parameters: `count` >= 1; `rng`, a `numpy.random.Generator`, of which only spawned
     children are used; `progress` wraps the iterable over the chunks.
     Returns bits uint8 (count, 784) in {0, 1}, row by row, and labels uint8 (count,) in 0..9.
     Raises InputError if so many do not fit in memory.
     """
-    return _render(count, generator, progress, _binary_chunk, (784,))
+    return _render(count, rng, progress, _binary_chunk, (784,))
 
 
-def render_house_numbers(count, generator, progress=iter):
+def render_house_numbers(count, rng, progress=iter):
     """Crops of printed house numbers in the manner of SVHN, the labelled digit in the middle.
 
     Neighbouring digits, plates, shadows, low contrast, uneven light, blur and noise occur about
     as they do there, and so do the frequencies of the labels. Parameters as `render_binary_digits`.
     Returns images uint8 (count, 3, 32, 32), RGB, and labels uint8 (count,) in 0..9.
     """
-    return _render(count, generator, progress, _house_chunk, (3, 32, 32))
+    return _render(count, rng, progress, _house_chunk, (3, 32, 32))
 
 
-def _render(count, generator, progress, draw_chunk, shape):
+def _render(count, rng, progress, draw_chunk, shape):
     try:
         images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.uint8)
     except MemoryError:
         raise InputError(f"{count} images do not fit in this machine's memory; ask for fewer") from None
     starts = range(0, count, CHUNK)
-    for start, stream in zip(progress(starts), generator.spawn(len(starts)), strict=True):
+    for start, stream in zip(progress(starts), rng.spawn(len(starts)), strict=True):
         chunk = slice(start, start + CHUNK)
         drawn, digits = draw_chunk(stream)  # always a whole chunk: a shorter one would draw other numbers
         images[chunk], labels[chunk] = drawn[: count - start], digits[: count - start]
     return images, labels
 
 
-def _binary_chunk(generator):
-    normal, uniform, _ = _scalars(generator)
+def _binary_chunk(rng):
+    normal, uniform, _ = _scalars(rng)
     glyphs = load_glyphs(PEN_FACES)
-    labels = generator.integers(10, size=CHUNK)
-    glyph = 10 * generator.integers(len(PEN_FACES), size=CHUNK) + labels
+    labels = rng.integers(10, size=CHUNK)
+    glyph = 10 * rng.integers(len(PEN_FACES), size=CHUNK) + labels
     height = uniform(18, 20)
     x, y = _to_glyph(
         28,
@@ -117,7 +117,7 @@ def _binary_chunk(generator):
         width=uniform(0.9, 1.25),
         rotation=normal(0.07),
         slant=0.12 + normal(0.17),
-        shift=[smooth_fields(generator, CHUNK, 28, 4) for _ in range(2)],  # elastic, 1 pixel
+        shift=[smooth_fields(rng, CHUNK, 28, 4) for _ in range(2)],  # elastic, 1 pixel
     )
     x += glyphs.centroid[glyph, 0, None, None]
     y += glyphs.centroid[glyph, 1, None, None]
@@ -125,15 +125,15 @@ def _binary_chunk(generator):
     # Fonts of all weights are brought to one distribution of strokes, about 1.5 to 5 pixels wide.
     half_stroke = np.clip(1.1 + normal(0.27), 0.6, 1.8) / height
     grey = 0.5 + (distance + half_stroke - glyphs.half_stroke[glyph, None, None]) * height / 1.1
-    return (generator.random(grey.shape, np.float32) < grey).reshape(CHUNK, 784), labels
+    return (rng.random(grey.shape, np.float32) < grey).reshape(CHUNK, 784), labels
 
 
-def _house_chunk(generator):
-    normal, uniform, chance = _scalars(generator)
+def _house_chunk(rng):
+    normal, uniform, chance = _scalars(rng)
     glyphs = load_glyphs(HOUSE_FACES)
     frequencies = SVHN_COUNTS / SVHN_COUNTS.sum()
-    digits = generator.choice(10, p=frequencies, size=(3, CHUNK, 1, 1))
-    left, middle, right = digits + 10 * generator.integers(len(HOUSE_FACES), size=(CHUNK, 1, 1))
+    digits = rng.choice(10, p=frequencies, size=(3, CHUNK, 1, 1))
+    left, middle, right = digits + 10 * rng.integers(len(HOUSE_FACES), size=(CHUNK, 1, 1))
     blank = len(glyphs.fields) - 1
     left, right = np.where(chance(0.6), left, blank), np.where(chance(0.6), right, blank)
 
@@ -165,19 +165,19 @@ def _house_chunk(generator):
     ends = [step + glyphs.half_width[side] + margin for step, side in ((step_left, left), (step_right, right))]
     inside = np.minimum(np.minimum(0.5 + margin - abs(y), ends[1] - along), along + ends[0])
     plate = np.clip(0.5 + inside * height, 0, 1)
-    return _photograph(generator, ink, shadow, plate), digits[1].ravel()
+    return _photograph(rng, ink, shadow, plate), digits[1].ravel()
 
 
-def _photograph(generator, ink, shadow, plate):
+def _photograph(rng, ink, shadow, plate):
     """Colour the masks, float32 (CHUNK, 32, 32) in 0..1, and take them by a poor camera: uint8 (CHUNK, 3, 32, 32).
 
     Brightness, contrast, saturation and sharpness are spread about as over real SVHN crops.
     """
-    normal, uniform, chance = _scalars(generator)
+    normal, uniform, chance = _scalars(rng)
 
     def colour(brightness):
         """(CHUNK, 3, 1, 1): mostly greyish, now and then vivid, along warm-cold and green-magenta."""
-        vivid = generator.exponential(10, (CHUNK, 1, 1))
+        vivid = rng.exponential(10, (CHUNK, 1, 1))
         warmth, green = vivid * normal(1.2), vivid * normal(0.4)
         tint = np.stack([warmth - 3, green - 1, 4 - warmth], 1).astype(np.float32)
         return tint + np.clip(brightness, 6, 250)[:, None]
@@ -188,20 +188,20 @@ def _photograph(generator, ink, shadow, plate):
     paint, paper, wall = colour(middle + half_contrast), colour(middle - half_contrast), colour(115 + normal(40))
     image = wall + (paper * (1 - shadow[:, None]) - wall) * plate[:, None]
     image += (paint - image) * ink[:, None]
-    image *= 1 + 0.1 * smooth_fields(generator, CHUNK, 32, 3)[:, None]
-    texture = smooth_fields(generator, 3 * CHUNK, 32, 12).reshape(image.shape)
-    image += generator.exponential(2.2, (CHUNK, 1, 1, 1)) * texture
+    image *= 1 + 0.1 * smooth_fields(rng, CHUNK, 32, 3)[:, None]
+    texture = smooth_fields(rng, 3 * CHUNK, 32, 12).reshape(image.shape)
+    image += rng.exponential(2.2, (CHUNK, 1, 1, 1)) * texture
     image = blur(image, np.clip(0.95 * np.exp(normal(0.6)), 0.35, 2.5))
-    image += uniform(0.5, 4)[:, None] * generator.standard_normal(image.shape, np.float32)
+    image += uniform(0.5, 4)[:, None] * rng.standard_normal(image.shape, np.float32)
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def smooth_fields(generator, count, size, knots):
+def smooth_fields(rng, count, size, knots):
     """Random fields float32 (count, size, size), unit variance at every pixel, about `knots` bumps a side."""
     pixels, centres = np.linspace(0, 1, size)[:, None], np.linspace(0, 1, knots)
     basis = np.exp(-0.5 * ((pixels - centres) * (knots - 1) / 0.7) ** 2)
     basis = (basis / np.linalg.norm(basis, axis=1, keepdims=True)).astype(np.float32)
-    return basis @ generator.standard_normal((count, knots, knots), np.float32) @ basis.T
+    return basis @ rng.standard_normal((count, knots, knots), np.float32) @ basis.T
 
 
 def blur(images, sigma):
@@ -212,13 +212,13 @@ def blur(images, sigma):
     return kernel @ images @ kernel.swapaxes(-1, -2)
 
 
-def _scalars(generator):
+def _scalars(rng):
     """Functions that draw one random number for every image of a chunk, shaped (CHUNK, 1, 1)."""
     shape = (CHUNK, 1, 1)
     return (
-        lambda deviation: np.float32(deviation) * generator.standard_normal(shape, np.float32),
-        lambda low, high: np.float32(low) + np.float32(high - low) * generator.random(shape, np.float32),
-        lambda probability: generator.random(shape, np.float32) < probability,
+        lambda deviation: np.float32(deviation) * rng.standard_normal(shape, np.float32),
+        lambda low, high: np.float32(low) + np.float32(high - low) * rng.random(shape, np.float32),
+        lambda probability: rng.random(shape, np.float32) < probability,
     )
 
 

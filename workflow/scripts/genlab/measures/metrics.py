@@ -6,9 +6,8 @@ numpy and scipy only. The Frechet distance itself is in `frechet`.
 """
 
 import numpy as np
-from scipy import special
 
-from . import frechet
+from . import frechet, intervals
 
 BLOCK = 2**23  # entries of a matrix of pairs at a time: 64 MB
 CURVE_SETS = 10  # measurements of one size are enough for their mean and spread
@@ -142,46 +141,7 @@ def frechet_infinity(features, reference, blocks=10, confidence=0.95):
         _extrapolated(parts[:b] + parts[b + 1 :], distances[:b] + distances[b + 1 :], reference) for b in range(blocks)
     ]
     error = float(np.sqrt((blocks - 1) * np.var(without)))
-    return _student(value, error, blocks - 1, confidence) | {"n": n, "blocks": blocks}
-
-
-def interval(values, confidence=0.95):
-    """Mean of independent measurements (S,) with its Student t interval.
-
-    {"value", "standard_error", "low", "high", "sets"}; of one measurement the three in the middle are None.
-    Exact for measurements of a normal distribution. The interval tells of chance alone: a bias that all
-    measurements share does not show in it.
-    """
-    values = np.asarray(values, np.float64)
-    if values.ndim != 1 or not len(values) or not np.isfinite(values).all() or not 0 < confidence < 1:
-        raise ValueError(f"values {values} at confidence {confidence}; expected one or more finite numbers and 0 to 1")
-    sets, mean = len(values), float(values.mean())
-    if sets == 1:
-        return {"value": mean, "standard_error": None, "low": None, "high": None, "sets": 1}
-    error = float(values.std(ddof=1) / np.sqrt(sets))
-    return _student(mean, error, sets - 1, confidence) | {"sets": sets}
-
-
-def difference(first, second, confidence=0.95):
-    """Do two models differ? `interval` of first - second, values (S,) that belong together in pairs, say by seed.
-
-    {"value", "standard_error", "low", "high", "pairs", "distinguishable"}; distinguishable is True where the
-    interval leaves out 0, None for a single pair. Pairing takes away what the two of a pair have in common.
-    """
-    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    if first.shape != second.shape:
-        raise ValueError(f"values have shapes {first.shape} and {second.shape}; expected pairs")
-    result = interval(first - second, confidence)
-    result["pairs"] = result.pop("sets")
-    single = result["pairs"] == 1
-    result["distinguishable"] = None if single else not result["low"] <= 0 <= result["high"]
-    return result
-
-
-def _student(value, error, freedom, confidence):
-    """A value with its Student t interval."""
-    half = error * float(special.stdtrit(freedom, (1 + confidence) / 2))
-    return {"value": value, "standard_error": error, "low": value - half, "high": value + half}
+    return intervals.student(value, error, blocks - 1, confidence) | {"n": n, "blocks": blocks}
 
 
 def _vectors(array, name):

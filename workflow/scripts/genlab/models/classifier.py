@@ -12,13 +12,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .. import InputError, cli
-from ..data import images, legacy
+from .. import InputError, files
+from ..data import legacy
+from ..data.images import to_model
 from ..training.checkpoint import load_tensors
-from ..training.loop import WeightAverage, learning_rate, optimizer
-from . import networks
+from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
+from . import layers, networks
 
-PART = 100  # images at a time: what they need between layers then stays in the caches
+PART = {"cpu": 100, "cuda": 5000}  # images at a time: on a CPU what they need between layers stays in the caches
 REMEDY = "give weights that train_classifier.py or import_classifier.py wrote, or the course's svhn_classifier"
 
 
@@ -44,7 +45,10 @@ def load_classifier(path, device="cpu"):
         classifier = networks.FeatureClassifier()
     _check(path, tensors, classifier.state_dict())
     classifier.to_empty(device=device).load_state_dict(tensors)
-    return classifier.eval().requires_grad_(False), about | {"file": path.name, "sha256": cli.checksum(path)}
+    return layers.accelerate(classifier).eval().requires_grad_(False), about | {
+        "file": path.name,
+        "sha256": files.checksum(path),
+    }
 
 
 def _check(path, tensors, expected):
@@ -63,18 +67,24 @@ def _check(path, tensors, expected):
 
 
 @torch.no_grad()
+def features(classifier, images):
+    """Features float32 (M, 512) of images uint8 (M, 3, 32, 32), on the device of a classifier in eval mode."""
+    if classifier.training:
+        raise ValueError("the classifier is in training mode; call eval() first")
+    device = next(classifier.parameters()).device
+    parts = torch.as_tensor(images).to(device).split(PART[device.type])
+    return torch.cat([classifier.features(to_model(part)) for part in parts])
+
+
+@torch.no_grad()
 def feature_batches(classifier, batches):
     """Yield (features (M, 512), logits (M, 10)), float32 numpy, of each batch of images, by a classifier in eval mode.
 
     batches: iterable of uint8 (M, 3, 32, 32), numpy arrays or torch tensors on any device.
     """
-    if classifier.training:
-        raise ValueError("the classifier is in training mode; call eval() first")
-    device = next(classifier.parameters()).device
     for batch in batches:
-        parts = torch.as_tensor(batch).to(device).split(PART)
-        features = torch.cat([classifier.features(images.to_model(part)) for part in parts])
-        yield features.cpu().numpy(), classifier.mlp(features).cpu().numpy()
+        found = features(classifier, batch)
+        yield found.cpu().numpy(), classifier.mlp(found).cpu().numpy()
 
 
 def confusion_matrix(labels, predictions, classes=10):
@@ -96,7 +106,7 @@ class ClassifierTraining:
     """The task that `loop.train` runs: minimise the cross-entropy of a `networks.FeatureClassifier`.
 
     train, valid  pairs (images uint8 (N, 3, 32, 32), labels int64 (N,)) on the model's device
-    settings      learning_rate, optimizer, weight_decay, schedule, warmup_steps, average_decay
+    settings      learning_rate, optimizer, weight_decay, schedule, warmup_steps, average_decay, precision
 
     What `loop.train` shuffles and cuts into batches are the indices of the training images,
     int64 (N,), so that every image keeps its label.
@@ -105,29 +115,34 @@ class ClassifierTraining:
     select = "valid_accuracy"
 
     def __init__(self, model, train, valid, settings):
-        self.model, self.train, self.valid, self.settings = model, train, valid, settings
+        self.model = layers.accelerate(model)
+        self.train, self.valid, self.settings = train, valid, settings
         self.average = WeightAverage(model, settings["average_decay"])
         self.modules = {"model": model, "average": self.average}
         self.optimizers = {"optimizer": optimizer(model.parameters(), settings)}
 
-    def step(self, indices, progress):
+    def schedule(self, progress):
+        """The numbers of the next step that change from step to step."""
+        return {"learning_rate": learning_rate(progress, self.settings), "average_rate": self.average.next_rate()}
+
+    def step(self, indices, numbers):
         """One update on the images of `indices` (B,); returns sums over the batch, keyed by column."""
         pixels, labels = (tensor[indices] for tensor in self.train)
-        logits = self.model(images.to_model(pixels))
+        with autocast(self.settings, pixels.device):
+            logits = self.model(to_model(pixels)).float()
         loss = F.cross_entropy(logits, labels)
         self.optimizers["optimizer"].zero_grad(set_to_none=True)
         loss.backward()
-        for group in self.optimizers["optimizer"].param_groups:
-            group["lr"] = learning_rate(progress, self.settings)
+        set_rate(self.optimizers["optimizer"], numbers["learning_rate"])
         self.optimizers["optimizer"].step()
-        self.average.update(self.model)
+        self.average.update(self.model, numbers["average_rate"])
         return {"train_loss": loss.detach() * len(labels), "train_accuracy": (logits.argmax(1) == labels).sum()}
 
     @torch.no_grad()
     def evaluate(self, progress):
         """Validation loss (nats per image) and accuracy of the averaged weights, without dropout."""
         model = self.average.module.eval()
-        logits = torch.cat([model(images.to_model(batch)) for batch in self.valid[0].split(500)])
+        logits = torch.cat([model(to_model(batch)) for batch in self.valid[0].split(500)])
         labels = self.valid[1]
         return {
             "valid_loss": float(F.cross_entropy(logits, labels)),

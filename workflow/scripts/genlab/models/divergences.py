@@ -29,8 +29,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .. import cli
-from ..training.loop import Progress, collect, learning_rate, restore
+from .. import ComputationError, log
+from ..training.loop import collect, restore
+from ..training.optimization import Progress, learning_rate
 from . import wgan
 
 LOG_2 = math.log(2)
@@ -139,7 +140,7 @@ def train_discriminators(sample_p, sample_q, generators, settings, progress=lamb
 
     settings: width, batch_size, steps, optimizer ("adam" or "sgd"), learning_rate, schedule,
     warmup_steps; configuration schema, `density_estimation`. progress(1) is called after each step. With
-    `checkpoint.Checkpoints` it goes on from the last one, and leaves one at the end, generators included.
+    `checkpoint.CheckpointPolicy` it goes on from the last one, and leaves one at the end, generators included.
     """
 
     def loss(network, p, q, done):
@@ -176,7 +177,7 @@ def _train(loss, sample_p, sample_q, generators, settings, progress, checkpoints
 
     def save(done):
         if not all(torch.isfinite(parameter).all() for parameter in network.parameters()):
-            raise cli.ComputationError(
+            raise ComputationError(
                 f"numbers stopped being finite by step {done}; lower --learning-rate, or give --warmup-steps"
             )
         states = {f"generator.{index}": generator.get_state() for index, generator in enumerate(generators)}
@@ -189,7 +190,7 @@ def _train(loss, sample_p, sample_q, generators, settings, progress, checkpoints
         for index, generator in enumerate(generators):
             generator.set_state(tensors[f"generator.{index}"])
         progress(first)
-        cli.log.info("going on at step %d of %d", first, steps)
+        log.info("going on at step %d of %d", first, steps)
     for step in range(first, steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(Progress(step, steps, step / steps), settings)

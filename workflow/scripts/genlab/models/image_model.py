@@ -10,7 +10,7 @@ import torch
 from .. import InputError
 from ..data import images
 from ..training.checkpoint import load_tensors, save_tensors
-from . import networks
+from . import gaussian, layers, networks
 
 
 def save_model(path, parts, about):
@@ -24,9 +24,9 @@ def load_model(path, device="cpu"):
     tensors, about = load_tensors(path)
     try:
         size = about["generator"]
-        parts = {"generator": networks.Generator(**size)}
+        parts = {"generator": layers.accelerate(networks.Generator(**size), size["latents"])}
         if about["kind"] == "vae":
-            parts["encoder"] = networks.Encoder(**size)
+            parts["encoder"] = layers.accelerate(networks.Encoder(**size), 3, 32, 32)
         for name, part in parts.items():
             prefix = f"{name}."
             part.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
@@ -56,6 +56,6 @@ def reconstruct(parts, originals, normal, batch=250):
     device, pictures = next(parts["encoder"].parameters()).device, []
     for x in originals.split(batch):
         mean, log_variance = parts["encoder"](images.to_model(x.to(device))).chunk(2, dim=1)
-        z = mean + torch.exp(0.5 * log_variance) * torch.randn(mean.shape, generator=normal).to(device)
-        pictures.append(generate(parts["generator"], z))
+        noise = torch.randn(mean.shape, generator=normal).to(device)
+        pictures.append(generate(parts["generator"], gaussian.reparameterise(mean, log_variance, noise)))
     return torch.cat(pictures)

@@ -118,14 +118,3 @@ def measure_paths(generator, network, reference, start, end, alphas, pairs=25):
         for column, values in numbers.items():
             columns.setdefault(column, []).append(values.reshape(len(alphas), -1))
     return {column: np.concatenate(parts, axis=1) for column, parts in columns.items()}
-
-
-def mean_and_error(values):
-    """Mean and its standard error over the last dimension, of 2 or more."""
-    return values.mean(-1), values.std(-1, ddof=1) / np.sqrt(values.shape[-1])
-
-
-def ratio_and_error(values, ends):
-    """The ratio of the means of paired `values` and `ends` (P,), and its standard error by the delta method."""
-    ratio = values.mean() / ends.mean()
-    return ratio, mean_and_error(values - ratio * ends)[1] / ends.mean()

@@ -1,8 +1,12 @@
-"""Convolutions of special shapes, each computed in fewer or faster steps than `torch.nn.Conv2d` would take.
+"""Faster equals of layers whose shapes are special, and `accelerate`, which puts them in the plain ones' places.
 
-Every layer is a plain one's equal: parameters of the same names and shapes, values and gradients equal but
-for rounding. Inputs and outputs are (M, channels, height, width), channels last in memory.
+Every layer is a plain one's equal: the same parameters under the same names, values and gradients equal but for
+rounding. Each says on which types of device it is faster (`fast_on`, measured: docs/performance.md and docs/gpu.md);
+elsewhere it computes as the plain one does. Inputs and outputs are (M, channels, height, width), channels last in
+memory.
 """
+
+import copy
 
 import torch
 import torch.nn.functional as F
@@ -10,44 +14,137 @@ from torch import nn
 from torch.autograd.function import once_differentiable
 
 
-class CollapsingConv2d(nn.Conv2d):
-    """`Conv2d` whose kernel covers its whole input: (M, C, k, k) -> (M, O, 1, 1)."""
+def accelerate(network, *shape):
+    """Put the fast equals in the places of a network's layers, and return the network.
+
+    Parameters stay the same objects under the same names, and no random number is drawn. Only layers that stand in an
+    `nn.Sequential` are replaced.
+
+    shape: of one input, as in `accelerate(encoder, 1, 28, 28)`. Without it only activations are replaced.
+    """
+    sizes = _input_sizes(network, shape) if shape else {}
+    for path, part in list(network.named_modules()):
+        if isinstance(part, nn.Sequential):
+            prefix = f"{path}." if path else ""
+            here = {name: sizes.get(prefix + name) for name in part._modules}
+            fast = list(_fast_layers(list(part._modules.items()), here))
+            part._modules.clear()
+            part._modules.update(fast)
+    return network.to(next(network.parameters()).device)  # buffers of the new layers, too
+
+
+def _input_sizes(network, shape):
+    """{path of each convolution or upsampling: rows of its input} for inputs (1, *shape)."""
+    sizes, network = {}, copy.deepcopy(network).to("meta").eval()
+    for path, layer in network.named_modules():
+        if isinstance(layer, nn.Conv2d | nn.Upsample):
+            layer.register_forward_pre_hook(lambda _, args, path=path: sizes.update({path: args[0].shape[-1]}))
+    network(torch.empty(1, *shape, device="meta"))
+    return sizes
+
+
+def _fast_layers(layers, sizes):
+    """Yield the (name, layer) that stand for a sequence of (name, layer); sizes: {name: rows of the input}."""
+    while layers:
+        (name, _), size = layers[0], sizes[layers[0][0]]
+        match [layer for _, layer in layers]:
+            case [nn.ELU(), *_]:
+                used, fast = 1, ELU()
+            case [nn.UpsamplingBilinear2d(), nn.Conv2d(kernel_size=(3, 3), padding=(2, 2)) as layer, *_]:
+                used, name = 2, layers[1][0]
+                fast = UpsampledConv2d(layer, sizes[name] // 2)
+            case [first, *_] if not size:  # of no such layer, or unknown
+                used, fast = 1, first
+            case [nn.Upsample(mode="bilinear") as layer, *_]:
+                used, fast = 1, BilinearUpsample(layer, size)
+            case [nn.Conv2d(in_channels=1, kernel_size=(3, 3), padding=(0, 0)) as layer, nn.ELU(), nn.AvgPool2d(), *_]:
+                used, fast = 3, BinaryStem(layer)
+            case [nn.Conv2d(out_channels=1, kernel_size=(3, 3), padding=(2, 2)) as layer, *_]:
+                used, fast = 1, SingleConv2d(layer, size)
+            case [nn.Conv2d(kernel_size=(k, _), padding=(0, 0)) as layer, *_] if size == k:
+                used, fast = 1, CollapsingConv2d(layer)
+            case [nn.Conv2d(kernel_size=(k, _), padding=(p, _)) as layer, *_] if size == 1 and p == k - 1:
+                used, fast = 1, ExpandingConv2d(layer)
+            case [first, *_]:
+                used, fast = 1, first
+        yield name, fast
+        layers = layers[used:]
+
+
+class FastConv2d(nn.Conv2d):
+    """Stands for the convolution `plain`, whose parameters it takes over.
+
+    `fast(x)` is the subclass's own way; `plain(x)` the library's, taken on devices that are not in `fast_on`.
+    """
+
+    fast_on = ("cpu",)
+
+    def __init__(self, plain):
+        nn.Module.__init__(self)
+        vars(self).update(vars(plain))
 
     def forward(self, x):
+        return self.fast(x) if x.device.type in self.fast_on else self.plain(x)
+
+    def plain(self, x):
+        return super().forward(x)
+
+
+class CollapsingConv2d(FastConv2d):
+    """`Conv2d` whose kernel covers its whole input: (M, C, k, k) -> (M, O, 1, 1)."""
+
+    fast_on = ("cpu", "cuda")
+
+    def fast(self, x):
         # Channels last on both sides, as both lie in memory: nothing is copied.
         x, weight = (tensor.permute(0, 2, 3, 1).flatten(1) for tensor in (x, self.weight))
         return F.linear(x, weight, self.bias)[:, :, None, None]
 
 
-class ExpandingConv2d(nn.Conv2d):
+class ExpandingConv2d(FastConv2d):
     """`Conv2d` of kernel k and padding k-1 on a 1x1 input: (M, C, 1, 1) -> (M, O, k, k).
 
     Each output pixel sees the one input pixel through one tap of the flipped kernel.
     """
 
-    def forward(self, x):
+    fast_on = ("cpu", "cuda")
+
+    def fast(self, x):
         k = self.kernel_size[0]
         taps = self.weight.flip(2, 3).permute(2, 3, 0, 1).reshape(-1, self.in_channels)  # rows: (i, j, o)
         y = F.linear(x.flatten(1), taps, self.bias.repeat(k * k))
         return y.view(-1, k, k, self.out_channels).permute(0, 3, 1, 2)
 
 
-class LinearToMaps(nn.Linear):
-    """`nn.Linear` without bias onto maps of n x n pixels: (M, in) -> (M, O, n, n)."""
-
-    def __init__(self, in_features, out_channels, size):
-        super().__init__(in_features, size**2 * out_channels, bias=False)
-        self.size = size
-
-    def forward(self, x):
-        return super().forward(x).view(len(x), self.size, self.size, -1).permute(0, 3, 1, 2)
-
-
 class ELU(nn.Module):
     """`nn.ELU` from exp, which is faster than expm1 and as good here; the gradient is taken from the result."""
 
+    fast_on = ("cpu",)
+
     def forward(self, x):
-        return _ELU.apply(x)
+        return _ELU.apply(x) if x.device.type in self.fast_on else F.elu(x)
+
+
+class BilinearUpsample(nn.Module):
+    """The bilinear `nn.Upsample` `plain` of maps of n x n pixels, as products with one matrix for rows and columns.
+
+    A GPU's own adds up gradients in any order, so that no run repeats to the bit; made to repeat, it is slow.
+    """
+
+    fast_on = ("cuda",)
+
+    def __init__(self, plain, size):
+        super().__init__()
+        self.plain = plain
+        rows = torch.eye(size)[None]
+        up = F.interpolate(rows, scale_factor=plain.scale_factor, mode="linear", align_corners=plain.align_corners)
+        self.register_buffer("matrix", up[0].T.contiguous(), persistent=False)
+
+    def forward(self, x):
+        if x.device.type not in self.fast_on:
+            return self.plain(x)
+        matrix = self.matrix.to(x.dtype)
+        return matrix @ x @ matrix.T
 
 
 def _elu(x):
@@ -68,22 +165,25 @@ class _ELU(torch.autograd.Function):
         return torch.ops.aten.elu_backward(grad, 1, 1, 1, True, *ctx.saved_tensors)
 
 
-class BinaryStem(nn.Conv2d):
+class BinaryStem(FastConv2d):
     """A 3x3 `Conv2d` of one channel, ELU, and average pooling by 2: (M, 1, n, n) -> (M, O, n/2 - 1, n/2 - 1), n even.
 
-    A 3x3 patch of a black and white image is one of 512. On the CPU what each gives is therefore computed
-    once and looked up; images with other values, or that want a gradient, take the plain way.
+    A 3x3 patch of a black and white image is one of 512. What each gives is therefore computed once and looked up;
+    images with other values, or that want a gradient, take the plain way.
     """
 
-    def __init__(self, out_channels):
-        super().__init__(1, out_channels, 3)
+    def __init__(self, plain):
+        super().__init__(plain)
         patches = torch.arange(512)[:, None] >> torch.arange(9) & 1
         patches = F.pad(patches, (0, 1), value=1)  # and the bias's one: (512, 10)
         self.register_buffer("patches", patches.float(), persistent=False)
 
-    def forward(self, x):
-        if x.is_cuda or x.requires_grad or not (x * x == x).all():
-            return F.avg_pool2d(F.elu(super().forward(x)), 2)
+    def plain(self, x):
+        return F.avg_pool2d(F.elu(super().plain(x)), 2)
+
+    def fast(self, x):
+        if x.requires_grad or not (x * x == x).all():
+            return self.plain(x)
         weight = torch.cat([self.weight.flatten(1), self.bias[:, None]], 1)
         return _BinaryStem.apply(x, self.patches, weight)
 
@@ -114,23 +214,28 @@ class _BinaryStem(torch.autograd.Function):
         return None, None, sum(product.to(patches.dtype) for product in products).T
 
 
-class UpsampledConv2d(nn.Conv2d):
+class UpsampledConv2d(FastConv2d):
     """Bilinear upsampling to twice the size, then a 3x3 `Conv2d` with padding 2: (M, C, n, n) -> (M, O, 2n+2, 2n+2).
 
     Both are linear and the upsampling is the same matrix for rows and for columns, so channels are mixed where
     there are half as many columns: rows are upsampled and convolved, and one matrix of the upsampling and
-    the kernel's shifts then makes the columns.
+    the kernel's shifts then makes the columns. On a GPU what is said of `BilinearUpsample` holds, too.
     """
 
-    def __init__(self, in_channels, out_channels, size):
-        super().__init__(in_channels, out_channels, 3, padding=2)
+    fast_on = ("cpu", "cuda")
+
+    def __init__(self, plain, size):
+        super().__init__(plain)
         up = F.interpolate(torch.eye(size)[None], scale_factor=2, mode="linear", align_corners=True)[0].T
         rows = F.pad(up, (0, 0, 2, 2))  # (2 n + 4, n)
         columns = torch.stack([rows[shift : shift + 2 * size + 2] for shift in range(3)], 2)  # (2 n + 2, n, 3)
         self.register_buffer("rows", rows.contiguous(), persistent=False)
         self.register_buffer("columns", columns.flatten(1).contiguous(), persistent=False)
 
-    def forward(self, x):
+    def plain(self, x):
+        return super().plain(F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True))
+
+    def fast(self, x):
         (count, channels, size, _), wide = x.shape, len(self.columns)
         x = torch.bmm(self.rows.to(x.dtype).expand(count, -1, -1), x.permute(0, 2, 3, 1).reshape(count, size, -1))
         x = x.view(count, -1, size, channels).permute(0, 3, 1, 2)
@@ -156,7 +261,7 @@ class _Product(torch.autograd.Function):
         return None, torch.bmm(matrix.T.contiguous().expand(len(grad), -1, -1), grad), grad.sum((0, 1))
 
 
-class SingleConv2d(nn.Conv2d):
+class SingleConv2d(FastConv2d):
     """`Conv2d` of kernel 3, padding 2 and one output channel: (M, C, n, n) -> (M, 1, n+2, n+2).
 
     A convolution pads its channels to as many as the processor's registers hold. Here the kernel's columns are three,
@@ -164,13 +269,13 @@ class SingleConv2d(nn.Conv2d):
     convolutions with few channels have slow gradients in bfloat16.
     """
 
-    def __init__(self, in_channels, size):
-        super().__init__(in_channels, 1, 3, padding=2)
+    def __init__(self, plain, size):
+        super().__init__(plain)
         shifts = F.pad(torch.eye(size), (2, 2))  # (n, n + 4)
         shifts = torch.stack([shifts[:, shift : shift + size + 2] for shift in range(3)], 1)  # (n, 3, n + 2)
         self.register_buffer("shifts", shifts.flatten(0, 1).T.contiguous(), persistent=False)
 
-    def forward(self, x):
+    def fast(self, x):
         with torch.autocast(x.device.type, enabled=False):
             y = F.conv2d(x.to(self.weight.dtype), self.weight.permute(3, 1, 2, 0), padding=(2, 0))  # (M, 3, n + 2, n)
             return (F.linear(y.permute(0, 2, 3, 1).flatten(2), self.shifts) + self.bias)[:, None]

@@ -1,14 +1,23 @@
 """Every architecture of the project, as plain torch modules.
 
-Nothing here knows about data, losses or training. Where a plain convolution would waste time, one
-of `layers` stands: the same function with the same parameters.
+Nothing here knows about data, losses or training, and nothing here is tuned: `layers.accelerate` puts faster equals
+in the places of layers that have one.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .layers import ELU, BinaryStem, CollapsingConv2d, ExpandingConv2d, LinearToMaps, SingleConv2d, UpsampledConv2d
+
+class LinearToMaps(nn.Linear):
+    """`nn.Linear` without bias onto maps of n x n pixels, channels last in memory: (M, in) -> (M, O, n, n)."""
+
+    def __init__(self, in_features, out_channels, size):
+        super().__init__(in_features, size**2 * out_channels, bias=False)
+        self.size = size
+
+    def forward(self, x):
+        return super().forward(x).view(len(x), self.size, self.size, -1).permute(0, 3, 1, 2)
 
 
 class Residual(nn.Module):
@@ -38,30 +47,30 @@ def suggested_binary_vae(latents):
     down, bilinear upsampling on the way up. 938,825 parameters with 100 latents.
     """
     encoder = nn.Sequential(
-        BinaryStem(32),
-        nn.Identity(),  # here and below stood what the layer beside it does too: files keep their names
-        nn.Identity(),
-        nn.Conv2d(32, 64, 3),
-        ELU(),
+        nn.Conv2d(1, 32, 3),
+        nn.ELU(),
         nn.AvgPool2d(2),
-        CollapsingConv2d(64, 256, 5),
-        ELU(),
+        nn.Conv2d(32, 64, 3),
+        nn.ELU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(64, 256, 5),
+        nn.ELU(),
         nn.Flatten(),
         nn.Linear(256, 2 * latents),
     )
     decoder = nn.Sequential(
         nn.Linear(latents, 256),
-        ELU(),
+        nn.ELU(),
         nn.Unflatten(1, (256, 1, 1)),
-        ExpandingConv2d(256, 64, 5, padding=4),
-        ELU(),
-        nn.Identity(),
-        UpsampledConv2d(64, 32, 5),
-        ELU(),
-        nn.Identity(),
-        UpsampledConv2d(32, 16, 12),
-        ELU(),
-        SingleConv2d(16, 26),
+        nn.Conv2d(256, 64, 5, padding=4),
+        nn.ELU(),
+        nn.UpsamplingBilinear2d(scale_factor=2),
+        nn.Conv2d(64, 32, 3, padding=2),
+        nn.ELU(),
+        nn.UpsamplingBilinear2d(scale_factor=2),
+        nn.Conv2d(32, 16, 3, padding=2),
+        nn.ELU(),
+        nn.Conv2d(16, 1, 3, padding=2),
     )
     return encoder, decoder
 
@@ -79,7 +88,7 @@ def residual_binary_vae(latents):
         Residual(wider),
         Residual(wider),
         nn.SiLU(),
-        CollapsingConv2d(wider, 256, 7),
+        nn.Conv2d(wider, 256, 7),
         nn.SiLU(),
         nn.Flatten(),
         nn.Linear(256, 2 * latents),
@@ -88,7 +97,7 @@ def residual_binary_vae(latents):
         nn.Linear(latents, 256),
         nn.SiLU(),
         nn.Unflatten(1, (256, 1, 1)),
-        ExpandingConv2d(256, wider, 7, padding=6),
+        nn.Conv2d(256, wider, 7, padding=6),
         Residual(wider),
         Residual(wider),
         nn.ConvTranspose2d(wider, wider, 4, stride=2, padding=1),
@@ -155,7 +164,7 @@ class Critic(nn.Sequential):
             *down(2 * width),
             *down(4 * width),
             *down(8 * width),
-            CollapsingConv2d(8 * width, 1, 4),
+            nn.Conv2d(8 * width, 1, 4),
             nn.Flatten(0),
         )
         self.to(memory_format=torch.channels_last)
@@ -199,7 +208,7 @@ class Encoder(nn.Sequential):
             *down(2 * width),
             *down(4 * width),
             *down(8 * width),
-            CollapsingConv2d(8 * width, 2 * latents, 4),
+            nn.Conv2d(8 * width, 2 * latents, 4),
             nn.Flatten(),
         )
         self.to(memory_format=torch.channels_last)
@@ -218,16 +227,16 @@ class FeatureClassifier(nn.Module):
         def pair(a, b, c):
             return [
                 nn.Conv2d(a, b, 3, padding=1),
-                ELU(),
+                nn.ELU(),
                 nn.Dropout2d(0.1),
                 nn.Conv2d(b, c, 3, padding=1),
-                ELU(),
+                nn.ELU(),
                 nn.Dropout2d(0.1),
                 nn.MaxPool2d(2),
             ]
 
         self.conv_stack = nn.Sequential(*pair(3, 8, 16), *pair(16, 16, 32), *pair(32, 64, 128), nn.Conv2d(128, 512, 2))
-        self.mlp = nn.Sequential(ELU(), nn.Dropout(0.5), nn.Linear(512, 10))
+        self.mlp = nn.Sequential(nn.ELU(), nn.Dropout(0.5), nn.Linear(512, 10))
         self.to(memory_format=torch.channels_last)
 
     def features(self, x):

@@ -14,11 +14,14 @@ from torch import nn
 from .. import InputError
 from ..data import images
 from ..training.checkpoint import load_tensors, save_tensors
-from ..training.loop import WeightAverage, autocast, learning_rate, optimizer
-from . import networks
+from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
+from . import gaussian, layers, networks
 from .pareto import pareto_k
 
 LOG_2PI = math.log(2 * math.pi)
+# Latents that are decoded, and drawn, at a time. On a CPU the maps of a chunk stay in its caches; a GPU wants many.
+CHUNK = {"cpu": 100, "cuda": 20_000}
+DRAWN = {"cpu": 5_000, "cuda": 200_000}
 
 
 def bernoulli_log_prob(x, logits):
@@ -46,11 +49,6 @@ def bits_per_dimension(log_density, dimensions):
 
 
 LIKELIHOODS = {"bernoulli": bernoulli_log_prob, "gaussian": gaussian_log_prob}
-
-
-def gaussian_kl(mean, log_variance):
-    """KL(N(mean, diag exp(log_variance)) || N(0, I)) in nats, (M, L) -> (M,)."""
-    return 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).sum(-1)
 
 
 class VAE(nn.Module):
@@ -99,12 +97,15 @@ def load_binary_vae(path, device="cpu"):
 def binary_vae(architecture, latents):
     """A `VAE` of binary 28x28 images (D = 784) by the name of its architecture."""
     encoder, decoder = networks.BINARY_VAES[architecture](latents)
+    layers.accelerate(encoder, 1, 28, 28)
+    layers.accelerate(decoder, latents)
     return VAE(encoder, decoder, latents, "bernoulli", (1, 28, 28)).to(memory_format=torch.channels_last)
 
 
 def image_vae(generator):
     """A `VAE` of colour images (D = 3072) around a `networks.Generator`: p(x|z) = N(x; g(z), I), x in [-1, 1]."""
-    encoder = networks.Encoder(generator.latents, generator.width)
+    encoder = layers.accelerate(networks.Encoder(generator.latents, generator.width), 3, 32, 32)
+    layers.accelerate(generator, generator.latents)
     return VAE(encoder, generator, generator.latents, "gaussian", (3, 32, 32))
 
 
@@ -115,8 +116,8 @@ def elbo_terms(model, x, noise):
     Returns two tensors (M,), in nats.
     """
     mean, log_variance = model.posterior(x)
-    z = mean + torch.exp(0.5 * log_variance) * noise
-    return model.log_prob(x, model.decode(z)).mean(0), gaussian_kl(mean, log_variance)
+    z = gaussian.reparameterise(mean, log_variance, noise)
+    return model.log_prob(x, model.decode(z)).mean(0), gaussian.kl(mean, log_variance)
 
 
 @torch.no_grad()
@@ -172,24 +173,25 @@ def log_likelihood_curve(log_weights, ks):
 
 
 @torch.no_grad()
-def evaluate_likelihood(model, images, samples, ks, generator, chunk=100, progress=lambda n: None):
+def evaluate_likelihood(model, images, samples, ks, generator, chunk=0, progress=lambda n: None):
     """ELBO, log-likelihood and their diagnostics for every image (N, D), each with `samples` draws from q(z|x).
 
     Returns float64 CPU tensors: `elbo` (N,) with the KL in closed form, `kl` (N,),
     `log_likelihood` (N,), `elbo_gap` (N,), by which it exceeds the ELBO, `curve` (N, len(ks)),
     the log-likelihood estimate at each K' of `ks`, all in nats; and `effective_sample_size` (N,)
     and `pareto_k` (N,) of the importance weights. A few images go through at a time, at least
-    one, so memory depends on N only by these numbers and on K only from K = 5000 on;
+    one, so memory depends on N only by these numbers and on K only from K = 5000 on (on a GPU 200,000);
     `progress(n)` is told how many are done. The generator lives on the model's device.
     """
-    columns = {}
-    for batch in images.split(max(1, min(250, 5000 // samples))):
+    columns, kind = {}, generator.device.type
+    chunk = chunk or CHUNK[kind]
+    for batch in images.split(max(1, min(DRAWN[kind] // 20, DRAWN[kind] // samples))):
         x = batch.to(generator.device).float()
         mean, log_variance = model.posterior(x)
         noise = torch.randn(len(x), samples, model.latents, generator=generator, device=x.device)
-        z = mean[:, None] + torch.exp(0.5 * log_variance)[:, None] * noise
+        z = gaussian.reparameterise(mean[:, None], log_variance[:, None], noise)
         log_p_x, log_ratio = (term.double() for term in importance_terms(model, x, z, chunk))
-        log_weights, kl = log_p_x + log_ratio, gaussian_kl(mean, log_variance)
+        log_weights, kl = log_p_x + log_ratio, gaussian.kl(mean, log_variance)
         elbo, log_likelihood = log_p_x.mean(1) - kl, log_mean_exp(log_weights)
         numbers = {
             "elbo": elbo,
@@ -223,18 +225,25 @@ class VAETraining:
         self.modules = {"model": model, "average": self.average}
         self.optimizers = {"optimizer": optimizer(model.parameters(), settings)}
 
-    def step(self, x, progress):
+    def schedule(self, progress):
+        """The numbers of the next step that change from step to step."""
+        return {
+            "learning_rate": learning_rate(progress, self.settings),
+            "kl_weight": self.kl_weight(progress),
+            "average_rate": self.average.next_rate(),
+        }
+
+    def step(self, x, numbers):
         """One update on a batch x (B, D); returns sums over the batch, keyed by column."""
-        settings, x = self.settings, self.convert(x)
+        settings, x, kl_weight = self.settings, self.convert(x), numbers["kl_weight"]
         samples = settings["samples_per_image"]
-        kl_weight = self.kl_weight(progress)
         with autocast(settings, x.device):
             mean, log_variance = (parameter.float() for parameter in self.model.posterior(x))
             noise = torch.randn(samples, *mean.shape, device=x.device)
-            z = mean + torch.exp(0.5 * log_variance) * noise
+            z = gaussian.reparameterise(mean, log_variance, noise)
             decoded = self.model.decode(z).float()
         log_p_x = self.model.log_prob(x, decoded)
-        reconstruction, kl = log_p_x.mean(0), gaussian_kl(mean, log_variance)
+        reconstruction, kl = log_p_x.mean(0), gaussian.kl(mean, log_variance)
         if settings["objective"] == "iwae":
             log_ratio = 0.5 * (noise**2 - z**2 + log_variance).sum(-1)
             bound = log_mean_exp((log_p_x + kl_weight * log_ratio).T)
@@ -242,10 +251,9 @@ class VAETraining:
             bound = reconstruction - kl_weight * kl
         self.optimizers["optimizer"].zero_grad(set_to_none=True)
         (-bound.mean()).backward()
-        for group in self.optimizers["optimizer"].param_groups:
-            group["lr"] = learning_rate(progress, settings)
+        set_rate(self.optimizers["optimizer"], numbers["learning_rate"])
         self.optimizers["optimizer"].step()
-        self.average.update(self.model)
+        self.average.update(self.model, numbers["average_rate"])
         reconstruction, kl = reconstruction.detach().sum(), kl.detach().sum()
         return {"train_elbo": reconstruction - kl, "train_reconstruction": reconstruction, "train_kl": kl}
 

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from ..data import images
-from ..measures import frechet
-from ..training.loop import WeightAverage, autocast, learning_rate
-from . import classifier, image_model
+from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
+from . import image_model, layers
+from .monitor import FrechetMonitor
 
 
 def mixtures(real, generated):
@@ -73,18 +73,17 @@ class WGANTraining:
     select = None  # the last epoch is kept: a GAN has no validation objective that ranks epochs fairly
 
     def __init__(self, model, critic, valid, features, settings):
-        self.generator, self.critic, self.valid, self.settings = model, critic, valid, settings
+        self.generator = layers.accelerate(model, model.latents)
+        self.critic = layers.accelerate(critic, *valid.shape[1:])
+        self.valid, self.settings = valid, settings
         self.average = WeightAverage(model, settings["average_decay"])
         self.frames = Frames(settings["frames"], settings["epochs"])
         self.modules = {"generator": model, "critic": critic, "average": self.average, "frames": self.frames}
         self.optimizers = {
-            name: torch.optim.Adam(module.parameters(), betas=(settings["beta1"], settings["beta2"]), fused=True)
+            name: optimizer(module.parameters(), {"optimizer": "adam", "weight_decay": 0} | settings)
             for name, module in (("generator", model), ("critic", critic))
         }
-        self.features = features
-        self.reference = frechet.Moments()
-        for batch, _ in classifier.feature_batches(features, valid.split(500)):
-            self.reference.update(batch)
+        self.monitor = FrechetMonitor(features, valid)
 
     def noise(self, count, seed=None):
         """Latents (count, L) from the process's generator, or the same at every call from a seed of their own."""
@@ -92,16 +91,21 @@ class WGANTraining:
         source = None if seed is None else torch.Generator(device).manual_seed(seed)
         return torch.randn(count, self.generator.latents, device=device, generator=source)
 
-    def update(self, name, loss, progress):
-        """One step of an optimizer down the gradient of `loss`."""
-        optimizer = self.optimizers[name]
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(progress, self.settings)
-        optimizer.step()
+    def schedule(self, progress):
+        """The numbers of the next step that change from step to step; `average_rate` if it updates the generator."""
+        numbers = {"learning_rate": learning_rate(progress, self.settings)}
+        if (progress.step + 1) % self.settings["critic_steps"] == 0:
+            numbers["average_rate"] = self.average.next_rate()
+        return numbers
 
-    def step(self, batch, progress):
+    def update(self, name, loss, rate):
+        """One step of an optimizer down the gradient of `loss`."""
+        self.optimizers[name].zero_grad(set_to_none=True)
+        loss.backward()
+        set_rate(self.optimizers[name], rate)
+        self.optimizers[name].step()
+
+    def step(self, batch, numbers):
         """One update on real images uint8 (B, 3, 32, 32); returns sums over the batch, keyed by column."""
         real, count = images.to_model(batch), len(batch)
         with torch.no_grad(), autocast(self.settings, batch.device):
@@ -111,14 +115,14 @@ class WGANTraining:
             norms = gradient_norms(self.critic, mixtures(real, generated)).float()
         estimate, penalty = real_scores.sum() - scores.sum(), ((norms - 1) ** 2).sum()
         loss = self.settings["penalty_weight"] * penalty - estimate
-        self.update("critic", loss / count, progress)
-        if (progress.step + 1) % self.settings["critic_steps"] == 0:
+        self.update("critic", loss / count, numbers["learning_rate"])
+        if "average_rate" in numbers:
             self.critic.requires_grad_(False)
             with autocast(self.settings, batch.device):
                 scores = self.critic(self.generator(self.noise(count))).float()
-            self.update("generator", -scores.mean(), progress)
+            self.update("generator", -scores.mean(), numbers["learning_rate"])
             self.critic.requires_grad_(True)
-            self.average.update(self.generator)
+            self.average.update(self.generator, numbers["average_rate"])
         sums = {"critic_loss": loss, "critic_estimate": estimate, "penalty": penalty, "gradient_norm": norms.sum()}
         return {f"train_{name}": value.detach() for name, value in sums.items()}
 
@@ -137,10 +141,5 @@ class WGANTraining:
         self.frames.keep(epoch, image_model.generate(averaged, self.noise(self.settings["frames"], seed=1)))
         if epoch % self.settings["monitor_epochs"] == 0 or progress.step == progress.total:
             samples = image_model.generate(averaged, self.noise(self.settings["monitor_samples"], seed=2))
-            moments = frechet.Moments()
-            for batch, _ in classifier.feature_batches(self.features, samples.split(500)):
-                moments.update(batch)
-            row["valid_fid"] = frechet.frechet_distance(
-                moments.mean, moments.covariance, self.reference.mean, self.reference.covariance
-            )
+            row["valid_fid"] = self.monitor.distance(samples)
         return row | {"learning_rate": learning_rate(progress, self.settings)}

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from .. import InputError, cli
-from . import pictures
+from .. import InputError, log
+from ..data import arrays
 from .typeset import Table, cell
 
 CAPTIONS = Path(__file__).parents[3] / "report"
@@ -203,17 +203,17 @@ def viewers(results):
         shapes = {"alphas": ("A",), "latent_path": ("A", 3, 32, 32), "image_path": ("A", 3, 32, 32)}
         shapes |= {"base": (3, 32, 32), "plus": ("L", 3, 32, 32), "minus": ("L", 3, 32, 32)}
         shapes |= {"effect": ("L",), "order": ("L",), "epsilon": ()}
-        arrays, about = pictures.read_pictures(path, shapes)
-        order = arrays["order"].astype(int)
-        base = np.repeat(arrays["base"][None], len(order), 0)
+        fields, about = arrays.read_pictures(path, shapes)
+        order = fields["order"].astype(int)
+        base = np.repeat(fields["base"][None], len(order), 0)
         found[model] = {
             "seed": about["seed"],
-            "epsilon": float(arrays["epsilon"]),
-            "alphas": [round(float(alpha), 6) for alpha in arrays["alphas"]],
-            "interpolation": sheet([arrays["latent_path"], arrays["image_path"]]),
+            "epsilon": float(fields["epsilon"]),
+            "alphas": [round(float(alpha), 6) for alpha in fields["alphas"]],
+            "interpolation": sheet([fields["latent_path"], fields["image_path"]]),
             "order": order.tolist(),
-            "effects": [round(float(effect), 3) for effect in arrays["effect"][order]],
-            "latents": sheet([arrays["minus"][order], base, arrays["plus"][order]]),
+            "effects": [round(float(effect), 3) for effect in fields["effect"][order]],
+            "latents": sheet([fields["minus"][order], base, fields["plus"][order]]),
         }
     return found
 
@@ -267,7 +267,7 @@ def stages_table(results):
             row = pandas.read_csv(path, sep="\t").iloc[-1]
             found.setdefault(rule, []).append((float(row["s"]), float(row["max_rss"]), float(row["cpu_time"])))
         except (KeyError, ValueError, IndexError) as error:
-            cli.log.warning("%s: not a benchmark of Snakemake (%r); left out", path, error)
+            log.warning("%s: not a benchmark of Snakemake (%r); left out", path, error)
     rows = []
     for rule, jobs in sorted(found.items(), key=lambda item: -sum(seconds for seconds, _, _ in item[1])):
         seconds, memory, busy = zip(*jobs, strict=True)

@@ -1,16 +1,14 @@
-"""The one plot style, the figures' common parts, and the readers of what is drawn.
+"""The one plot style, the figures' common parts, and the reader of tables to be drawn.
 
 Importing this module sets matplotlib's style for the process. Figures are made with
 `new_figure`, headed by `describe` (which always names the data set) and written by
 `save_figure` as PNG and PDF. Nothing here imports torch.
 """
 
-import json
 import logging
 import math
 import re
 import textwrap
-import zipfile
 from pathlib import Path
 
 import matplotlib
@@ -19,10 +17,10 @@ import pandas as pd
 from cycler import cycler
 from matplotlib.figure import Figure
 
-from .. import InputError, cli
+from .. import InputError, files
+from ..files import REMAKE
 
 DPI = 200
-REMAKE = "remake it with the stage that writes it"
 
 # Okabe & Ito (2008), "Color universal design": told apart by colour-blind readers.
 COLOURS = {
@@ -124,7 +122,7 @@ def save_figure(figure, path):
     """
     check_output(path)
     path = Path(path)
-    with cli.atomic(path.with_suffix(".pdf")) as pdf, cli.atomic(path) as png:
+    with files.atomic(path.with_suffix(".pdf")) as pdf, files.atomic(path) as png:
         figure.savefig(png, metadata={"Software": None})
         figure.savefig(pdf, metadata={"CreationDate": None, "Creator": None, "Producer": None})
 
@@ -236,30 +234,3 @@ def read_table(path, numbers, names=()):
             )
         table[column] = values
     return table
-
-
-def read_field(content, field, kind, source):
-    """The value at the dotted path `field` of `content`, parsed JSON of the file `source`.
-
-    kind: `str`, `int` or `float`, which a finite number must be; raises `InputError` otherwise.
-    """
-    value = content
-    for key in field.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    found = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
-    if not found or (kind is float and not math.isfinite(value)):
-        expected = {str: "a text", int: "a whole number", float: "a finite number"}[kind]
-        held = "missing" if value is None else json.dumps(value)[:60]
-        raise InputError(f"{source}: {field!r} is {held}; expected {expected}; {REMAKE}")
-    return value
-
-
-def read_arrays(path, names):
-    """The named arrays of an NPZ file, as a list; raises `InputError` if one is missing or unreadable."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return [archive[name] for name in names]
-    except KeyError as error:
-        raise InputError(f"{path}: {error.args[0]}; expected the arrays {', '.join(names)}; {REMAKE}") from None
-    except (ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not an NPZ file of plain arrays ({error}); {REMAKE}") from None

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .. import InputError, cli
+from .. import InputError, files
 from .tables import MEASURES
 
 # What the report reads of each file: the place of a value in a JSON file and its type, the columns of a table.
-NUMBER, OPTIONAL = cli.NUMBER, cli.NUMBER | None
+NUMBER, OPTIONAL = files.NUMBER, files.NUMBER | None
 DATA = {"data/title": str, "data/source": str, "data/files": dict}
 MACHINE = {"provenance/versions": dict, "provenance/machine": str}
 DIVERGENCES = {
@@ -134,24 +134,24 @@ def read(folder, config):
     binary, images = config["likelihood"]["models"], config["images"]["models"]
 
     def of_first(model, name, fields):
-        return cli.read_json(folder / "runs" / model / f"seed{first}" / name, fields)
+        return files.read_json(folder / "runs" / model / f"seed{first}" / name, fields)
 
     found = Results(
         folder,
         config,
-        cli.read_json(folder / "divergences.json", DIVERGENCES),
-        cli.read_json(folder / "density.json", DENSITY),
+        files.read_json(folder / "divergences.json", DIVERGENCES),
+        files.read_json(folder / "density.json", DENSITY),
         read_table(folder / "divergences.csv"),
     )
-    found.likelihood = {model: cli.read_json(folder / f"log_likelihood_{model}.json", LIKELIHOOD) for model in binary}
-    found.fid = {model: cli.read_json(folder / f"fid_{model}.json", FID) for model in images}
+    found.likelihood = {model: files.read_json(folder / f"log_likelihood_{model}.json", LIKELIHOOD) for model in binary}
+    found.fid = {model: files.read_json(folder / f"fid_{model}.json", FID) for model in images}
     found.statistics = {model: of_first(model, "statistics.json", STATISTICS) for model in images}
     found.latents = {model: of_first(model, "latents.json", LATENTS) for model in images}
     if images:
-        found.accuracy = cli.read_json(folder / "classifier" / "accuracy.json", ACCURACY)
+        found.accuracy = files.read_json(folder / "classifier" / "accuracy.json", ACCURACY)
     for run in (*(f"binary_{model}" for model in binary), *images):
         seeds = (folder / "runs" / run / f"seed{seed}" / "training.json" for seed in config["seeds"])
-        found.training[run] = [cli.read_json(path, TRAINING) for path in seeds]
+        found.training[run] = [files.read_json(path, TRAINING) for path in seeds]
     found.summary, found.comparison = read_table(folder / "summary.csv"), read_table(folder / "comparison.csv")
     return found
 

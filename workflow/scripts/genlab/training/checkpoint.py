@@ -1,7 +1,6 @@
 """What is kept on disk so that a killed training goes on: tensors in safetensors, a folder of state, when to save."""
 
 import contextlib
-import hashlib
 import json
 import os
 import signal
@@ -12,19 +11,20 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from .. import InputError, cli
+from .. import InputError, Interrupted, cli, files, log
 
+FORMAT = 1  # of what a training keeps; to be raised when a newer version could misread an older state
 METADATA = "genlab"  # one key only: safetensors writes several in an arbitrary order
 
 
 def save_tensors(path, tensors, about):
     """Write tensors and a JSON-able `about` to a safetensors file, atomically and with reproducible bytes."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
-    with cli.atomic(path) as temporary:
+    with files.atomic(path) as temporary:
         try:
             save_file(tensors, temporary, metadata={METADATA: json.dumps(about, sort_keys=True)})
         except SafetensorError as error:
-            raise cli.cannot_write(path, error) from None
+            raise files.cannot_write(path, error) from None
 
 
 def load_tensors(path, about=None):
@@ -46,11 +46,6 @@ def load_tensors(path, about=None):
         raise InputError(f"{path}: not a sound safetensors file of this project ({error!r}); make it anew") from None
 
 
-def code_checksum(*paths):
-    """SHA-256 over the contents of source files: part of a fingerprint."""
-    return hashlib.sha256(b"".join(Path(path).read_bytes() for path in paths)).hexdigest()
-
-
 def _sum(tensors, about):
     """CRC-32 of all that a checkpoint says, so that a damaged one is not trusted."""
     import torch
@@ -62,7 +57,7 @@ def _sum(tensors, about):
     return result
 
 
-class State:
+class StateFolder:
     """The folder where a training keeps its checkpoint: outside the declared outputs, one trainer at a time."""
 
     def __init__(self, folder, name="checkpoint"):
@@ -74,7 +69,7 @@ class State:
     def lock(self, limit=0):
         """Hold the folder; wait while another process does. The lock dies with its process.
 
-        limit: raise `cli.Interrupted` so many seconds after the process has started; 0 for never. At the end no
+        limit: raise `Interrupted` so many seconds after the process has started; 0 for never. At the end no
         folder is left that holds no checkpoint.
         """
         with self._acquire(limit) as file:
@@ -93,14 +88,14 @@ class State:
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileNotFoundError):  # who holds it may delete it, and the folder
-                file = cli.locked(path := self.folder / "lock")
+                file = files.locked(path := self.folder / "lock")
                 if file and os.path.samestat(os.fstat(file.fileno()), path.stat()):
                     return file
             if not self.waited:
-                cli.log.warning("%s: another training uses this state; waiting for it to end", self.folder)
+                log.warning("%s: another training uses this state; waiting for it to end", self.folder)
             self.waited = True
             if limit and cli.seconds_since_start() > limit:
-                raise cli.Interrupted(f"by the limit of {limit} s, while another training uses {self.folder}")
+                raise Interrupted(f"by the limit of {limit} s, while another training uses {self.folder}")
             time.sleep(0.5)
 
     def is_of_this_run(self):
@@ -116,14 +111,12 @@ class State:
             if about.pop("sum", None) != _sum(tensors, about):
                 raise InputError(f"{self.path}: the file is damaged")
         except InputError as error:
-            cli.log.warning("%s; starting afresh", error)
+            log.warning("%s; starting afresh", error)
             return None
         if about["fingerprint"] != fingerprint:
             old = about["fingerprint"]
             changed = sorted(key for key in {*old, *fingerprint} if old.get(key) != fingerprint.get(key))
-            cli.log.warning(
-                "the saved state is of another experiment (changed: %s); starting afresh", ", ".join(changed)
-            )
+            log.warning("the saved state is of another experiment (changed: %s); starting afresh", ", ".join(changed))
             return None
         return tensors, about
 
@@ -157,10 +150,10 @@ def stop_signals():
             signal.signal(getattr(signal, name), handler)
 
 
-class Checkpoints:
+class CheckpointPolicy:
     """Loads and saves a training's state, and says when to save and when to stop.
 
-    state        a `State`, locked by the caller
+    state        a `StateFolder`, locked by the caller
     fingerprint  JSON-able: all that the state depends on, but for the number of epochs
     seconds      the time between two savings
     limit        stop so many seconds after the process has started; 0 for never
@@ -192,6 +185,6 @@ class Checkpoints:
         self.last = time.perf_counter()
 
     def heed(self):
-        """Raise `cli.Interrupted` if something asks to stop; to be called after saving."""
+        """Raise `Interrupted` if something asks to stop; to be called after saving."""
         if why := self.why_stop():
-            raise cli.Interrupted(f"{why}; the state is saved in {self.state.folder}; run again to go on")
+            raise Interrupted(f"{why}; the state is saved in {self.state.folder}; run again to go on")

@@ -4,7 +4,7 @@ import contextlib
 import sys
 from pathlib import Path
 
-from .. import cli, configuration
+from .. import cli, configuration, files, log, provenance
 
 
 def parser(doc, name, *definitions):
@@ -43,26 +43,29 @@ def add_state_options(parser, output):
 
 
 def fingerprint(settings, **more):
-    """What a saved state must agree in to be gone on from: settings, what `more` says, code and versions."""
+    """All that a saved state depends on: settings, what `more` says, code, versions, and how a state is written.
+
+    A training goes on only from a state of the same fingerprint.
+    """
     from . import checkpoint
 
-    code = checkpoint.code_checksum(*mathematics())
-    return {**settings, **more, "code": code, "versions": cli.versions()}
+    code = provenance.code_checksum(Path(sys.modules["__main__"].__file__).resolve())
+    return {**settings, **more, "code": code, "versions": provenance.versions(), "format": checkpoint.FORMAT}
 
 
 @contextlib.contextmanager
 def checkpoints(options, output, identity, *names):
-    """A list of `Checkpoints`, one of each name, in the locked folder that the options say or `output` names.
+    """A list with a `CheckpointPolicy` for each name, in the locked folder that the options say or `output` names.
 
     Inside, a signal that asks to stop is noted for them and kills nothing. identity: the `fingerprint`.
     """
     from . import checkpoint
 
     folder = options.state or output.with_name(output.name + ".state")
-    states = [checkpoint.State(folder, name) for name in names]
+    states = [checkpoint.StateFolder(folder, name) for name in names]
     with states[0].lock(options.max_seconds), checkpoint.stop_signals() as stop:
         yield [
-            checkpoint.Checkpoints(state, identity, options.checkpoint_seconds, options.max_seconds, stop)
+            checkpoint.CheckpointPolicy(state, identity, options.checkpoint_seconds, options.max_seconds, stop)
             for state in states
         ]
 
@@ -81,19 +84,19 @@ def run(options, settings, task, data, about, publish, more=()):
     """
     import pandas
 
-    from ..models import networks
     from . import loop
 
     identity = fingerprint(
         {key: value for key, value in settings.items() if key != "epochs"},  # these may become more
         seed=options.seed,
-        data=cli.checksum(options.data),
+        data=files.checksum(options.data),
         device=data.device.type,
-        **{name: cli.checksum(path) for name, path in dict(more).items()},
+        **{name: files.checksum(path) for name, path in dict(more).items()},
     )
     facts = {"model": options.name, "seed": options.seed, "settings": settings, "data": about}
-    parameters = networks.count_parameters(*task.modules.values())
-    cli.log.info(
+    weights = (each for module in task.modules.values() for each in module.parameters() if each.requires_grad)
+    parameters = sum(each.numel() for each in weights)
+    log.info(
         "%s: %d parameters, on %d images of %s, device %s, %d threads",
         options.name, parameters, len(data), about["title"], data.device, options.threads,
     )  # fmt: skip
@@ -107,8 +110,8 @@ def run(options, settings, task, data, about, publish, more=()):
             checkpoints=saved,
             events=options.events,
         )
-        publish(facts | {"versions": cli.versions()})
-        with cli.atomic(options.history) as temporary:
+        publish(facts | {"versions": provenance.versions()})
+        with files.atomic(options.history) as temporary:
             pandas.DataFrame(history).to_csv(temporary, index=False)
         summary = facts | {
             "best_epoch": best_epoch,
@@ -116,20 +119,8 @@ def run(options, settings, task, data, about, publish, more=()):
             "best": history[best_epoch - 1],
             "seconds": history[-1]["seconds"],
             "stretches": stretches,
-            "provenance": cli.provenance(options, machine=cli.machine(), device=data.device.type),
+            "provenance": provenance.record(options, machine=provenance.machine(), device=data.device.type),
         }
-        cli.write_json(options.training, summary)
+        files.write_json(options.training, summary)
         saved.state.finish()
     return summary
-
-
-def mathematics():
-    """The source files that the running stage's numbers depend on: itself and the modules of genlab that it uses.
-
-    Left out are those that hold habits and no mathematics, as in the workflow's rules.
-    """
-    habits = {"genlab.cli", "genlab.configuration", "genlab.training.experiment"}
-    names = sorted(name for name in sys.modules if name.startswith("genlab.") and name not in habits)
-    modules = [sys.modules[name] for name in names]
-    files = [module.__file__ for module in modules if not hasattr(module, "__path__")]
-    return [sys.modules["__main__"].__file__, *files]

@@ -8,7 +8,8 @@ import stat
 import tempfile
 from pathlib import Path
 
-from .. import InputError, cli
+from .. import InputError
+from ..files import locked
 
 PROCESSES = 16  # of one user on one GPU that are told apart
 
@@ -28,7 +29,7 @@ def choose():
         places = {}
         for index in range(torch.cuda.device_count()):
             name = torch.cuda.get_device_properties(index).uuid  # the same, whatever else is visible
-            files = [cli.locked(folder / f"{name}.{place}") for place in range(PROCESSES)]
+            files = [locked(folder / f"{name}.{place}") for place in range(PROCESSES)]
             places[index] = [file for file in files if file]
         chosen = max(places, key=lambda index: len(places[index]))
         lock = places[chosen].pop() if places[chosen] else None

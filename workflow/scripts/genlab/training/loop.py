@@ -1,11 +1,13 @@
-"""The one training loop: epochs, checkpoints, resume, best-on-validation, history, events.
+"""The one training loop: epochs, checkpoints, resume, best-on-validation, history.
 
 `train` runs any task: an object with
 
     modules     dict of torch modules whose parameters and buffers are the state to keep
     optimizers  dict of torch optimizers
     select      name of the validation column to maximise, or None to keep the last epoch
-    step(batch, progress)  one update; returns sums over the batch by column name
+    schedule(progress)  {name: float} of what changes from step to step, called once before each
+    step(batch, numbers)  one update with these numbers, as floats or as tensors (); returns sums over the batch by
+                column name. Which names there are decides what it does. It asks the device for no value.
     evaluate(progress)  validation numbers by column name, after every epoch
 
 A killed run goes on from its last checkpoint and ends with the same bytes on the CPU as an
@@ -13,20 +15,17 @@ undisturbed one: modules, optimizers, random generators, position in the data an
 sums are all in the checkpoint, and the order of the data follows from (seed, epoch) alone.
 """
 
-import contextlib
-import copy
 import math
 import os
-import threading
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from .. import InputError, cli
-from . import gpu
+from .. import InputError
+from . import gpu, watch
+from .graphs import Steps
+from .optimization import Progress
 
 
 def set_up(device, threads, seed):
@@ -40,78 +39,14 @@ def set_up(device, threads, seed):
     torch.empty(8_000_000)
     if device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    torch.backends.cudnn.allow_tf32 = False  # float32 means float32
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32; `autocast` allows it where it is asked for
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # with it matrix products repeat to the bit
     torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # a kernel more for every tensor
     index, _ = gpu.choose()
     torch.cuda.set_device(index)
+    torch.cuda.set_stream(torch.cuda.Stream())  # graphs are not recorded on the default stream
     return torch.device("cuda", index)
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where training stands before a step: `step` of `total` updates, `epochs` done so far (a fraction)."""
-
-    step: int
-    total: int
-    epochs: float
-
-
-def optimizer(parameters, settings):
-    """The optimizer that `settings` names: adam, adamw or sgd. `learning_rate` sets its rate at every step."""
-    rate, decay = settings["learning_rate"], settings["weight_decay"]
-    if settings["optimizer"] == "sgd":
-        return torch.optim.SGD(parameters, rate, weight_decay=decay)
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings["optimizer"]]
-    return kind(parameters, rate, weight_decay=decay, fused=True)
-
-
-def precision(name, device):
-    """The dtype that "float32", "bfloat16" or "auto" names; auto is bfloat16 where the processor computes with it."""
-    if name == "auto":
-        native = ("avx512_bf16", "amx_bf16", "sve_bf16")
-        fast = (
-            torch.cuda.is_bf16_supported(including_emulation=False)
-            if device.type == "cuda"
-            else any(torch.cpu.get_capabilities().get(feature) for feature in native)
-        )
-        return torch.bfloat16 if fast else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[name]
-
-
-def autocast(settings, device):
-    """A context in which convolutions and matrix products run in the dtype that `settings["precision"]` names."""
-    dtype = precision(settings["precision"], device)
-    return torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
-
-
-def learning_rate(progress, settings):
-    """The rate at a step: linear warm-up, then constant, or half a cosine down to zero at the end."""
-    rate = settings["learning_rate"] * min(1.0, (progress.step + 1) / max(1, settings["warmup_steps"]))
-    if settings["schedule"] == "cosine":
-        rate *= 0.5 * (1 + math.cos(math.pi * progress.step / progress.total))
-    return rate
-
-
-class WeightAverage(torch.nn.Module):
-    """Exponential moving average of a module's parameters; `.module` is the averaged copy.
-
-    The decay grows as (1 + n) / (10 + n) up to `decay`, so that early, poor weights are
-    forgotten. With decay 0 the copy simply follows the module.
-    """
-
-    def __init__(self, module, decay):
-        super().__init__()
-        self.module, self.decay = copy.deepcopy(module).requires_grad_(False), decay
-        self.register_buffer("updates", torch.zeros((), dtype=torch.int64, device="cpu"))
-
-    @torch.no_grad()
-    def update(self, module):
-        self.updates += 1
-        n = int(self.updates)
-        decay = min(self.decay, (1 + n) / (10 + n))
-        torch._foreach_lerp_(list(self.module.parameters()), list(module.parameters()), 1 - decay)
-        for average, current in zip(self.module.buffers(), module.buffers(), strict=True):
-            average.copy_(current)
 
 
 def collect(task, device):
@@ -153,34 +88,32 @@ def restore(task, tensors, device):
 def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
     """Train `task` on `data` (N, ...), a tensor on the task's device; return (history, best epoch, stretches).
 
-    checkpoints  a `checkpoint.Checkpoints`
+    checkpoints  a `checkpoint.CheckpointPolicy`
     events       folder for TensorBoard events, or None
     history      a list with one dict an epoch: epoch, step, the task's columns as means per
                  example, images_per_second and the cumulative training seconds
     stretches    what the training was made of: from which step on it was to have how many epochs, on how many threads
 
     A finished state goes on if it is to have more epochs, else it is trained anew. On return
-    `task.modules` hold the best epoch's weights by `task.select`. Raises `cli.Interrupted` after saving
-    when asked to stop, and `cli.ComputationError` when a number stops being finite, leaving the last
+    `task.modules` hold the best epoch's weights by `task.select`. Raises `Interrupted` after saving
+    when asked to stop, and `ComputationError` when a number stops being finite, leaving the last
     good checkpoint in place.
     """
     steps = math.ceil(len(data) / batch_size)
     history, best_epoch, best, stretches, start, first = [], 0, {}, [], 0, 0
     sums, seconds = {}, 0.0
+    run = Steps(task, data, sums, graphs=data.is_cuda)
     if saved := _standing(checkpoints, epochs):
         tensors, about = saved
         restore(task, tensors, data.device)
         best = {key.removeprefix("best."): value for key, value in tensors.items() if key.startswith("best.")}
-        sums = {
+        sums |= {
             key.removeprefix("sum."): value.to(data.device) for key, value in tensors.items() if key.startswith("sum.")
         }
         history, best_epoch, stretches, start, first, seconds = (
             about[key] for key in ("history", "best_epoch", "stretches", "epoch", "step", "seconds")
         )
-        cli.log.info("going on at epoch %d, step %d of %d", start + 1, first, steps)
-    elif events:
-        for file in Path(events).glob("events.out.tfevents.*"):
-            file.unlink()
+        watch.going_on(start, first, steps)
     stretch = {"epochs": epochs, "threads": torch.get_num_threads()}
     if not stretches or stretches[-1] != stretch | {"from_step": stretches[-1]["from_step"]}:
         stretches = [*stretches, stretch | {"from_step": start * steps + first}]
@@ -190,14 +123,9 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
 
     def check(at_epoch, at_step):
         values = [*sums.values(), *(p for m in task.modules.values() for p in m.parameters())]
-        if all(torch.isfinite(value).all() for value in values):
+        if torch.stack([torch.isfinite(value).all() for value in values]).all():
             return
-        state = checkpoints.state
-        raise cli.ComputationError(
-            f"numbers stopped being finite by epoch {at_epoch + 1}, step {at_step}; "
-            + (f"the last good state is kept in {state.folder}; " if state.path.exists() else "")
-            + "lower learning_rate or lengthen warmup_steps and run again"
-        )
+        raise watch.not_finite(at_epoch, at_step, checkpoints.state)
 
     def save(next_epoch, next_step):
         check(next_epoch, next_step)
@@ -209,18 +137,19 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
         )
         checkpoints.save(tensors, about | {"epoch": next_epoch, "step": next_step})
 
-    bar = {"total": epochs * steps, "initial": start * steps + first, "label": "training", "unit": "step"}
     started = time.perf_counter()
-    with event_writer(events, purge=start + 1) as writer, cli.progress(**bar) as bar:
+    with watch.watched(steps, start * steps + first, epochs, events, not saved) as (step_is_done, epoch_is_done):
         for epoch in range(start, epochs):
             order = np.random.default_rng([seed, epoch]).permutation(len(data))
             order = torch.from_numpy(order).to(data.device)
             for step in range(first, steps):
-                batch = data[order[step * batch_size : (step + 1) * batch_size]]
                 done = epoch * steps + step
-                for name, value in task.step(batch, Progress(done, epochs * steps, done / steps)).items():
-                    sums[name] = sums.get(name, 0) + value.double()
-                bar.update()
+                numbers = task.schedule(Progress(done, epochs * steps, done / steps))
+                try:
+                    run(order[step * batch_size : (step + 1) * batch_size], numbers)
+                except torch.OutOfMemoryError as error:
+                    raise watch.out_of_memory(error, checkpoints.state) from None
+                step_is_done()
                 if checkpoints.due():
                     now = time.perf_counter()
                     seconds, started = seconds + now - started, now
@@ -235,17 +164,19 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
             previous = history[-1]["seconds"] if history else 0.0
             row |= {"images_per_second": len(data) / (seconds - previous), "seconds": seconds}
             if not all(math.isfinite(value) for value in row.values()):
-                raise cli.ComputationError(f"a validation number is not finite after epoch {epoch + 1}: {row}")
+                raise watch.not_finite_on_validation(row)
             if not history or task.select is None or row[task.select] > history[best_epoch - 1][task.select]:
                 best_epoch, best = epoch + 1, {key: value.clone() for key, value in modules().items()}
             history.append(row)
-            sums, first = {}, 0
-            writer.add(row)
-            cli.log.info(describe(row))
-            save(epoch + 1, 0)
+            run.reset()
+            first = 0
+            epoch_is_done(row)
+            last = epoch + 1 == epochs
+            if last or checkpoints.due():  # not after every epoch: on a GPU one is over sooner than it is saved
+                save(epoch + 1, 0)
+                if not last:
+                    checkpoints.heed()
             started = time.perf_counter()  # neither validation nor saving counts as training
-            if epoch + 1 < epochs:
-                checkpoints.heed()
     for name, module in task.modules.items():
         prefix = f"{name}."
         module.load_state_dict({k.removeprefix(prefix): v for k, v in best.items() if k.startswith(prefix)})
@@ -262,61 +193,8 @@ def _standing(checkpoints, epochs):
     if published and (checkpoints.state.waited or checkpoints.state.is_of_this_run()):
         published = False  # by this one, but by a copy of it that was waited for, or that a lost run had left behind
     if epochs < reached or (epochs == reached and (published or about["step"])):
-        what = "finished training" if about.get("finished") else "saved state"
-        cli.log.warning("a %s of %d epochs is there, and %d are asked for; training anew", what, reached, epochs)
+        watch.trains_anew(about.get("finished"), reached, epochs)
         return None
     if epochs != planned:
-        cli.log.info("the training of %d epochs goes on to %d", planned, epochs)
-        if checkpoints.fingerprint.get("schedule", "constant") != "constant":
-            cli.log.warning(
-                "its learning rate has followed a schedule of %d epochs: the result is not that of %d undisturbed ones",
-                planned, epochs,
-            )  # fmt: skip
+        watch.goes_further(planned, epochs, checkpoints.fingerprint.get("schedule", "constant"))
     return saved
-
-
-def describe(row):
-    """One log line of a history row."""
-    return ", ".join(f"{name} {value:.6g}" for name, value in row.items())
-
-
-class event_writer(contextlib.AbstractContextManager):
-    """TensorBoard events, one scalar a column: none without a folder, and no more once the disk takes no more."""
-
-    def __init__(self, folder, purge):
-        self.folder, self.purge, self.writer = folder, purge, None
-
-    def __enter__(self):
-        self.hook = threading.excepthook
-        if self.folder:
-            from torch.utils.tensorboard import SummaryWriter
-
-            threading.excepthook = lambda error: None  # of the thread that writes: `add` gets its error, too
-            with self.tolerant():
-                self.writer = SummaryWriter(os.fspath(self.folder), purge_step=self.purge)
-        return self
-
-    @contextlib.contextmanager
-    def tolerant(self):
-        """Events are worth no training: an error ends them alone."""
-        try:
-            yield
-        except OSError as error:
-            cli.log.warning("%s: no more TensorBoard events (%s)", self.folder, error.strerror)
-            self.writer = None
-
-    def add(self, row):
-        with self.tolerant():
-            for name, value in row.items() if self.writer else ():
-                if name not in ("epoch", "step"):
-                    self.writer.add_scalar(
-                        name.replace("train_", "train/").replace("valid_", "valid/"), value, row["epoch"]
-                    )
-            if self.writer:
-                self.writer.flush()
-
-    def __exit__(self, *exception):
-        with self.tolerant():
-            if self.writer:
-                self.writer.close()
-        threading.excepthook = self.hook

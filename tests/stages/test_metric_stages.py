@@ -31,14 +31,14 @@ SIZE = {"latents": 4, "width": 4}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Prepared data, a classifier, an untrained VAE and an untrained GAN."""
-    folder = tmp_path_factory.mktemp("evidence")
-    chance = np.random.default_rng(1)
+    folder = tmp_path_factory.mktemp("metrics")
+    rng = np.random.default_rng(1)
     fields = {}
     for split, count in COUNTS.items():
-        colour = chance.integers(20, 230, (count, 3, 1, 1))
-        fields[f"{split}_images"] = (colour + chance.integers(-20, 20, (count, 3, 32, 32))).astype(np.uint8)
+        colour = rng.integers(20, 230, (count, 3, 1, 1))
+        fields[f"{split}_images"] = (colour + rng.integers(-20, 20, (count, 3, 32, 32))).astype(np.uint8)
         fields[f"{split}_labels"] = np.zeros(count, np.uint8)
-    arrays.write_prepared(folder / "svhn.npz", ABOUT, **fields)
+    arrays.write(folder / "svhn.npz", ABOUT, **fields)
     torch.manual_seed(1)
     save_file(
         {name: value.contiguous() for name, value in networks.FeatureClassifier().state_dict().items()},
@@ -140,7 +140,7 @@ def write_features(path, features, classes=None, kind="samples", subject="gan", 
         "classifier": {"file": "c", "sha256": "5a" * 32}, "provenance": {}, **about,
     }  # fmt: skip
     count = len(features)
-    arrays.write_prepared(
+    arrays.write(
         path,
         about,
         features=features.astype(np.float32),
@@ -154,14 +154,14 @@ def write_features(path, features, classes=None, kind="samples", subject="gan", 
 @pytest.fixture
 def sets(tmp_path):
     """Features of 500 samples, 200 test and 300 training images, in 3 dimensions, with classes; and the arrays."""
-    chance = np.random.default_rng(2)
+    rng = np.random.default_rng(2)
     features = {
-        "samples": chance.normal(0.5, 1.2, (500, 3)).astype(np.float32),
-        "test": chance.normal(0, 1, (200, 3)).astype(np.float32),
-        "train": chance.normal(0, 1, (300, 3)).astype(np.float32),
+        "samples": rng.normal(0.5, 1.2, (500, 3)).astype(np.float32),
+        "test": rng.normal(0, 1, (200, 3)).astype(np.float32),
+        "train": rng.normal(0, 1, (300, 3)).astype(np.float32),
     }
     classes = {
-        name: chance.integers(0, 8 if name == "samples" else 10, len(each), dtype=np.uint8)
+        name: rng.integers(0, 8 if name == "samples" else 10, len(each), dtype=np.uint8)
         for name, each in features.items()
     }
     for name, array in features.items():

@@ -160,7 +160,7 @@ rule plot_nearest:
         " --output {output.png:q} > {log:q} 2>&1"
 
 
-rule evidence:
+rule metrics:
     input:
         expand(rules.evaluate_features.output, set=image_sets()),
         rules.compare.output,

@@ -1,20 +1,110 @@
-"""The uint8 arrays of a MATLAB v5 file (MathWorks, "MAT-File Format", the part on level 5).
+"""SVHN as MATLAB files: read, written, and split into training and validation.
 
-scipy reads such files too, but a damaged one can crash the whole process there. Arrays of
-bytes need only a small part of the format; whatever else a file holds is refused or passed over.
+Images are uint8 (N, 3, 32, 32), labels uint8 (N,), 0..9. scipy reads MATLAB files too, but a damaged
+one can crash the whole process there. Arrays of bytes need only a small part of the format; whatever
+else a file holds is refused or passed over. MathWorks, "MAT-File Format", the part on level 5.
 """
 
 import math
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
+
+from .. import InputError
+
+BLOCK = 1024  # images handled at a time
 
 UINT8, INT32, MATRIX, COMPRESSED = 2, 5, 14, 15  # types of data elements
 CLASSES = ("cell", "struct", "object", "char", "sparse", "double", "single", "int8", "uint8")
 CLASSES += ("int16", "uint16", "int32", "uint32", "int64", "uint64")
 COMPLEX_OR_LOGICAL = 0x0A00  # bits of the array flags
 CHUNK = 1 << 20
+
+
+def read_mat(path):
+    """Images uint8 (N, 3, 32, 32) and labels uint8 (N,), 0..9, of an SVHN "cropped digits" file.
+
+    The file holds X, uint8 (32, 32, 3, N), and y, uint8 (N, 1), in which 10 means the digit 0.
+    Raises InputError for anything else. Memory: little above the images themselves.
+    """
+    remedy = "expected an SVHN file in MATLAB v5 format; fetch or make the file again"
+    with Path(path).open("rb") as file:
+        try:
+            content = read_uint8_arrays(file, ("X", "y"))
+        except ValueError as error:
+            raise InputError(f"{path}: {error}; {remedy}") from None
+    if missing := {"X", "y"} - content.keys():
+        raise InputError(f"{path}: holds no variable {min(missing)}; {remedy}")
+    images, y = content["X"].T, content["y"]
+    if images.shape[1:] != (3, 32, 32) or y.shape != (len(images), 1) or y.size == 0:
+        raise InputError(
+            f"{path}: X is {images.shape[::-1]} and y {y.shape}, expected (32, 32, 3, N) and (N, 1), N > 0; {remedy}"
+        )
+    labels = y[:, 0]
+    if not 1 <= labels.min() <= labels.max() <= 10:
+        item = int(np.argmax((labels < 1) | (labels > 10)))
+        raise InputError(
+            f"{path}: label {labels[item]} of image {item}, expected 1 to 10 (10 is the digit 0); {remedy}"
+        )
+    # MATLAB stores columns first, so X.T is (N, 3, column, row). Turn it in place: it is large.
+    for start in range(0, len(images), BLOCK):
+        block = images[start : start + BLOCK]
+        block[...] = block.swapaxes(2, 3)
+    return images, labels % 10
+
+
+def write_mat(path, images, labels):
+    """Write images uint8 (N, 3, 32, 32) and labels uint8 (N,), 0..9, as `read_mat` reads them.
+
+    The variables are not compressed, so that the bytes depend on no version of a compressor.
+    """
+    from scipy.io import savemat
+
+    if images.dtype != np.uint8 or images.shape != (len(labels), 3, 32, 32):
+        raise ValueError(f"images must be uint8 ({len(labels)}, 3, 32, 32), not {images.dtype} {images.shape}")
+    if labels.dtype != np.uint8 or labels.max(initial=0) > 9:
+        raise ValueError(f"labels must be uint8 0..9, not {labels.dtype} up to {labels.max(initial=0)}")
+    y = np.where(labels == 0, np.uint8(10), labels)[:, None]
+    with Path(path).open("wb") as file:
+        savemat(file, {"X": images.transpose(2, 3, 1, 0), "y": y})
+        file.seek(0)
+        file.write(b"MATLAB 5.0 MAT-file".ljust(116))  # scipy wrote the date there
+
+
+def stratified_split(labels, fraction, seed):
+    """Split items at random into training and validation, every class in the same proportion.
+
+    labels: integers (N,); fraction: of the items that go to validation, in all round(N * fraction),
+    shared among the classes by largest remainder. Returns two ascending index arrays (train, valid).
+    Raises InputError if either side would be empty.
+    """
+    total = round(len(labels) * fraction) if 0 < fraction < 1 else 0
+    if not 0 < total < len(labels):
+        raise InputError(
+            f"a validation fraction of {fraction} takes {total} of {len(labels)} images; "
+            "both parts need at least one: give a fraction between 0 and 1 that leaves some on each side"
+        )
+    _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    share, remainder = np.divmod(counts * total, len(labels))
+    share[np.argsort(-remainder, kind="stable")[: total - share.sum()]] += 1
+    order = np.random.default_rng(seed).permutation(len(labels))
+    order = order[np.argsort(classes[order], kind="stable")]  # class by class, shuffled within each
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    chosen = rank < np.repeat(share, counts)
+    return np.sort(order[~chosen]), np.sort(order[chosen])
+
+
+def take_in_place(array, indices):
+    """`array[indices]` for ascending `indices`, moved to the front of `array`: no second copy in memory."""
+    for start in range(0, len(indices), BLOCK):
+        rows = indices[start : start + BLOCK]
+        array[start : start + len(rows)] = array[rows]
+    return array[: len(indices)]
+
+
+# --- the uint8 arrays of a MATLAB v5 file ------------------------------------------------------
 
 
 def read_uint8_arrays(file, names):

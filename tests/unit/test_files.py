@@ -1,0 +1,143 @@
+"""Files: whole or not at all, readable by others, strict JSON, digests."""
+
+import ast
+import errno
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+from genlab import ComputationError, InputError, files
+from stage import SCRIPTS
+
+STAGES = sorted(path.stem for path in SCRIPTS.glob("*.py"))
+
+
+def test_atomic_leaves_nothing_of_a_failed_write(tmp_path):
+    path = tmp_path / "new" / "result.txt"
+    files.write_text(path, "old")
+    with pytest.raises(RuntimeError), files.atomic(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old" and [p.name for p in path.parent.iterdir()] == ["result.txt"]
+
+
+def test_leftovers_of_killed_processes_are_deleted_and_those_of_living_ones_are_not(tmp_path):
+    path = tmp_path / "a [1].csv"
+    killed = subprocess.Popen([sys.executable, "-c", ""])
+    killed.wait()
+    mark = f".{path.name}.{socket.gethostname()}-"
+    of_killed, of_living, of_another = (
+        tmp_path / f"{mark}{killed.pid}.part.csv",
+        tmp_path / f"{mark}{os.getppid()}.part.csv",
+        tmp_path / f".{path.name}.elsewhere-{killed.pid}.part.csv",
+    )
+    (tmp_path / f"{mark}{killed.pid}.old").mkdir()
+    for file in (of_killed, of_living, of_another):
+        file.touch()
+    files.write_text(path, "whole")
+    assert {file.name for file in tmp_path.iterdir()} == {path.name, of_living.name, of_another.name}
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG])
+def test_a_full_disk_is_no_wrong_input_and_named_by_the_output(tmp_path, number):
+    (tmp_path / "x").write_text("old")
+    message = r"x: cannot be written .*what was there is unchanged; make room"
+    with pytest.raises(ComputationError, match=message), files.atomic(tmp_path / "x"):
+        raise OSError(number, os.strerror(number))
+    assert (tmp_path / "x").read_text() == "old"
+
+
+WRITERS = {"to_csv", "savez", "savez_compressed", "save", "savefig", "save_file", "savemat", "tofile"}
+OURS = {"amat.write", "arrays.write", "svhn.write_mat"}
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_no_stage_writes_but_by_a_temporary_file(name):
+    for call in ast.walk(ast.parse((SCRIPTS / f"{name}.py").read_text())):
+        if not isinstance(call, ast.Call):
+            continue
+        function, words = ast.unparse(call.func), [ast.unparse(word) for word in call.args]
+        if function in OURS or function.split(".")[-1] in WRITERS or (function == "open" and "'w'" in words):
+            assert words[0] == "temporary", ast.unparse(call)
+        assert not function.endswith((".write_bytes", ".open", "mkdir")), ast.unparse(call)
+        if function.endswith(".write_text"):
+            assert function == "files.write_text", ast.unparse(call)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_results_have_the_mode_of_other_new_files_whatever_wrote_them_and_no_umask_is_touched(tmp_path, umask):
+    before = os.umask(umask)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(os, "umask", lambda mask: pytest.fail("another thread's files would get this mask"))
+            for mode in (0o600, 0o666):
+                with files.atomic(tmp_path / "x") as temporary:
+                    temporary.touch(mode=mode)
+                assert (tmp_path / "x").stat().st_mode & 0o777 == 0o666 & ~umask
+    finally:
+        os.umask(before)
+
+
+def test_nothing_is_published_where_nothing_was_written(tmp_path):
+    with pytest.raises(FileNotFoundError, match="x"), files.atomic(tmp_path / "x"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_json_is_strict(tmp_path):
+    files.write_json(tmp_path / "a.json", {"x": [1, 2.5, None]})
+    assert files.read_json(tmp_path / "a.json") == {"x": [1, 2.5, None]}
+    with pytest.raises(ValueError):
+        files.write_json(tmp_path / "b.json", {"x": float("nan")})
+    assert not (tmp_path / "b.json").exists()
+    (tmp_path / "c.json").write_text("{")
+    with pytest.raises(InputError, match=r"c\.json: not a JSON file"):
+        files.read_json(tmp_path / "c.json")
+
+
+def test_json_must_have_the_fields_that_are_asked_for(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"a": {"x.y": 2, "none": null}, "b": "3"}')
+    content = files.read_json(path, {"a/x.y": files.NUMBER, "a/none": float | None, "b": str})
+    assert content == {"a": {"x.y": 2, "none": None}, "b": "3"}
+    for fields, message in (
+        ({"a/z": int}, "a.json: 'a/z' is missing; remake it"),
+        ({"b/z": int}, "a.json: 'b/z' is missing; remake it"),
+        ({"a/none": float}, "a.json: 'a/none' is null; remake it"),
+        ({"b": files.NUMBER}, "a.json: 'b' is \"3\"; remake it"),
+    ):
+        with pytest.raises(InputError, match=message):
+            files.read_json(path, fields)
+
+
+def test_checksum(tmp_path):
+    (tmp_path / "abc").write_bytes(b"abc")  # the test vector of FIPS 180
+    assert files.checksum(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_digests(tmp_path):
+    (tmp_path / "x").write_bytes(b"abc")
+    assert files.digests(tmp_path / "x") == {
+        "bytes": 3,
+        "md5": "900150983cd24fb0d6963f7d28e17f72",
+        "sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+    }
+
+
+def test_read_field():
+    content = {"data": {"title": "digits"}, "k": 200, "mean": -3, "nan": float("nan"), "flag": True}
+    assert files.read_field(content, "data.title", str, "f") == "digits"
+    assert files.read_field(content, "mean", float, "f") == -3
+    for field, kind, message in (
+        ("data.name", str, "f: 'data.name' is missing; expected a text"),
+        ("k.more", int, "f: 'k.more' is missing; expected a whole number"),
+        ("data", str, '\'data\' is {"title": "digits"}; expected a text'),
+        ("nan", float, "'nan' is NaN; expected a finite number"),
+        ("flag", int, "'flag' is true; expected a whole number"),
+    ):
+        with pytest.raises(InputError, match=message.replace("{", r"\{").replace("}", r"\}")):
+            files.read_field(content, field, kind, "f")
+    with pytest.raises(InputError, match="is missing"):
+        files.read_field([1, 2], "k", int, "f")

@@ -1,0 +1,75 @@
+"""Means with their errors, intervals and differences, held against scipy and against what they must cover."""
+
+import numpy as np
+import pytest
+from genlab.measures import intervals
+from scipy import stats
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng(seed).normal(size=shape)
+
+
+def test_mean_and_error_along_any_axis():
+    values = normal(40, 3)
+    for axis in (0, 1, -1):
+        mean, error = intervals.mean_and_error(values, axis)
+        np.testing.assert_allclose(mean, values.mean(axis), rtol=1e-12)
+        np.testing.assert_allclose(error, stats.sem(values, axis), rtol=1e-12)
+
+
+def test_spread_of_seeds_and_of_one():
+    assert intervals.spread([1.0, 2.0, 6.0]) == {"mean": 3.0, "sd": pytest.approx(7**0.5), "values": [1.0, 2.0, 6.0]}
+    assert intervals.spread([4]) == {"mean": 4, "sd": None, "values": [4]}
+
+
+def test_error_of_a_ratio_agrees_with_the_bootstrap():
+    rng = np.random.default_rng(1)
+    ends = rng.uniform(1, 3, 400)
+    assert intervals.ratio_and_error(2 * ends, ends) == pytest.approx((2, 0), abs=1e-12)
+    noisy = 2 * ends + rng.normal(size=400)
+    ratio, error = intervals.ratio_and_error(noisy, ends)
+    assert ratio == pytest.approx(noisy.mean() / ends.mean())
+    rows = rng.integers(0, 400, (2000, 400))  # the bootstrap
+    assert error == pytest.approx(np.std(noisy[rows].mean(1) / ends[rows].mean(1)), rel=0.1)
+
+
+def test_interval_is_students():
+    values = normal(7)
+    result = intervals.interval(values, 0.9)
+    assert (result["low"], result["high"]) == pytest.approx(stats.t.interval(0.9, 6, values.mean(), stats.sem(values)))
+    assert (result["value"], result["standard_error"]) == pytest.approx((values.mean(), stats.sem(values)))
+    assert result["sets"] == 7
+    alone = {"value": 3, "standard_error": None, "low": None, "high": None, "sets": 1}
+    assert intervals.interval([3]) == alone
+
+
+def test_difference_is_the_paired_t_test():
+    seeds = 10 * normal(6)  # what the two models of a seed have in common
+    for gap in (0, 3):
+        first, second = seeds + normal(6, seed=1) + gap, seeds + normal(6, seed=2)
+        result = intervals.difference(first, second, 0.9)
+        test = stats.ttest_rel(first, second)
+        assert (result["low"], result["high"]) == pytest.approx(tuple(test.confidence_interval(0.9)))
+        assert result["value"] == pytest.approx(first.mean() - second.mean())
+        assert result["standard_error"] == pytest.approx(stats.sem(first - second))
+        assert result["distinguishable"] is (gap > 0) is bool(test.pvalue < 0.1)
+        assert result["pairs"] == 6 and "sets" not in result
+        assert intervals.difference(second, first)["distinguishable"] is (gap > 0)
+    single = {"value": -1, "standard_error": None, "low": None, "high": None, "pairs": 1, "distinguishable": None}
+    assert intervals.difference([1], [2]) == single
+    assert intervals.difference([1, 2], [1, 2])["distinguishable"] is False
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: intervals.interval([]), "expected one or more finite numbers"),
+        (lambda: intervals.interval([1, np.inf]), "expected one or more finite numbers"),
+        (lambda: intervals.interval([1, 2], 95), "at confidence 95"),
+        (lambda: intervals.difference([1, 2], [1]), r"shapes \(2,\) and \(1,\); expected pairs"),
+    ],
+)
+def test_what_has_no_interval_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

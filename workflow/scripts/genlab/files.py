@@ -1,0 +1,149 @@
+"""Files: written whole or not at all, locked, as JSON, and known by their digests."""
+
+import contextlib
+import errno
+import glob
+import hashlib
+import json
+import math
+import os
+import shutil
+import socket
+from pathlib import Path
+
+from . import ComputationError, InputError
+
+REMAKE = "remake it with the stage that writes it"
+NUMBER = int | float  # of `check_fields`
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room: the disk, the quota, the largest file allowed
+
+
+@contextlib.contextmanager
+def atomic(path):
+    """Yield a temporary path beside `path`; rename it onto `path` only if all went well.
+
+    A result appears whole or not at all: an exception, or a kill, leaves `path` as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = beside(path, f"part{path.suffix}")
+    try:
+        temporary.touch()  # its mode tells the umask, which can only be asked for by changing it for all threads
+        mode = temporary.stat().st_mode & 0o777
+        temporary.unlink()
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.chmod(temporary, mode)  # some writers make private files
+        os.replace(temporary, path)
+    except OSError as error:  # a full disk has no file name of its own
+        if error.errno in FULL:
+            raise cannot_write(path, error.strerror) from None
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def cannot_write(path, reason):
+    """The error of a disk that takes no more."""
+    return ComputationError(f"{path}: cannot be written ({reason}); what was there is unchanged; make room, run again")
+
+
+def beside(path, ending):
+    """A hidden name beside `path` that is this process's own; what killed ones left there is deleted."""
+    mark = f".{path.name}.{socket.gethostname()}-"
+    for left in path.parent.glob(f"{glob.escape(mark)}*"):
+        number = left.name.removeprefix(mark).partition(".")[0]
+        if number.isdigit() and not _alive(int(number)):
+            shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    return path.with_name(f"{mark}{os.getpid()}.{ending}")
+
+
+def _alive(number):
+    """Whether there is a process of this number."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # of another user
+    return True
+
+
+def locked(path):
+    """The opened file at `path`, locked until it is closed or its process ends; None if another one holds it."""
+    import fcntl
+
+    with contextlib.ExitStack() as stack:
+        file = stack.enter_context(open(path, "w"))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return None
+        stack.pop_all()
+        return file
+
+
+def write_text(path, text):
+    """Write a text file atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path, content):
+    """Write JSON atomically; NaN and infinity are refused, for they are not JSON."""
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path, fields=()):
+    """Read a JSON file that must have `fields` (see `check_fields`); refuse anything else with one clear line."""
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: not a JSON file ({error}); {REMAKE}") from None
+    check_fields(path, content, fields)
+    return content
+
+
+def check_fields(path, content, fields):
+    """Raise `InputError` unless the content of the JSON file `path` has all `fields`, {"place/in/it": type}."""
+    for field, kind in dict(fields).items():
+        value = content
+        for key in field.split("/"):
+            if not isinstance(value, dict) or key not in value:
+                raise InputError(f"{path}: {field!r} is missing; {REMAKE}")
+            value = value[key]
+        if not isinstance(value, kind):
+            held = json.dumps(value)[:60]
+            raise InputError(f"{path}: {field!r} is {held}; {REMAKE}")
+
+
+def read_field(content, field, kind, source):
+    """The value at the dotted path `field` of `content`, parsed JSON of the file `source`.
+
+    kind: `str`, `int` or `float`, which a finite number must be; raises `InputError` otherwise.
+    """
+    value = content
+    for key in field.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    found = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+    if not found or (kind is float and not math.isfinite(value)):
+        expected = {str: "a text", int: "a whole number", float: "a finite number"}[kind]
+        held = "missing" if value is None else json.dumps(value)[:60]
+        raise InputError(f"{source}: {field!r} is {held}; expected {expected}; {REMAKE}")
+    return value
+
+
+def digests(path):
+    """{"bytes": size, "md5": hex, "sha256": hex} of a file, read once."""
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while chunk := file.read(1 << 20):
+            md5.update(chunk)
+            sha256.update(chunk)
+        return {"bytes": file.tell(), "md5": md5.hexdigest(), "sha256": sha256.hexdigest()}
+
+
+def checksum(path):
+    """SHA-256 of a file, as hexadecimal text."""
+    return digests(path)["sha256"]

@@ -1,0 +1,62 @@
+"""How sure a number is: means with their errors, intervals, and differences. numpy and scipy only."""
+
+import statistics
+
+import numpy as np
+
+
+def mean_and_error(values, axis=-1):
+    """Mean and its standard error along an axis of `values`, of 2 numbers or more."""
+    return values.mean(axis), values.std(axis, ddof=1) / np.sqrt(values.shape[axis])
+
+
+def ratio_and_error(values, ends):
+    """The ratio of the means of paired `values` and `ends` (P,), and its standard error by the delta method."""
+    ratio = values.mean() / ends.mean()
+    return ratio, mean_and_error(values - ratio * ends)[1] / ends.mean()
+
+
+def spread(values):
+    """{"mean", "sd", "values"} of a list of numbers, say over seeds; the standard deviation of one number is None."""
+    sd = statistics.stdev(values) if len(values) > 1 else None
+    return {"mean": statistics.fmean(values), "sd": sd, "values": values}
+
+
+def interval(values, confidence=0.95):
+    """Mean of independent measurements (S,) with its Student t interval.
+
+    {"value", "standard_error", "low", "high", "sets"}; of one measurement the three in the middle are None.
+    Exact for measurements of a normal distribution. The interval tells of chance alone: a bias that all
+    measurements share does not show in it.
+    """
+    values = np.asarray(values, np.float64)
+    if values.ndim != 1 or not len(values) or not np.isfinite(values).all() or not 0 < confidence < 1:
+        raise ValueError(f"values {values} at confidence {confidence}; expected one or more finite numbers and 0 to 1")
+    sets, mean = len(values), float(values.mean())
+    if sets == 1:
+        return {"value": mean, "standard_error": None, "low": None, "high": None, "sets": 1}
+    return student(mean, float(mean_and_error(values)[1]), sets - 1, confidence) | {"sets": sets}
+
+
+def difference(first, second, confidence=0.95):
+    """Do two models differ? `interval` of first - second, values (S,) that belong together in pairs, say by seed.
+
+    {"value", "standard_error", "low", "high", "pairs", "distinguishable"}; distinguishable is True where the
+    interval leaves out 0, None for a single pair. Pairing takes away what the two of a pair have in common.
+    """
+    first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
+    if first.shape != second.shape:
+        raise ValueError(f"values have shapes {first.shape} and {second.shape}; expected pairs")
+    result = interval(first - second, confidence)
+    result["pairs"] = result.pop("sets")
+    single = result["pairs"] == 1
+    result["distinguishable"] = None if single else not result["low"] <= 0 <= result["high"]
+    return result
+
+
+def student(value, error, freedom, confidence):
+    """A value with its Student t interval, of an error with so many degrees of freedom."""
+    from scipy import special
+
+    half = error * float(special.stdtrit(freedom, (1 + confidence) / 2))
+    return {"value": value, "standard_error": error, "low": value - half, "high": value + half}

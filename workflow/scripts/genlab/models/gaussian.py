@@ -1,0 +1,16 @@
+"""Diagonal Gaussians N(mean, diag exp(log_variance)): what an encoder says of the latents of an image."""
+
+import torch
+
+
+def reparameterise(mean, log_variance, noise):
+    """Draws z = mean + exp(log_variance / 2) noise of standard normal `noise`; shapes broadcast.
+
+    z is differentiable in mean and log_variance (Kingma & Welling 2014, section 2.4).
+    """
+    return mean + torch.exp(0.5 * log_variance) * noise
+
+
+def kl(mean, log_variance):
+    """KL(N(mean, diag exp(log_variance)) || N(0, I)) in nats, (M, L) -> (M,)."""
+    return 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).sum(-1)
