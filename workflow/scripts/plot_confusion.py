@@ -79,13 +79,8 @@ def draw(confusion, interval, source, data):
     axes.set_ylabel("true digit")
     figure.colorbar(picture, ax=axes, label="share of the images of the true digit", fraction=0.046)
     low, high = interval
-    plotting.describe(
-        figure,
-        f"Feature classifier ({source}): accuracy {correct / total:.2%} on test images",
-        data,
-        f"{correct:,} of {total:,} test images right; 95% interval of the accuracy {low:.2%} to {high:.2%} (Wilson). "
-        "Numbers count images; an empty cell is none.",
-    )
+    title = f"Feature classifier ({source}): {correct:,} of {total:,} test images right, {correct / total:.2%}"
+    plotting.describe(figure, f"{title} (95% interval {low:.2%} to {high:.2%})", data)
     return figure
 
 

@@ -43,7 +43,6 @@ def main(options):
 
 def draw(sets):
     """The figure of dicts with subject, set, images, data.title, metrics.fid_infinity.value and curve."""
-    import numpy as np
     from genlab.report import plotting
 
     models = list(dict.fromkeys(one["subject"] for one in sets if one["set"] == "samples"))
@@ -76,14 +75,7 @@ def draw(sets):
     axes.set_xlabel("N, samples (log scale)")
     axes.set_ylabel("FID (log scale)")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.08), borderaxespad=0, ncols=columns, frameon=False)
-    seeds = max(np.bincount([models.index(one["subject"]) for one in sets if one["set"] == "samples"]), default=1)
-    caption = (
-        "Fewer samples make the FID larger: its bias falls as 1/N. Points: mean over disjoint sets of N images; open "
-        f"markers: extrapolated to infinitely many{'; one line for each seed' if seeds > 1 else ''}. Dotted: the "
-        "protocol's N. Training images are the floor. All against the same test images, whose finite number biases "
-        "every point alike."
-    )
-    plotting.describe(figure, "Frechet distance against the number of samples", sets[0]["data.title"], caption)
+    plotting.describe(figure, "Fréchet distance against the number of samples", sets[0]["data.title"])
     return figure
 
 

@@ -69,8 +69,6 @@ def main(options):
         figure,
         f"{first['model']}: samples during training",
         first["data"],
-        "A column is one latent from N(0, I), the same at every epoch and not selected, through the averaged "
-        f"generator. Seed {about['seed']}.",
     )
     plotting.save_figure(figure, options.frames_output)
 
@@ -128,21 +126,13 @@ def draw(histories, model, data, samples):
     norm.axhline(1, color="0.3", linestyle=":", linewidth=1.3, label="aim of the penalty: 1")
     for axes in figure.axes:
         axes.legend()
-    estimate.set_ylabel("score, real less generated")
-    distance.set_ylabel("FID to validation images")
+    estimate.set_ylabel("mean score, real minus generated")
+    distance.set_ylabel(f"FID of {samples:,} samples\nto validation images")
     norm.set_ylabel("norm, mean over interpolates")
     loss.set_ylabel("loss")
     for axes in (norm, loss):
         axes.set_xlabel("epoch")
-
-    seeds = f"{len(histories)} seeds, a line each. " if len(histories) > 1 else ""
-    caption = (
-        f"{seeds}Critic's estimate: mean score of real images less that of generated ones; on images it is no "
-        "Wasserstein distance. Loss: its negative plus the gradient penalty. Training: mean over the epoch; "
-        f"validation: held-out images at its end. FID: {samples:,} samples of the averaged generator against "
-        "validation images; with so few it is biased upward, to be read for its course only."
-    )
-    plotting.describe(figure, f"{model}: training", data, caption)
+    plotting.describe(figure, f"{model}: training", data)
     return figure
 
 

@@ -109,14 +109,8 @@ def draw(models, spectra):
     first = models[0]
     plotting.describe(
         figure,
-        "Samples beside real images: spectrum, sharpness, diversity, classes",
+        f"{first['images']:,} samples beside as many real images: spectrum, sharpness, diversity, classes",
         first["data"],
-        f"Every number is of {first['images']:,} images: samples of a model, random test images, or each of "
-        f"{first['draws']} disjoint random sets of training images, which show the noise floor (mean and, in grey, "
-        "one standard deviation each way). Error bars: standard errors over images. Spectra: of the luminance, less "
-        "its mean, through a Hann window. Distances: Euclidean, between pixels or a classifier's features; nearest: "
-        "the median. Classes: first choices of that classifier; divergence: Jensen\N{EN DASH}Shannon, from the test "
-        f"images', in nats; training images have {first['train']['class_divergence']:.4f}.",
     )
     return figure
 

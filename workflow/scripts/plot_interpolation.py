@@ -34,8 +34,6 @@ def main(options):
     shapes = {"alphas": ("A",), "latent_path": ("A", 3, 32, 32), "image_path": ("A", 3, 32, 32)}
     fields, about = arrays.read_pictures(options.latents, shapes)
     source = f"{options.latents} about"
-    for field in ("pairs", "real.images"):
-        files.read_field(about, field, int, source)
     for field in ("mean", "standard_error"):
         for quantity in PANELS:
             files.read_field(about, f"real.{quantity}.{field}", float, source)
@@ -91,12 +89,6 @@ def draw(arrays, table, about):
         figure,
         f"{about['model']}: interpolation in the latents and in the images",
         about["data"]["title"],
-        # No space inside a formula: lines are broken at spaces.
-        r"Latent path: $g(\alpha\,z_0+(1-\alpha)\,z_1)$; image path: $\alpha\,g(z_0)+(1-\alpha)\,g(z_1)$. Images: one "
-        f"pair, not selected. Curves: mean over {about['pairs']} random pairs; bands: one standard error each way. "
-        "Sharpness: luminance difference of neighbouring pixels. Distance: Euclidean, in the classifier's 512 "
-        "features; to be near is not to be good, for a blurred image may lie near. Dotted: "
-        f"{about['real']['images']} real test images. Seed {about['seed']}.",
     )
     return figure
 

@@ -94,10 +94,6 @@ def draw(arrays, about):
         figure,
         f"{about['model']}: what single dimensions of the latents do",
         about["data"]["title"],
-        "Beside each row: rank of the dimension, its index i, and its effect: the root mean square change of the "
-        f"pixels at a step of {epsilon:g}, averaged over + and \N{MINUS SIGN}, in grey levels of 255. One z drawn from "
-        "N(0, I), not selected; every step starts from it. The scale of the change is that of the strongest "
-        f"dimensions. Seed {about['seed']}.",
     )
     return figure
 

@@ -54,7 +54,7 @@ def read_summary(path):
     """What the figure shows of the summary: model, data, k, and splits with their numbers."""
 
     content = files.read_json(path)
-    fields = {"images": int, "elbo.mean": float, "log_likelihood.mean": float, "effective_sample_size.median": float}
+    fields = ("elbo.mean", "log_likelihood.mean")
     found = content.get("splits") if isinstance(content, dict) else None
     splits = [split for split in ("valid", "test") if isinstance(found, dict) and split in found]
     if not splits:
@@ -64,10 +64,7 @@ def read_summary(path):
         "data": files.read_field(content, "data.title", str, path),
         "k": files.read_field(content, "k", int, path),
         "splits": {
-            split: {
-                field: files.read_field(content, f"splits.{split}.{field}", kind, path)
-                for field, kind in fields.items()
-            }
+            split: {field: files.read_field(content, f"splits.{split}.{field}", float, path) for field in fields}
             for split in splits
         },
     }
@@ -116,24 +113,8 @@ def draw(table, summary):
     axes.set_ylabel(r"estimate of $\log\,p(x)$, nats per image")
     # Above the axes, where it hides no line, and above the mark of K.
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.08), borderaxespad=0, ncols=2, frameon=False)
-
-    def each_split(field, form):
-        numbers_of = summary["splits"].items()
-        return ", ".join(f"{numbers[field]:{form}} {plotting.SPLITS[split]['label']}" for split, numbers in numbers_of)
-
-    caption = (
-        "Each estimate is, in expectation, a lower bound on log p(x) that tightens as K grows. "
-        f"Band: one standard error over images each way ({each_split('images', ',')}). "
-        f"Median effective sample size at K = {summary['k']}: {each_split('effective_sample_size.median', '.1f')}."
-    )
-    if (table["samples"] > summary["k"]).any():
-        caption += (
-            f" Dotted, hollow: the gain over K = {summary['k']} on a few images, added to the value of all; "
-            "bars: its standard error over those images."
-        )
-    if seeds > 1:
-        caption += f" Markers: mean of {seeds} seeds; thin lines: each seed."
-    plotting.describe(figure, f"{summary['model']}: log-likelihood by importance sampling", summary["data"], caption)
+    title = f"{summary['model']}: log-likelihood by importance sampling"
+    plotting.describe(figure, title, summary["data"])
     return figure
 
 

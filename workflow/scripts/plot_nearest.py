@@ -43,16 +43,11 @@ def main(options):
         distances.append(fields["distances"])
         abouts.append(about)
     count = min(map(len, stacks))
-    labels = ["sample", "nearest in training", "test image", "nearest in training"]
+    ours, real = (f"{each[:count].min():.3g} to {each[:count].max():.3g}" for each in distances)
+    labels = ["sample", f"nearest:\n{ours} away", "test image", f"nearest:\n{real} away"]
     figure = plotting.image_grid([stack[:count].transpose(0, 2, 3, 1) for stack in stacks], COLUMNS, labels)
-    ours, real = ([f"{end(each[:count]):.3g}" for end in (min, max)] for each in distances)
-    caption = (
-        "Nearest by Euclidean distance between a classifier's features. "
-        f"Distances of these samples: {ours[0]} to {ours[1]}; of these test images, which the model never saw: "
-        f"{real[0]} to {real[1]}. The first of each set, none is selected."
-    )
     title = f"{abouts[0]['model']}: samples beside their nearest training images"
-    plotting.describe(figure, title, train.about["title"], caption)
+    plotting.describe(figure, title, train.about["title"])
     plotting.save_figure(figure, options.output)
 
 

@@ -50,13 +50,7 @@ def main(options):
     panels = {name: images[:count] for name, images in panels.items()}
     figure = draw(panels, options.columns)
     names = " and ".join([", ".join(options.names[:-1]), options.names[-1]] if options.names[1:] else options.names)
-    plotting.describe(
-        figure,
-        f"{names}: samples beside real images",
-        prepared.about["title"],
-        f"The first {count} samples of each model, not selected; "
-        f"real test images drawn at random without replacement (seed {options.seed}).",
-    )
+    plotting.describe(figure, f"{names}: samples beside real images", prepared.about["title"])
     plotting.save_figure(figure, options.output)
 
 

@@ -106,18 +106,7 @@ def draw(table):
         axes.set_xlabel(ARROWS[rows["better"].iloc[0]], fontsize=10, color="0.25")
         axes.set_yticks(range(len(subjects)), [names[subject] for subject in subjects])
     grid[0, 0].set_ylim(len(subjects) - 0.5, -0.5)
-    several = (table.loc[table["kind"] == "model", "over"] == "seeds").any()
-    lines = (
-        "over seeds, of what has no seeds over disjoint sets of images; ticks: single seeds"
-        if several
-        else "over disjoint sets of images of one training, not over seeds"
-    )
-    caption = (
-        f"In colour: models; grey crosses: references. Lines: 95% t intervals {lines}. A line that meets the edge goes "
-        f"on beyond it. {table['protocol'].iloc[0]}. Training images are what a perfect generator scores; distance "
-        "to the nearest training image has no better or worse, test images show what is usual."
-    )
-    plotting.describe(figure, "All models, all metrics", table["data"].iloc[0], caption)
+    plotting.describe(figure, f"All models, all metrics ({table['protocol'].iloc[0]})", table["data"].iloc[0])
     return figure
 
 
