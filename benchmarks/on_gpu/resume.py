@@ -100,6 +100,6 @@ def train(name, folder, words, column, kill):
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
     done = stage(name, *words)
-    went_on = "going on at epoch" in done.stderr
+    went_on = "resuming at epoch" in done.stderr
     with (folder / "history.csv").open() as file:
         return float([row[column] for row in csv.DictReader(file) if row[column]][-1]), went_on

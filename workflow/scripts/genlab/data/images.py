@@ -121,8 +121,8 @@ def _class_files(path):
         raise InputError(f"{path}: holds {found} and {loose} files; {shape}")
     if beside := next((entry for entry in entries if not entry.is_dir() and _is_image(entry.path)), None):
         raise InputError(
-            f"{path}: holds the image {beside.name} beside the folder {folders[0].name}, and which is meant is unclear; "
-            "put all the images into one folder"
+            f"{path}: holds the image {beside.name} beside the folder {folders[0].name}, and either may be meant; "
+            "leave one folder with all the images"
         )
     files = _visible(folders[0].path)
     if nested := [entry.name for entry in files if entry.is_dir()]:

@@ -207,7 +207,7 @@ def smooth_fields(rng, count, size, knots):
 
 
 def blur(images, sigma):
-    """Gaussian blur of float32 (B, C, S, S) by `sigma` (B, 1, 1) pixels; pixels at the edge average only what is inside."""
+    """Gaussian blur of float32 (B, C, S, S) by `sigma` (B, 1, 1) pixels. Edge pixels average only what is inside."""
     pixels = np.arange(images.shape[-1], dtype=np.float32)
     kernel = np.exp(-0.5 * ((pixels[:, None] - pixels) / sigma) ** 2)
     kernel = (kernel / kernel.sum(-1, keepdims=True))[:, None]

@@ -26,7 +26,7 @@ class Moments:
         self.count = 0
 
     def update(self, batch):
-        """Add a batch of real numbers (M, D). Raises `InputError` for another shape, another D, or non-finite numbers."""
+        """Add a batch of real numbers (M, D). `InputError` for another shape or D, or non-finite numbers."""
         try:
             batch = np.asarray(batch)
         except ValueError as error:
@@ -77,7 +77,7 @@ class Moments:
 
     @property
     def covariance(self):
-        """The unbiased covariance (divided by N - 1), float64 (D, D). Raises `InputError` for fewer than two vectors."""
+        """Unbiased covariance (divided by N - 1), float64 (D, D). Raises `InputError` for fewer than two vectors."""
         self._require_two()
         upper = np.triu(self._scatter) / (self.count - 1)
         return upper + np.triu(upper, 1).T
