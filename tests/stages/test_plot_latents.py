@@ -112,7 +112,7 @@ def test_bad_input_is_one_line_and_exit_code_2(inputs, stage, file, message):
         ("plot_latents", {"order": -np.arange(L)}, r"'order' is no order of the dimensions"),
         ("plot_latents", {"about": np.array("no JSON")}, "'about' is not JSON"),
         ("plot_latents", {"about": about(seed="1")}, r"latents\.npz about: 'seed' is \"1\"; expected a whole number"),
-        ("plot_interpolation", {"about": about(real={})}, r"'real\.images' is missing"),
+        ("plot_interpolation", {"about": about(real={})}, r"'real\.sharpness\.mean' is missing"),
         ("plot_interpolation", {"alphas": np.arange(11) / 11}, r"paths\.csv: its alphas are not those of .*latents"),
         ("plot_interpolation", {"latent_path": pictures(0)}, r"'latent_path' is uint8 \(0, 3, 32, 32\)"),
     ],

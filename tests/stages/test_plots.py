@@ -350,7 +350,11 @@ def without(summary, split, *fields):
         ("summary.json", "{", r"summary\.json: not a JSON file"),
         ("summary.json", "{}", r"summary\.json: no 'splits' with 'valid' or 'test'"),
         ("summary.json", without(likelihoods()[1], "test", "elbo", "mean"), r"'splits\.test\.elbo\.mean' is missing"),
-        ("summary.json", without(likelihoods()[1], "valid", "images"), r"'splits\.valid\.images' is missing"),
+        (
+            "summary.json",
+            without(likelihoods()[1], "valid", "log_likelihood", "mean"),
+            r"'splits\.valid\.log_likelihood\.mean' is missing",
+        ),
     ],
 )
 def test_log_likelihood_refuses(inputs, file, content, message):
