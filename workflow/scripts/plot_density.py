@@ -1,4 +1,4 @@
-"""Draw a trained discriminator beside the best one there is, and the density it estimates beside the exact one.
+"""Draw a trained discriminator beside the best one possible, and the density it estimates beside the exact one.
 
 Reads what estimate_density.py writes. Lines are means over seeds, bands their range.
 
@@ -16,7 +16,7 @@ COLUMNS = ("x", "seed", "d", "d_optimal", "density", "density_exact")
 
 def parser():
     result = cli.parser(__doc__)
-    result.add_argument("--table", type=Path, required=True, metavar="CSV", help="curves over a grid, of each seed")
+    result.add_argument("--table", type=Path, required=True, metavar="CSV", help="curves of every seed over a grid")
     result.add_argument("--summary", type=Path, required=True, metavar="JSON", help="data and number of samples")
     result.add_argument("--histogram", type=Path, required=True, metavar="CSV", help="histogram of samples")
     result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")

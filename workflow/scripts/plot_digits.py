@@ -2,7 +2,7 @@
 
 Reads the NPZ file that sample_binary_vae.py writes: originals, uint8 (N, 28, 28) in {0, 1};
 reconstructions (N, 28, 28) and samples (M, 28, 28), the Bernoulli mean of every pixel, in
-[0, 1]; and what they were made from.
+[0, 1]; and `about`.
 
 example:
   python workflow/scripts/plot_digits.py --images digits.npz \\

@@ -54,7 +54,7 @@ def draw(table, title):
         axes.fill_between(mean.index, of_theta.min(), of_theta.max(), color=look["color"], alpha=0.25, linewidth=0)
         axes.plot(mean, **look, label=label)
 
-    # Exactly, the divergence is a step: its two sides, and the single point between them.
+    # The exact divergence is a step: draw its two sides and the single point between them.
     for side in (truth[truth.index < 0], truth[truth.index > 0]):
         jsd.plot(
             [*side.index, 0] if side.index[0] < 0 else [0, *side.index],

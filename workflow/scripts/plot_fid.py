@@ -43,7 +43,7 @@ def main(options):
 
 
 def read_score(path):
-    """What the figure shows of a summary: the fields `COMMON`, model, and fid and floor: mean, sd and values."""
+    """What the figure shows of a summary: the fields `COMMON`, model, fid and floor (mean, sd and values each)."""
 
     content = files.read_json(path)
 
@@ -71,7 +71,7 @@ def read_score(path):
 
 
 def draw(models):
-    """The figure of the models, as `read_score` returns them; the first stands on top."""
+    """The figure of the models, as `read_score` returns them, the first on top."""
     from genlab.report import plotting
     from matplotlib.ticker import LogLocator, NullLocator
 
@@ -85,7 +85,7 @@ def draw(models):
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:,g}")
         axes.xaxis.set_minor_locator(NullLocator())
-    # Models that were scored with the same seeds have the same draws.
+    # Models scored with the same seeds share the same draws.
     draws = {value for model in models if model["floor"] for value in model["floor"]["values"]}
     if draws:
         floor = sum(draws) / len(draws)
@@ -112,7 +112,7 @@ def draw(models):
     else:
         axes.set_xlim(0, 1.08 * max(shown))
     if draws:
-        # Above the axes, where it hides no point.
+        # Above the axes, where it covers no point.
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, frameon=False)
     plotting.describe(figure, f"FID of {first['samples']:,} samples to {first['reference']}", first["data"])
     return figure

@@ -1,7 +1,7 @@
 """Draw the Frechet distance against the number of samples N, for every model and for real training images.
 
-Reads what evaluate_features.py writes of each set, JSON and CSV in the same order. Against 1/N the curve is
-nearly straight: where it meets the axis lies the distance of infinitely many samples.
+Reads what evaluate_features.py writes for each set, JSON and CSV in the same order. Open markers show the
+extrapolation to infinitely many samples, where 1/N is 0.
 
 example:
   python workflow/scripts/plot_fid_curve.py --metrics gan.json train.json --curves gan.csv train.csv \\
@@ -15,7 +15,7 @@ from genlab import InputError, cli, files
 
 def parser():
     result = cli.parser(__doc__)
-    result.add_argument("--metrics", type=Path, nargs="+", required=True, metavar="JSON", help="one of each set")
+    result.add_argument("--metrics", type=Path, nargs="+", required=True, metavar="JSON", help="one for each set")
     result.add_argument("--curves", type=Path, nargs="+", required=True, metavar="CSV", help="in the same order")
     result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
     return result
@@ -42,7 +42,7 @@ def main(options):
 
 
 def draw(sets):
-    """The figure of dicts with subject, set, images, data.title, metrics.fid_infinity.value and curve."""
+    """The figure of `sets`, dicts with subject, set, images, data.title, metrics.fid_infinity.value and curve."""
     from genlab.report import plotting
 
     models = list(dict.fromkeys(one["subject"] for one in sets if one["set"] == "samples"))

@@ -1,8 +1,8 @@
-"""Draw the training of a WGAN-GP, and how samples of fixed latents change with it.
+"""Draw the training of a WGAN-GP, and samples of fixed latents at several epochs.
 
-Reads what train_gan.py writes: for every seed the CSV of its epochs and the JSON summary, in the
-same order; and the NPZ of frames of one seed: samples of the same latents at several epochs. On
-images the critic's value is no Wasserstein distance: it is called the critic's estimate.
+Reads what train_gan.py writes: the CSV of the epochs and the JSON summary of every seed, in the same
+order, and the frames of one seed (NPZ). The critic's estimate is the mean score of real images minus
+that of generated ones. On images it is not a Wasserstein distance.
 
 example:
   python workflow/scripts/plot_gan_training.py --history gan.csv --training gan.json \\
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from genlab import InputError, cli, files
 
-# The CSV's columns of each panel, and the split that gives a column its look.
+# {panel: {column of the CSV: split that sets its look}}.
 PANELS = {
     "critic's estimate": {"train_critic_estimate": "train", "valid_critic_estimate": "valid"},
     "Fréchet distance": {"valid_fid": "valid"},
@@ -74,7 +74,7 @@ def main(options):
 
 
 def read_training(path):
-    """Model's name, data set's title and the number of samples of the validation FID, of a JSON summary."""
+    """The model's name, the data set's title and the number of samples of the validation FID, from a JSON summary."""
 
     content = files.read_json(path)
     fields = {"model": ("model", str), "data": ("data.title", str), "samples": ("settings.monitor_samples", int)}
@@ -82,7 +82,7 @@ def read_training(path):
 
 
 def read_history(path):
-    """The epochs of a CSV file; `valid_fid` is NaN where its cell is blank, in epochs that did not measure it."""
+    """The epochs of a CSV file. `valid_fid` is NaN in epochs that did not measure it (empty cells)."""
     import pandas
     from genlab.report import plotting
 

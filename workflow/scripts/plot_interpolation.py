@@ -1,4 +1,4 @@
-"""Draw the latent path between two latents above the path that mixes their images, and numbers over many pairs.
+"""Draw an interpolation between two latents above that between their images, and numbers over many pairs.
 
 Reads what explore_latents.py writes: the images of one pair, and the table with mean and standard
 error over all pairs at each alpha. The latent path is g(alpha z0 + (1 - alpha) z1), the image path
@@ -19,7 +19,7 @@ def parser():
     result = cli.parser(__doc__)
     result.add_argument("--latents", type=Path, required=True, metavar="NPZ", help="images of explore_latents.py")
     result.add_argument(
-        "--table", type=Path, required=True, metavar="CSV", help="numbers of the same run at each alpha"
+        "--table", type=Path, required=True, metavar="CSV", help="numbers at each alpha, of the same run"
     )
     result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
     return result
@@ -83,11 +83,11 @@ def draw(arrays, table, about):
         panel.set_ylim(bottom=0)
         panel.set_xlabel(r"$\alpha$")
         panel.set_ylabel(label)
-    # Above the axes, where it hides no line.
+    # Above the axes, where it covers no line.
     panel.legend(loc="lower right", bbox_to_anchor=(1, 1.02), borderaxespad=0, ncols=3, frameon=False)
     plotting.describe(
         figure,
-        f"{about['model']}: interpolation in the latents and in the images",
+        f"{about['model']}: interpolation between latents and between images",
         about["data"]["title"],
     )
     return figure

@@ -1,4 +1,4 @@
-"""Draw ELBO, reconstruction and KL of a VAE's training against the epoch.
+"""Draw ELBO, reconstruction and KL during the training of a VAE.
 
 Reads the CSV and the JSON that train_binary_vae.py writes, one of each for every seed, in the
 same order. A star marks each seed's best epoch, whose weights are kept. The first sixth of the epochs

@@ -1,7 +1,7 @@
-"""Draw samples above the training images nearest to them by the classifier's features, and the same of test images.
+"""Draw samples above their nearest training images by the classifier's features, and the same for test images.
 
 Reads what evaluate_features.py writes. A sample that copies a training image would show as an equal pair at a
-distance far below those of test images. There is no number here that tells memorising from underfitting: look.
+distance far below those of test images. No number here tells memorising from underfitting, so look.
 
 example:
   python workflow/scripts/plot_nearest.py --nearest gan.npz --test test.npz \\
@@ -17,8 +17,10 @@ COLUMNS = 8
 
 def parser():
     result = cli.parser(__doc__)
-    result.add_argument("--nearest", type=Path, required=True, metavar="NPZ", help="samples and rows of neighbours")
-    result.add_argument("--test", type=Path, required=True, metavar="NPZ", help="the same of test images")
+    result.add_argument(
+        "--nearest", type=Path, required=True, metavar="NPZ", help="samples and indices of their neighbours"
+    )
+    result.add_argument("--test", type=Path, required=True, metavar="NPZ", help="the same for test images")
     result.add_argument(
         "--data", type=Path, required=True, metavar="NPZ", help="prepared data, with the training images"
     )

@@ -1,7 +1,7 @@
 """Draw test images above their reconstructions by an image VAE.
 
 Reads the NPZ file that reconstruct_images.py writes: originals and reconstructions, uint8
-(N, 3, 32, 32), and what they were made from.
+(N, 3, 32, 32), and `about`.
 
 example:
   python workflow/scripts/plot_reconstructions.py --images reconstructions.npz --output reconstructions.png

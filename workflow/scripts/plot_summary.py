@@ -1,4 +1,4 @@
-"""Draw every metric of every set of images with its interval: models beside references.
+"""Draw every metric of every model and reference with its interval.
 
 Reads what compare.py writes.
 
@@ -55,7 +55,7 @@ def main(options):
     if table.empty:
         raise InputError(f"{options.summary}: no metrics of images; {files.REMAKE}")
     try:
-        for end in ("low", "high"):  # empty where one set of one seed allows no interval
+        for end in ("low", "high"):  # empty if one set of one seed gives no interval
             table[end] = table[end].where(table[end] != "", "nan").astype(float)
         table["values"] = [[float(value) for value in values.split()] for values in table["values"]]
     except ValueError as error:
@@ -91,7 +91,7 @@ def draw(table):
             axes.plot(row["values"], [height] * len(row["values"]), linestyle="", marker="|", markersize=9, **line)
             axes.plot([row["low"], row["high"]], [height, height], linestyle="-", linewidth=2.5, alpha=0.5, **line)
             axes.plot([row["value"]], [height], markersize=7, **look | {"linestyle": ""})
-        # Limits by the values alone: of few seeds an interval can be so wide that nothing else would be seen.
+        # Limits from the values alone: with few seeds an interval can be so wide that it hides everything else.
         values = [value for each in rows["values"] for value in each]
         low, high = min(values), max(values)
         if scale == "share":
