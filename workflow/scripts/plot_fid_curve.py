@@ -37,7 +37,7 @@ def main(options):
         sets.append(one)
         for key in ("images", "data.title"):
             if one[key] != sets[0][key]:
-                raise InputError(f"{path}: its {key} is {one[key]}, not {sets[0][key]} as of those before")
+                raise InputError(f"{path}: its {key} is {one[key]}, not {sets[0][key]} as in {options.metrics[0]}")
     plotting.save_figure(draw(sets), options.output)
 
 

@@ -136,7 +136,7 @@ def draw_spectra(axes, models, spectra, looks):
 
 
 def draw_ratios(axes, models, looks):
-    """Every measure divided by that of the test images, a row each; real training images as a band."""
+    """Every statistic divided by that of the test images, one per row, with training images as a band."""
     rows = list(MEASURES)
     for row, name in enumerate(rows):
         value, error = ratio(models[0]["train"], models[0]["test"], name, shared=True)

@@ -265,7 +265,7 @@ class _Machine:
         self.stack[-1].update(zip(keys, values[1::2], strict=True))
 
     def outside(self, identity):
-        """What a persistent id stands for: a storage or, in old files, a class with its source text."""
+        """What a persistent id means: a storage or, in old files, a class with its source text."""
         match identity:
             case ("module", Name(name) as kind, _, _) if name in LAYERS:
                 return kind

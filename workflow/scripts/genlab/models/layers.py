@@ -220,7 +220,7 @@ class UpsampledConv2d(FastConv2d):
 
     Both are linear, and the upsampling is the same matrix for rows and columns. So channels can be mixed while there
     are half as many columns: rows are upsampled and convolved, then one matrix does the columns' upsampling and the
-    kernel's shifts. On a GPU the reason is that of `BilinearUpsample`, too.
+    kernel's shifts. On a GPU it is used for the reason given in `BilinearUpsample`.
     """
 
     fast_on = ("cpu", "cuda")

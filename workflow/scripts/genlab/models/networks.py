@@ -244,8 +244,8 @@ class FeatureClassifier(nn.Module):
         The other eight of its 3 x 3 positions were never trained, so they are not computed, nor is anything that
         only they need.
         """
-        # Rows and columns of its input that a convolution needs to see for the last one's first position, and one more:
-        # there, where an image is cut, the padding stands in its place.
+        # The rows and columns of its input that each convolution needs for the first position of the last one, and one
+        # more: where the image is cut off, padding replaces that one.
         needed = {0: 30, 3: 29, 7: 14, 10: 13, 14: 6, 17: 5, 21: 2}
         layers = list(self.conv_stack)
         if not self.training:
