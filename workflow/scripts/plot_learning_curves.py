@@ -117,7 +117,7 @@ def best_elbo(row):
     """The legend's words for the best epoch, from its row of the history."""
     from genlab.report import plotting
 
-    bits = f" ({row[BITS]:.3f} bits per dimension)" if BITS in row else ""
+    bits = f",\n{row[BITS]:.3f} bits per dimension" if BITS in row else ""
     return f"best: {plotting.signed(row['valid_elbo'])} nats, epoch {row['epoch']:.0f}{bits}"
 
 
