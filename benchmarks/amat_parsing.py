@@ -1,7 +1,7 @@
-"""Read Binarized MNIST's text format: `split` and `int` for every line, and numpy's own reader, against amat.read.
+"""Read Binarized MNIST's text format: `split` and `int` for every line, and numpy's reader, against amat.read.
 
-The file has the size of the official training file (50,000 lines, 78 MB), its bits are random. It is written
-to a temporary folder and lies in the system's file cache when it is read. All three must give the same bits.
+The file has the size of the official training file (50,000 lines, 78 MB) and random bits. It is written to a
+temporary folder, so it is in the system's file cache when it is read. All three must give the same bits.
 """
 
 import tempfile

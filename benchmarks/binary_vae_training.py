@@ -1,10 +1,10 @@
-"""Train the suggested binary VAE, batch 64: the plain loop against this project's, in images per second.
+"""Train the suggested binary VAE with batches of 64: the plain loop against this project's, in images per second.
 
 The reference: DataLoader, torch's own layers, float32, default layout, torch.optim.Adam. Ours: the task of
-train_binary_vae.py, stepped as the training loop steps it, its moving average of the weights included. Both start
-from the same weights, each turn of each in a process of its own. Held together: the ELBO of one batch with the same
-noise, to 1e-5 relative (float32) or 3e-3 (bfloat16), and the mean ELBO of each pass, to --tolerance relative: batches
-and noise of the passes differ.
+train_binary_vae.py, stepped as in the training loop, with its moving average of the weights. Both start from the same
+weights; every turn runs in its own process. The results must agree: the ELBO of one batch with the same noise to 1e-5
+relative (float32) or 3e-3 (bfloat16), and the mean ELBO of each pass to --tolerance relative, because batches and
+noise differ there.
 """
 
 import side_by_side
@@ -13,12 +13,12 @@ from genlab import cli, configuration
 
 def parser():
     result = side_by_side.parser(__doc__)
-    result.add_argument("--images", type=cli.positive, default=12800, help="images of a pass (default: 12800)")
-    result.add_argument("--batch-size", type=cli.positive, default=64, help="images of an update (default: 64)")
-    result.add_argument("--tolerance", type=float, default=0.05, help="of the mean ELBO (default: 0.05)")
+    result.add_argument("--images", type=cli.positive, default=12800, help="images in a pass (default: 12800)")
+    result.add_argument("--batch-size", type=cli.positive, default=64, help="images in an update (default: 64)")
+    result.add_argument("--tolerance", type=float, default=0.05, help="relative, for the mean ELBO (default: 0.05)")
     result.add_argument(
         "--precision", choices=("float32", "bfloat16"), nargs="+", default=["float32", "bfloat16"],
-        help="of ours, one comparison each (default: both; the configuration's is `auto`)",
+        help="number formats of ours, a comparison for each (default: both; the configuration has `auto`)",
     )  # fmt: skip
     return result
 
@@ -48,7 +48,7 @@ def compare(options, precision):
 
 
 def begin(threads, count, batch_size, precision):
-    """(model, settings, images uint8 (count, 784), the same as floats (count, 1, 28, 28)), alike at every call."""
+    """(model, settings, images uint8 (count, 784), the same as floats (count, 1, 28, 28)), the same in every call."""
     side_by_side.limit_threads(threads)
     import plain
     from genlab.models import vae
@@ -56,14 +56,14 @@ def begin(threads, count, batch_size, precision):
     plain.set_up(threads)
     defaults = configuration.complete({"likelihood": {"models": {"vae": {}}}})["likelihood"]["models"]["vae"]
     plainly = {"batch_size": batch_size, "schedule": "constant", "warmup_steps": 0}
-    # Blobs, for on noise there is nothing to learn and nothing to compare.
+    # Blobs, because noise leaves nothing to learn and nothing to compare.
     images = plain.binary_blobs(count)
     model = vae.binary_vae("suggested", defaults["latents"])
     return model, defaults | plainly | {"precision": precision}, images, images.float().view(-1, 1, 28, 28)
 
 
 def reference(threads, count, batch_size, precision):
-    """(times, mean ELBO) of a pass the plain way, after a few updates."""
+    """(times, mean ELBO) of a pass of the plain loop, after a few updates."""
     model, settings, _, floats = begin(threads, count, batch_size, precision)
     import plain
 

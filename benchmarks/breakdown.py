@@ -1,8 +1,8 @@
-"""Where the time goes: a training step by kinds of layers, Frechet distance and features of PNG files by parts.
+"""Where the time goes: a training step by kind of layer; Frechet distance and features of PNG files by part.
 
-Clocks are read before and after every layer and whenever the gradient of a layer's output is there: what lies
-between two such moments on the way back is the backward pass of the later layer. Torch's own profiler
-slows some operations down many times, and is not used. Threads and numbers are those of the programs of the ratios.
+The clock is read before and after every layer, and when the gradient of a layer's output is ready. The time between
+two such gradients is the backward pass of the later layer. Torch's profiler is not used, because it slows some
+operations down many times. Threads and sizes are those of the benchmarks that measure ratios.
 """
 
 import collections
@@ -19,11 +19,13 @@ from genlab import cli
 
 def parser():
     result = side_by_side.parser(__doc__, turns=20)
-    result.add_argument("--width", type=cli.positive, default=32, help="of the image models (default: 32, as full)")
+    result.add_argument(
+        "--width", type=cli.positive, default=32, help="width of the image models (default: 32, as in config/full.yaml)"
+    )
     result.add_argument("--images", type=cli.positive, default=1000, help="PNG files (default: 1000)")
     result.add_argument(
         "--vectors", type=cli.positive, nargs=2, default=[26032, 1000],
-        help="of the Frechet distance (default: 26032 1000)",
+        help="numbers of vectors for the Frechet distance (default: 26032 1000)",
     )  # fmt: skip
     return result
 
@@ -42,13 +44,13 @@ def main(options):
 
 
 class Stopwatch:
-    """Seconds by part: of functions that are called through it, and of a model's layers."""
+    """Seconds by part: of functions called through it, and of a model's layers."""
 
     def __init__(self):
         self.spent, self.marks = collections.Counter(), []
 
     def through(self, part, function):
-        """`function`, whose calls are counted to `part`."""
+        """`function`, with its time added to `part`."""
 
         def call(*arguments, **options):
             start = time.perf_counter()
@@ -60,7 +62,7 @@ class Stopwatch:
         return call
 
     def watch(self, layer):
-        """Count a layer's forward and backward passes to its class."""
+        """Add the time of a layer's forward and backward passes to its class."""
         kind, starts = type(layer).__name__, []
 
         def after(layer, inputs, output):
@@ -72,14 +74,14 @@ class Stopwatch:
         layer.register_forward_hook(after)
 
     def backward(self):
-        """Count what lies between the marks of a backward pass that has just ended."""
+        """Add the times between the marks of the backward pass that has just ended."""
         self.marks.append((None, time.perf_counter()))
         for (kind, start), (_, end) in zip(self.marks, self.marks[1:], strict=False):
             self.spent[f"{kind}, backward"] += end - start
         self.marks.clear()
 
     def records(self, computation, step, turns):
-        """Records of `turns` steps after two that are not counted, the largest part first, "the rest" among them."""
+        """Records of `turns` steps after two that are not counted: largest part first, with "the rest"."""
         for _ in range(2):
             step()
         self.spent.clear()
@@ -94,7 +96,7 @@ class Stopwatch:
 
 
 def vae_training(options, computation, task, batch):
-    """Records of a step of a `vae.VAETraining` by the classes of its layers."""
+    """Records of a step of a `vae.VAETraining` by class of layer."""
     from genlab.training.optimization import Progress
 
     watch = Stopwatch()
@@ -185,7 +187,7 @@ def png_features(options):
     network, watch = networks.FeatureClassifier().eval().requires_grad_(False), Stopwatch()
     network.features = watch.through("features", network.features)
     opening = mock.patch.object(images, "_open", watch.through("opening every file", images._open))
-    # Up to images.KEPT files are opened before the decoding; of more, some would count to both.
+    # Up to images.KEPT files are opened before decoding. With more, some would count twice.
     decoding = mock.patch.object(images, "_read", watch.through("decoding", images._read))
     with tempfile.TemporaryDirectory() as temporary, opening, decoding:
         directory = Path(temporary) / "images"
@@ -197,12 +199,12 @@ def png_features(options):
                 pass
 
         gc.collect()
-        gc.freeze()  # the collector would look through what the trainings left, again and again
+        gc.freeze()  # else the garbage collector searches what the trainings left, again and again
         return watch.records(f"features of {options.images} PNG files", step, options.turns)
 
 
 def timed(computation, parts):
-    """Records of {part: function without arguments}: the middle of nine times each, after one not counted."""
+    """Records of {part: function without arguments}: the median of nine times each, after one that is not counted."""
     records = []
     for part, function in parts.items():
         seconds = [side_by_side.timed(function)[0][0] for _ in range(10)][1:]

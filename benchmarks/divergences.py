@@ -1,7 +1,7 @@
 """Problem 1: 42 separate trainings (21 discriminators, 21 critics) against one batched model, one seed.
 
-Same networks, batches, steps, losses and optimizer; the reference is the plain loop over theta, with
-torch.nn.Linear layers and one optimizer for each. Both must reach the exact values.
+Both have the same networks, batches, steps, losses and optimizer. The reference is the plain loop over theta,
+with torch.nn.Linear layers and an optimizer for each network. Both must reach the exact values.
 
     python benchmarks/divergences.py
 """
@@ -15,9 +15,9 @@ SETTINGS = configuration.complete({})["divergences"]["estimation"]
 def parser():
     result = side_by_side.parser(__doc__, turns=1)
     steps = SETTINGS["steps"]
-    result.add_argument("--steps", type=cli.positive, default=steps, help=f"of each training (default: {steps})")
+    result.add_argument("--steps", type=cli.positive, default=steps, help=f"steps of each training (default: {steps})")
     result.add_argument("--thetas", type=cli.positive, default=21, help="values of theta (default: 21)")
-    result.add_argument("--tolerance", type=float, default=0.02, help="of both against exact values (default: 0.02)")
+    result.add_argument("--tolerance", type=float, default=0.02, help="largest error of both (default: 0.02)")
     return result
 
 

@@ -1,7 +1,7 @@
 """Features of a directory of PNG images: a loop over torchvision's ImageFolder, batch 32, against this project's.
 
-The reference: ImageFolder with ToTensor and Normalize, DataLoader, the layers as printed in the default layout.
-Ours: what score_fid.py does with a sample directory. Held together: the features, to 1e-4.
+The reference: ImageFolder with ToTensor and Normalize, DataLoader, the plain layers in the default layout.
+Ours: what score_fid.py does with a sample directory. The features must agree to 1e-4.
 """
 
 import tempfile
@@ -13,12 +13,12 @@ from genlab import cli
 
 def parser():
     result = side_by_side.parser(__doc__)
-    result.add_argument("--images", type=cli.positive, default=1000, help="(default: 1000)")
+    result.add_argument("--images", type=cli.positive, default=1000, help="PNG files (default: 1000)")
     return result
 
 
 def write_images(directory, count):
-    """Write `count` images, smooth with noise, as PNG files; returns them, uint8 (count, 3, 32, 32)."""
+    """Write `count` smooth images with noise as PNG files; returns them, uint8 (count, 3, 32, 32)."""
     import plain
     import torch
     from genlab.data import images
@@ -30,7 +30,7 @@ def write_images(directory, count):
 
 
 def reference(threads, directory):
-    """(times, features) by the plain loop."""
+    """(times, features) of the plain loop."""
     side_by_side.limit_threads(threads)
     import plain
     import torch
@@ -52,7 +52,7 @@ def reference(threads, directory):
 
 
 def ours(threads, directory):
-    """(times, features) as score_fid.py takes them."""
+    """(times, features) as in score_fid.py."""
     side_by_side.limit_threads(threads)
     import numpy as np
     from genlab.data import images

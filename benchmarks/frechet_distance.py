@@ -1,8 +1,8 @@
 """Frechet distance of 26,032 and 1,000 vectors of 512 numbers: pytorch-fid's calculation against this project's.
 
-The calculation is numpy's mean and covariance and scipy's square root of the product, with its offset on the diagonals
-where that is singular; written anew. Both begin with float32 features in memory. A process of its own for each
-turn of each shows the peak memory. Held together: the distances, to 1e-6 relative.
+The reference, written anew, is numpy's mean and covariance and scipy's square root of the product, with an offset on
+the diagonals if the product is singular. Both begin with float32 features in memory. Every turn runs in its own
+process, to show the peak memory. The distances must agree to 1e-6 relative.
 """
 
 import side_by_side
@@ -11,13 +11,15 @@ from genlab import cli
 
 def parser():
     result = side_by_side.parser(__doc__)
-    result.add_argument("--vectors", type=cli.positive, nargs=2, default=[26032, 1000], help="(default: 26032 1000)")
-    result.add_argument("--dimensions", type=cli.positive, default=512, help="(default: 512)")
+    result.add_argument(
+        "--vectors", type=cli.positive, nargs=2, default=[26032, 1000], help="vectors in each set (default: 26032 1000)"
+    )
+    result.add_argument("--dimensions", type=cli.positive, default=512, help="numbers in a vector (default: 512)")
     return result
 
 
 def features(threads, counts, dimensions):
-    """Two sets of correlated vectors, float32, from a seed."""
+    """Two sets of correlated vectors, float32, from a fixed seed."""
     side_by_side.limit_threads(threads)
     import numpy as np
 
@@ -28,16 +30,16 @@ def features(threads, counts, dimensions):
 
 
 def reference(threads, counts, dimensions):
-    """(times, distance) the plain way."""
+    """(times, distance) of the reference."""
     sets = features(threads, counts, dimensions)
     from scipy import linalg
 
-    linalg.sqrtm([[2.0, 1.0], [1.0, 2.0]])  # scipy imports its parts when they are called
+    linalg.sqrtm([[2.0, 1.0], [1.0, 2.0]])  # scipy imports its parts at their first call
     return side_by_side.timed(lambda: plain_distance(*sets))
 
 
 def plain_distance(vectors, others):
-    """As pytorch-fid has it."""
+    """The distance as in pytorch-fid."""
     import numpy as np
     from scipy import linalg
 
@@ -56,7 +58,7 @@ def plain_distance(vectors, others):
 
 
 def ours(threads, counts, dimensions):
-    """(times, distance) of `frechet.calculate_fid_score`, from batches of 500 as the stages make them."""
+    """(times, distance) of `frechet.calculate_fid_score`, from batches of 500 as in the stages."""
     sets = features(threads, counts, dimensions)
     from genlab.measures import frechet
 
@@ -65,7 +67,7 @@ def ours(threads, counts, dimensions):
 
 
 def batches(vectors):
-    """500 at a time."""
+    """The vectors in batches of 500."""
     return (vectors[start : start + 500] for start in range(0, len(vectors), 500))
 
 

@@ -1,11 +1,11 @@
 """Train the WGAN-GP: the plain loop with double backward against this project's, in generator updates per second.
 
-The reference: DataLoader, the same layers in the default layout, float32, torch.optim.Adam, a pass of the critic over
-the real, the generated and the mixed images each. Ours: the task of train_gan.py, stepped as the training loop
-steps it, its moving average of the weights included. Both start from the same weights and take as many critic updates
-for one of the generator, each turn of each in a process of its own. Held together: the gradient of the critic's
-first loss with the same images and noise, whose cosine must be at least 0.9999 (float32) or 0.99 (bfloat16) and its
-length equal to 1e-3 or 0.05; and the penalty in training, to lie between 0 and 1 for both.
+The reference: DataLoader, the same layers in the default layout, float32, torch.optim.Adam, and separate passes of
+the critic over real images, generated images and interpolates. Ours: the task of train_gan.py, stepped as in the
+training loop, with its moving average of the weights. Both start from the same weights and take as many critic updates
+per generator update; every turn runs in its own process. The results must agree: for the gradient of the critic's
+first loss on the same images and noise, the cosine must be at least 0.9999 (float32) or 0.99 (bfloat16) and the
+lengths equal to 1e-3 or 0.05; the penalty in training must be between 0 and 1 for both.
 """
 
 import side_by_side
@@ -14,13 +14,17 @@ from genlab import cli, configuration
 
 def parser():
     result = side_by_side.parser(__doc__)
-    result.add_argument("--updates", type=cli.positive, default=44, help="generator updates of a turn (default: 44)")
-    result.add_argument("--critic-steps", type=cli.positive, default=1, help="critic updates for each (default: 1)")
-    result.add_argument("--batch-size", type=cli.positive, default=64, help="images of an update (default: 64)")
-    result.add_argument("--width", type=cli.positive, default=32, help="of both networks (default: 32, as full)")
+    result.add_argument("--updates", type=cli.positive, default=44, help="generator updates in a turn (default: 44)")
+    result.add_argument(
+        "--critic-steps", type=cli.positive, default=1, help="critic updates per generator update (default: 1)"
+    )
+    result.add_argument("--batch-size", type=cli.positive, default=64, help="images in an update (default: 64)")
+    result.add_argument(
+        "--width", type=cli.positive, default=32, help="width of both networks (default: 32, as in config/full.yaml)"
+    )
     result.add_argument(
         "--precision", choices=("float32", "bfloat16"), nargs="+", default=["bfloat16"],
-        help="of ours, one comparison each (default: bfloat16, what `auto` takes where the processor has it)",
+        help="number formats of ours, a comparison for each (default: bfloat16, `auto` on processors that support it)",
     )  # fmt: skip
     return result
 
@@ -47,7 +51,7 @@ def compare(options, precision):
 
 
 def begin(threads, updates, critic_steps, batch_size, width, precision):
-    """(task, the same training the plain way, images uint8, the same as floats), alike at every call."""
+    """(task, its plain reference, images uint8, the same images as floats), the same in every call."""
     side_by_side.limit_threads(threads)
     import copy
 
@@ -71,7 +75,7 @@ def begin(threads, updates, critic_steps, batch_size, width, precision):
 
 
 def reference(threads, updates, critic_steps, batch_size, width, precision):
-    """(times, mean penalty) of a pass the plain way, after two updates of the generator."""
+    """(times, mean penalty) of a pass of the plain loop, after two updates of the generator."""
     _, training, _, floats = begin(threads, updates, critic_steps, batch_size, width, precision)
     training.epoch(floats[: 2 * critic_steps * batch_size], batch_size)
     return side_by_side.timed(lambda: training.epoch(floats, batch_size))
@@ -90,7 +94,7 @@ def ours(threads, updates, critic_steps, batch_size, width, precision):
 
 
 class WGANTraining:
-    """The plain way: `critic_loss` of Gulrajani et al. (2017), and `epoch`, one pass over floats (N, 3, 32, 32)."""
+    """The plain loop: `critic_loss` of Gulrajani et al. (2017), and `epoch`, one pass over floats (N, 3, 32, 32)."""
 
     def __init__(self, generator, critic, settings):
         self.generator, self.critic, self.settings = generator, critic, settings
@@ -135,7 +139,7 @@ class WGANTraining:
 
 
 def agree_on_a_gradient(task, reference, pixels, precision):
-    """Raise AssertionError unless the first critic loss has the same gradient both ways."""
+    """Raise AssertionError unless both give the same gradient of the first critic loss."""
     import copy
 
     import torch
@@ -156,7 +160,7 @@ def agree_on_a_gradient(task, reference, pixels, precision):
         parameters = list(task.critic.parameters())
         caught.setdefault(name, torch.autograd.grad(loss, parameters) if name == "critic" else None)
 
-    task.update = catch  # of this object alone: the loss is differentiated and no step taken
+    task.update = catch  # for this object only: differentiate the loss, but take no step
     try:
         torch.manual_seed(2)
         task.step(pixels, task.schedule(optimization.Progress(0, 1, 0.0)))

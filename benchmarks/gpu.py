@@ -1,20 +1,20 @@
-"""Check and measure the project on a GPU, in under 9 minutes: one command, after which docs/gpu.md can be written.
+"""Check and measure the project on a GPU in under 9 minutes, with one command. The results fill docs/gpu.md.
 
-Needs a plain checkout and a Python with torch 2.11 or newer, numpy, scipy, pandas, matplotlib, pillow, pyyaml,
-safetensors and tqdm; no Snakemake and no network. The parts, each a process of its own:
+It needs a plain checkout and a Python with torch 2.11 or newer, numpy, scipy, pandas, matplotlib, pillow, pyyaml,
+safetensors and tqdm; no Snakemake and no network. The parts, each in its own process:
 
   parity    losses, gradients, samples, features, FID and likelihoods on CPU and GPU
-  resume    each training killed and gone on
-  speed     steps and images a second, against the plain loop and the card's limits
-  sharing   eight trainings on one card against one
-  training  a GAN and a VAE on images of the official number, a binary VAE and its likelihood
+  resume    each training, killed and resumed
+  speed     steps and images per second, against the plain loop and the card's limits
+  sharing   eight trainings on one card, against one
+  training  a GAN and a VAE on as many images as the official data, a binary VAE and its likelihood
 
-DIR/<part>.json is written after every measurement and DIR/gpu.md after every part, so that a cut run loses nothing.
-The real thing is measured with --svhn, --binarized-mnist and --classifier; else the data are rendered.
+DIR/<part>.json is written after every measurement and DIR/gpu.md after every part, so an interrupted run loses
+nothing. Give real data with --svhn, --binarized-mnist and --classifier; else data are rendered.
 
 example:
   python benchmarks/gpu.py --output gpu
-  python benchmarks/gpu.py --output gpu --device cpu --quick    # that it runs: the numbers mean nothing
+  python benchmarks/gpu.py --output gpu --device cpu --quick    # shows that it runs; the numbers mean nothing
 """
 
 import argparse
@@ -27,7 +27,7 @@ import time
 import warnings
 from pathlib import Path
 
-import side_by_side  # noqa: F401 (it says where genlab is)
+import side_by_side  # noqa: F401 (it makes genlab importable)
 from genlab import cli, provenance
 
 NAMES = ("binary VAE", "image VAE", "WGAN-GP", "classifier")
@@ -37,7 +37,7 @@ PARTS = {
     "speed": 120,
     "sharing": 90,
     "training": 360,
-}  # and the seconds after which each is ended
+}  # and the time limit of each, in seconds
 
 
 def parser():
@@ -45,16 +45,29 @@ def parser():
     result.add_argument(
         "--output", type=Path, default=Path("gpu"), metavar="DIR", help="folder to write (default: gpu)"
     )
-    result.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="default: cuda")
+    result.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="where to compute (default: cuda)")
     result.add_argument("--quick", action="store_true", help="a few steps of everything; the numbers mean nothing")
     result.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), help="parts to run (default: all)")
     result.add_argument(
-        "--trainings", choices=NAMES, nargs="+", default=NAMES, help="in parity, speed and training (default: all)"
+        "--trainings",
+        choices=NAMES,
+        nargs="+",
+        default=NAMES,
+        help="trainings in parity, speed and training (default: all)",
     )
     result.add_argument("--svhn", type=Path, metavar="NPZ", help="data that prepare_svhn.py wrote (default: rendered)")
-    result.add_argument("--binarized-mnist", type=Path, metavar="NPZ", help="that prepare_binarized_mnist.py wrote")
-    result.add_argument("--classifier", type=Path, metavar="WEIGHTS", help="of the features (default: one is trained)")
-    result.add_argument("--train-seconds", type=cli.positive, default=240, help="of the GAN (default: 240)")
+    result.add_argument(
+        "--binarized-mnist",
+        type=Path,
+        metavar="NPZ",
+        help="data that prepare_binarized_mnist.py wrote (default: rendered)",
+    )
+    result.add_argument(
+        "--classifier", type=Path, metavar="WEIGHTS", help="weights of the feature classifier (default: trains one)"
+    )
+    result.add_argument(
+        "--train-seconds", type=cli.positive, default=240, help="time for the GAN's training (default: 240)"
+    )
     result.add_argument("--part", choices=PARTS, help=argparse.SUPPRESS)
     return result
 
@@ -83,7 +96,7 @@ def main(options):
 
 
 def run_part(options):
-    warnings.filterwarnings("ignore", "(?s).*deterministic")  # set_up asks for warnings, each is one line in the log
+    warnings.filterwarnings("ignore", "(?s).*deterministic")  # set_up turns these warnings on
     from genlab.training import loop
 
     device = loop.set_up(options.device, 1, 1)
@@ -103,7 +116,7 @@ def run_part(options):
 
 
 def describe(device):
-    """What computes: the card, its driver, the versions."""
+    """The card, its driver, and the versions."""
     import torch
 
     about = {"machine": provenance.machine(), "versions": provenance.versions()}

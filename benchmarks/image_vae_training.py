@@ -1,10 +1,10 @@
-"""Train the VAE of images of SVHN's shape: the plain loop against this project's, in images per second.
+"""Train the VAE of SVHN-sized images: the plain loop against this project's, in images per second.
 
 The reference: DataLoader, the same layers in the default layout, float32, torch.optim.Adam. Ours: the task of
-train_vae.py, stepped as the training loop steps it, its moving average of the weights included. Both start from the
-same weights, each turn of each in a process of its own. Held together: the ELBO of one batch with the same noise, to
-1e-5 relative (float32) or 3e-3 (bfloat16), and the mean ELBO of each pass, to --tolerance relative: batches and noise
-of the passes differ.
+train_vae.py, stepped as in the training loop, with its moving average of the weights. Both start from the same
+weights; every turn runs in its own process. The results must agree: the ELBO of one batch with the same noise to 1e-5
+relative (float32) or 3e-3 (bfloat16), and the mean ELBO of each pass to --tolerance relative, because batches and
+noise differ there.
 """
 
 import side_by_side
@@ -13,13 +13,15 @@ from genlab import cli, configuration
 
 def parser():
     result = side_by_side.parser(__doc__)
-    result.add_argument("--images", type=cli.positive, default=3200, help="images of a pass (default: 3200)")
-    result.add_argument("--batch-size", type=cli.positive, default=64, help="images of an update (default: 64)")
-    result.add_argument("--width", type=cli.positive, default=32, help="of both networks (default: 32, as full)")
-    result.add_argument("--tolerance", type=float, default=0.05, help="of the mean ELBO (default: 0.05)")
+    result.add_argument("--images", type=cli.positive, default=3200, help="images in a pass (default: 3200)")
+    result.add_argument("--batch-size", type=cli.positive, default=64, help="images in an update (default: 64)")
+    result.add_argument(
+        "--width", type=cli.positive, default=32, help="width of both networks (default: 32, as in config/full.yaml)"
+    )
+    result.add_argument("--tolerance", type=float, default=0.05, help="relative, for the mean ELBO (default: 0.05)")
     result.add_argument(
         "--precision", choices=("float32", "bfloat16"), nargs="+", default=["bfloat16"],
-        help="of ours, one comparison each (default: bfloat16, what `auto` takes where the processor has it)",
+        help="number formats of ours, a comparison for each (default: bfloat16, `auto` on processors that support it)",
     )  # fmt: skip
     return result
 
@@ -47,7 +49,7 @@ def compare(options, precision):
 
 
 def begin(threads, count, batch_size, width, precision):
-    """(model, its parts in the default layout, settings, images uint8, the same as floats), alike at every call."""
+    """(model, its parts in the default layout, settings, images uint8, the same as floats), the same in every call."""
     side_by_side.limit_threads(threads)
     import copy
 
@@ -66,7 +68,7 @@ def begin(threads, count, batch_size, width, precision):
 
 
 def reference(threads, count, batch_size, width, precision):
-    """(times, mean ELBO up to its constant) of a pass the plain way, after a few updates."""
+    """(times, mean ELBO up to its constant) of a pass of the plain loop, after a few updates."""
     _, parts, settings, _, floats = begin(threads, count, batch_size, width, precision)
     import plain
 

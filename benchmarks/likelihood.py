@@ -1,10 +1,10 @@
 """Log-likelihood by importance sampling, K = 200: plain batched loops against this project's, in images per second.
 
-Two references, from torch's own layers in the default layout: one decodes all latents of a batch of images at
-once, the other goes image by image. Ours is `vae.evaluate_likelihood` with the configuration's chunk, which gives ELBO,
-effective sample size, Pareto k-hat and the curve over K besides. A process of its own for each turn of each shows
-the peak memory. Held together: the estimates with the same latents, to 1e-5 relative, and those of all images,
-to four standard errors of their difference.
+Two references use torch's own layers in the default layout: one decodes all latents of a batch of images at once,
+the other goes image by image. Ours is `vae.evaluate_likelihood` with the configuration's chunk, which also gives the
+ELBO, the effective sample size, Pareto k-hat and the curve over K. Every turn runs in its own process, to show the peak
+memory. The results must agree: the estimates with the same latents to 1e-5 relative, and those of all images to four
+standard errors of their difference.
 """
 
 import side_by_side
@@ -15,14 +15,18 @@ SAMPLES = 200
 
 def parser():
     result = side_by_side.parser(__doc__, turns=3)
-    result.add_argument("--images", type=cli.positive, default=250, help="images of a turn (default: 250)")
-    result.add_argument("--batch", type=cli.positive, default=25, help="of the reference with batches (default: 25)")
-    result.add_argument("--samples", type=cli.positive, default=SAMPLES, help=f"of an image, K (default: {SAMPLES})")
+    result.add_argument("--images", type=cli.positive, default=250, help="images in a turn (default: 250)")
+    result.add_argument(
+        "--batch", type=cli.positive, default=25, help="images in a batch of the first reference (default: 25)"
+    )
+    result.add_argument(
+        "--samples", type=cli.positive, default=SAMPLES, help=f"K, the samples for each image (default: {SAMPLES})"
+    )
     return result
 
 
 def model_and_images(threads, count):
-    """A binary VAE whose posterior is no prior, and images uint8 (count, 784)."""
+    """A binary VAE whose posterior differs from the prior, and images uint8 (count, 784)."""
     side_by_side.limit_threads(threads)
     import plain
     from genlab.models import vae
@@ -35,7 +39,7 @@ def model_and_images(threads, count):
 
 
 def estimate(encoder, decoder, x, samples, noise=None):
-    """log 1/K sum_k p(x, z_k) / q(z_k | x) of floats x (M, 1, 28, 28), as the formula stands: (M,)."""
+    """log 1/K sum_k p(x, z_k) / q(z_k | x) of floats x (M, 1, 28, 28), straight from the formula: (M,)."""
     import math
 
     import torch
@@ -99,7 +103,7 @@ def main(options):
 
 
 def check(expected, found):
-    """Raise AssertionError if two lists of estimates are further apart than chance explains."""
+    """Raise AssertionError if two lists of estimates differ by more than chance explains."""
     import torch
 
     difference = torch.tensor(expected) - torch.tensor(found)

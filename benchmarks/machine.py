@@ -1,9 +1,9 @@
-"""What the machine can do, and which part of it each computation reaches.
+"""The machine's limits, and how close to them each computation comes.
 
 The limits: a large matrix product and a large convolution in float32 and bfloat16, channels last, and the copy of a
-large tensor. Then for one step of every training and one batch of every evaluation: its floating-point operations
-(torch's formulas for convolutions and matrix products), the bytes that its operations read and write (sizes of all
-operands and results, views not counted), its seconds, and both as fractions of the limits.
+large tensor. Then, for one step of every training and one batch of every evaluation: the floating-point operations
+(torch's formulas for convolutions and matrix products), the bytes read and written (sizes of all operands and results
+except views), the seconds, and both rates as fractions of the limits.
 """
 
 import statistics
@@ -16,7 +16,9 @@ from genlab import cli, configuration
 def parser():
     result = side_by_side.parser(__doc__, turns=10)
     result.add_argument("--size", type=cli.positive, default=2048, help="rows of the large matrix (default: 2048)")
-    result.add_argument("--width", type=cli.positive, default=32, help="of the image models (default: 32, as full)")
+    result.add_argument(
+        "--width", type=cli.positive, default=32, help="width of the image models (default: 32, as in config/full.yaml)"
+    )
     return result
 
 
@@ -48,7 +50,7 @@ def main(options):
 
 
 def seconds(function, turns):
-    """The middle of the times of `turns` calls, after one that is not counted."""
+    """The median time of `turns` calls, after one that is not counted."""
     times = []
     for _ in range(turns + 1):
         start = time.perf_counter()
@@ -58,7 +60,7 @@ def seconds(function, turns):
 
 
 def measure_limits(options):
-    """{name: per second}: floating-point operations, and bytes."""
+    """{name: floating-point operations or bytes per second}."""
     import torch
     import torch.nn.functional as F
 
@@ -104,7 +106,7 @@ def count(step):
 
 
 def computations(options):
-    """Yield (name, dtype, function without arguments) of what the stages spend their time on."""
+    """Yield (name, dtype, function without arguments) for what the stages spend their time on."""
     import plain
     import torch
     from genlab.data import images

@@ -1,4 +1,4 @@
-"""What the references share: the networks from layers as printed in the default layout, and the plain training loop."""
+"""What the references share: the networks with plain layers in the default layout, and the plain training loop."""
 
 import torch
 import torch.nn.functional as F
@@ -6,13 +6,13 @@ from genlab.models import networks
 
 
 def set_up(threads):
-    """What a program begins with: a number of threads and a seed."""
+    """Set the number of threads and a seed."""
     torch.set_num_threads(threads)
     torch.manual_seed(1)
 
 
 def binary_vae(model):
-    """Encoder and decoder of the suggested architecture as printed, with the weights of a `vae.VAE`."""
+    """Encoder and decoder of the suggested architecture in plain layers, with the weights of a `vae.VAE`."""
     encoder, decoder = networks.suggested_binary_vae(model.latents)
     encoder.load_state_dict(model.encoder.state_dict())
     decoder.load_state_dict(model.decoder.state_dict())
@@ -20,7 +20,7 @@ def binary_vae(model):
 
 
 def feature_classifier(model):
-    """The layers of a `networks.FeatureClassifier` up to its features as printed, with its weights, in eval mode."""
+    """The plain layers of a `networks.FeatureClassifier` up to its features, with its weights, in eval mode."""
     printed = networks.FeatureClassifier()
     printed.load_state_dict(model.state_dict())
     return printed.conv_stack.to(memory_format=torch.contiguous_format).eval()
@@ -45,7 +45,7 @@ def elbo(encoder, decoder, log_prob, x):
 
 
 class VAETraining:
-    """A VAE in training the plain way: `epoch(images)` is one pass over floats (N, ...) and returns their mean ELBO."""
+    """The plain training of a VAE: `epoch(images)` is one pass over floats (N, ...) and returns their mean ELBO."""
 
     def __init__(self, encoder, decoder, log_prob, settings):
         self.parts, self.log_prob, self.batch_size = (encoder, decoder), log_prob, settings["batch_size"]
@@ -83,7 +83,7 @@ def agree_on_a_batch(model, encoder, decoder, log_prob, x, plain_x, precision):
 
 
 def epoch(task, data, batch_size, seed):
-    """One pass of a task over `data` as `loop.train` steps it; means per example of the task's columns."""
+    """One pass of a task over `data`, as in `loop.train`; returns the task's columns as means per example."""
     import numpy as np
     from genlab.training.optimization import Progress
 
@@ -111,8 +111,8 @@ def binary_blobs(count):
 def blobs(count, channels, size):
     """Smooth random images in [0, 1], float32 (count, channels, size, size).
 
-    Made few at a time: what glibc does later depends on the largest block below 32 MiB that was ever freed, and the
-    data of a real training is larger than that. Let the floats of a training be, too.
+    They are made a few at a time: glibc's later behaviour depends on the largest block below 32 MiB that was ever
+    freed, and the data of a real training are larger. Make the float images of a benchmark larger, too.
     """
     counts = [min(64, count - start) for start in range(0, count, 64)]
     return torch.cat([F.interpolate(torch.rand(each, channels, 4, 4), size=size, mode="bilinear") for each in counts])

@@ -1,8 +1,8 @@
-"""Run every benchmark, one after another, and write one table of the ratios and one of the machine.
+"""Run all benchmarks, one after another, and write a table of the ratios and one of the machine.
 
-Each program runs in a process of its own with its defaults. The tables go to standard output and, with --output,
-into a Markdown file between the lines <!-- measured --> and <!-- end of measured -->, the rest of which is kept.
-Before each program the load of the machine is noted: more than the cores it has means that something else ran.
+Each program runs in its own process with its defaults. The tables go to standard output and, with --output, into a
+Markdown file between the lines <!-- measured --> and <!-- end of measured -->; the rest of the file is kept. The
+machine's load is noted before each program: if it exceeds the number of cores, something else was running.
 
     python benchmarks/run_all.py --output docs/performance.md
 """
@@ -32,7 +32,7 @@ def parser():
     result.add_argument("--output", type=Path, metavar="FILE", help="Markdown file to write the tables into")
     result.add_argument("--threads", type=cli.positive, default=cli.cores(), help="CPU threads (default: all cores)")
     result.add_argument(
-        "--with", dest="more", nargs=argparse.REMAINDER, default=[], help="further options of the programs"
+        "--with", dest="more", nargs=argparse.REMAINDER, default=[], help="further options for the programs"
     )
     return result
 
@@ -56,7 +56,7 @@ def main(options):
 
 
 def tables(found, load):
-    """Markdown of the contents of the programs' JSON files, {program: content}."""
+    """Markdown of `found`, {program: content of its JSON file}."""
     about = next(iter(found.values()))
     versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
     lines = [
@@ -108,7 +108,7 @@ def tables(found, load):
 
 
 def row(record):
-    """The table's row of a record of `side_by_side.record`."""
+    """The table row for a record of `side_by_side.record`."""
     ratio, cells = record["ratio"], {}
     for way, values in record["seconds"].items():
         if "rate" in record:

@@ -1,12 +1,12 @@
-"""What many models, samples and images cost: time, processor time and peak memory, each in a process of its own.
+"""What many models, samples and images cost: time, processor time and peak memory, each in its own process.
 
-dag         `snakemake --dry-run` of a whole experiment with so many trainings (models x seeds; the models are binary
-            VAEs, image VAEs and image GANs in turn, ten seeds of each or fewer)
-fid         the Frechet distance of so many feature vectors (512 numbers, float32) to as many, both streams
-likelihood  the likelihood stage's estimate of so many binary images, by a small linear VAE with K = 5
+dag         `snakemake --dry-run` of a whole experiment with N trainings (models x seeds; the models are binary
+            VAEs, image VAEs and image GANs in turn, with at most ten seeds each)
+fid         the Frechet distance between two streams of N feature vectors (512 numbers, float32)
+likelihood  the likelihood stage's estimate for N binary images, by a small linear VAE with K = 5
 
-Repeats each and prints the shortest times and the largest memory; each result is held against what it must be.
-Processor time is the one to trust on a machine that others use too.
+Each is repeated; the shortest times and the largest memory are printed. Each result must equal its known value.
+On a shared machine, trust the processor time.
 
     python benchmarks/scale.py dag --sizes 10 100 1000
     python benchmarks/scale.py fid likelihood --sizes 10000 100000 1000000
@@ -31,14 +31,14 @@ SIZES = {"dag": [10, 100, 1000], "fid": [10**4, 10**5, 10**6], "likelihood": [10
 
 
 def experiment(trainings):
-    """A configuration with so many trainings, models x seeds."""
+    """A configuration with `trainings` trainings (models x seeds)."""
     seeds = min(10, trainings // 3)
     if trainings % seeds:
         seeds = next(number for number in range(seeds, 0, -1) if trainings % number == 0)
     names = [f"m{number}" for number in range(trainings // seeds)]
     images = {name: {"kind": ("vae", "gan")[number % 2]} for number, name in enumerate(names[: len(names) * 2 // 3])}
     binary = {name: {} for name in names[len(images) :]}
-    removed = {"vae": None, "gan": None}  # the default's
+    removed = {"vae": None, "gan": None}  # the default models
     return {
         "seeds": list(range(1, seeds + 1)),
         "likelihood": {"models": {"vae": None} | binary},
@@ -47,7 +47,7 @@ def experiment(trainings):
 
 
 def dag(trainings):
-    """Plan that experiment; returns what the result is, in words."""
+    """Plan that experiment; returns the result in words."""
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "config.json").write_text(json.dumps(experiment(trainings)))
         words = ["--snakefile", ROOT / "Snakefile", "--directory", folder, "--configfile", Path(folder) / "config.json"]
@@ -98,7 +98,7 @@ def likelihood(number):
 
 
 def measure(subject, size, threads):
-    """Run one case in a process of its own: what it printed, seconds, processor seconds, peak memory in MB."""
+    """Run one case in its own process; returns what it printed, seconds, processor seconds, peak memory in MB."""
     environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
     line = [sys.executable, __file__, subject, "--sizes", str(size), "--here"]
     start = time.perf_counter()
@@ -114,7 +114,7 @@ def measure(subject, size, threads):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("subjects", nargs="+", choices=SIZES, help="what to measure")
-    parser.add_argument("--sizes", type=cli.positive, nargs="+", help="how many (default: as above)")
+    parser.add_argument("--sizes", type=cli.positive, nargs="+", help="values of N (default: several)")
     parser.add_argument("--repeats", type=cli.positive, default=3, help="turns of each (default: 3)")
     parser.add_argument("--threads", type=cli.positive, default=cli.cores(), help="CPU threads (default: all cores)")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)

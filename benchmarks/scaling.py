@@ -1,7 +1,7 @@
-"""Time and peak memory of the computations that stream, against the number of things: 1, 4 and 16 times as many.
+"""Time and peak memory of the streaming computations against the number of items: 1, 4 and 16 times as many.
 
-Each in a process of its own, once. Time should grow no faster than the number; memory, which counts the libraries
-too, should grow by what the results and the resident data take and no more.
+Each runs once, in its own process. Time should grow no faster than the number. Memory, which includes the libraries,
+should grow only by the results and the resident data.
 """
 
 import tempfile
@@ -13,7 +13,13 @@ from genlab import cli
 
 def parser():
     result = side_by_side.parser(__doc__, turns=1)
-    result.add_argument("--factors", type=cli.positive, nargs="+", default=[1, 4, 16], help="(default: 1 4 16)")
+    result.add_argument(
+        "--factors",
+        type=cli.positive,
+        nargs="+",
+        default=[1, 4, 16],
+        help="multiples of the smallest number (default: 1 4 16)",
+    )
     result.add_argument("--smaller", type=cli.positive, default=1, help="divide all numbers by this (default: 1)")
     return result
 
@@ -26,7 +32,7 @@ def parse_amat(threads, path):
 
 
 def frechet_distance(threads, count):
-    """Times of the distance of two streams of `count` vectors of 512 numbers, their making included."""
+    """Times of the distance between two streams of `count` vectors of 512 numbers, including making them."""
     side_by_side.limit_threads(threads)
     import numpy as np
     from genlab.measures import frechet
@@ -39,7 +45,7 @@ def frechet_distance(threads, count):
 
 
 def features(threads, directory):
-    """Times of the moments of the features of a directory's images."""
+    """Times of the moments of the features of the images in a directory."""
     side_by_side.limit_threads(threads)
     from genlab.data import images
     from genlab.measures import frechet

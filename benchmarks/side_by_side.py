@@ -1,4 +1,4 @@
-"""Run a reference and this project's way in turn, hold their results together, and print the ratio with its spread."""
+"""Run a reference and this project's way in turn, compare their results, and print the ratio with its spread."""
 
 import argparse
 import contextlib
@@ -19,7 +19,7 @@ from genlab import cli, files, provenance  # noqa: E402
 
 
 def parser(doc, turns=5):
-    """An `ArgumentParser` described by a program's docstring, with the options that all benchmarks share."""
+    """An `ArgumentParser` with the options that all benchmarks share, described by a program's docstring."""
     result = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     result.add_argument("--threads", type=cli.positive, default=cli.cores(), help="CPU threads (default: all cores)")
     result.add_argument("--turns", type=cli.positive, default=turns, help=f"turns of each (default: {turns})")
@@ -28,18 +28,18 @@ def parser(doc, turns=5):
 
 
 def limit_threads(count):
-    """Tell every pool of threads its size; to be called before numpy and torch are imported."""
+    """Set the size of every thread pool. Call it before numpy and torch are imported."""
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(count)
 
 
 def compare(subject, reference, ours, check, turns, wanted=None, amount=None):
-    """Call `reference()` and `ours()` in turn, `turns` times each, hold their results together, print the ratio.
+    """Call `reference()` and `ours()` in turn, `turns` times each, compare their results, print the ratio.
 
-    check(reference's result, our result) raises AssertionError if they disagree. In turn, so that a
-    machine that slows down slows both; the ratio of each turn, so that the spread shows what is left.
-    wanted: the ratio to reach; amount: (how many, of what) a call works through, for a rate.
-    Returns the dict that `write` takes: times of every turn, and the smallest, middle and largest ratio.
+    check(reference's result, our result) raises AssertionError if they disagree. They run in turn, so that a
+    machine that slows down slows both. Each turn has a ratio, whose spread shows what noise is left.
+    wanted: the ratio to reach; amount: (number, unit) of what a call processes, for a rate.
+    Returns the dict that `write` takes: times of every turn, and the smallest, median and largest ratio.
     """
     times = {"reference": [], "ours": []}
     for turn in range(1, turns + 1):
@@ -52,10 +52,10 @@ def compare(subject, reference, ours, check, turns, wanted=None, amount=None):
 
 
 def compare_apart(subject, reference, ours, arguments, check, turns, wanted=None, amount=None):
-    """`compare` with a process of its own for every call, which shows how much memory each takes.
+    """`compare` with every call in its own process, which shows how much memory each takes.
 
-    reference and ours are functions of a module, called with `arguments`, that return what `timed` does. The dict
-    has the peak memory of each in MiB besides, everything that the process holds included.
+    reference and ours are module-level functions, called with `arguments`, that return the result of `timed`. The
+    dict also has the peak memory of each process in MiB.
     """
     times, peaks = {"reference": [], "ours": []}, {"reference": [], "ours": []}
     for turn in range(1, turns + 1):
@@ -71,7 +71,7 @@ def compare_apart(subject, reference, ours, arguments, check, turns, wanted=None
 
 
 def apart(function, arguments):
-    """(what a module's function returns, peak memory in MiB) of a call in a new process."""
+    """(result, peak memory in MiB) of calling a module-level function in a new process."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_report, args=(sender, function, arguments))
@@ -84,9 +84,9 @@ def apart(function, arguments):
 
 
 def timed(function):
-    """((seconds, processor seconds), result) of a call; the latter of all threads and of processes it waited for.
+    """((seconds, processor seconds), result) of a call. Processor seconds include threads and finished subprocesses.
 
-    On Linux the process's peak memory counts anew from here: what was needed to make the data is left out.
+    On Linux this resets the process's peak memory, so that making the data is not counted.
     """
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
@@ -103,7 +103,7 @@ def _report(sender, function, arguments):
 def peak_memory():
     """Peak of this process's resident memory in MiB."""
     with contextlib.suppress(OSError):
-        # Linux: getrusage's peak begins with that of the process that started this one.
+        # On Linux, getrusage's peak includes that of the parent process.
         return int(re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
@@ -116,11 +116,11 @@ def show(subject, turn, times):
 
 
 def record(subject, times, wanted, amount):
-    """What is kept of a comparison, as a dict; prints its line. times: {way: [(seconds, processor seconds)]}."""
+    """The record of a comparison, as a dict; prints its line. times: {way: [(seconds, processor seconds)]}."""
     seconds, processor = ({way: [pair[kind] for pair in pairs] for way, pairs in times.items()} for kind in (0, 1))
     spread = spread_of_ratios(seconds)
     result = {"subject": subject, "wanted": wanted, "ratio": spread, "seconds": seconds, "processor_seconds": processor}
-    if min(processor["ours"]) > 0.1:  # counted in hundredths
+    if min(processor["ours"]) > 0.1:  # it is measured in hundredths
         result["processor_ratio"] = spread_of_ratios(processor)
     line = f"{subject}: ratio {spread['median']:.3g} ({spread['min']:.3g} to {spread['max']:.3g})"
     if amount:
@@ -132,7 +132,7 @@ def record(subject, times, wanted, amount):
 
 
 def spread_of_ratios(values):
-    """Smallest, middle and largest of the turns' ratios, reference to ours."""
+    """Smallest, median and largest ratio over the turns, reference to ours."""
     ratios = sorted(a / b for a, b in zip(values["reference"], values["ours"], strict=True))
     return {"min": ratios[0], "median": statistics.median(ratios), "max": ratios[-1]}
 
@@ -145,10 +145,10 @@ def write(options, records):
 
 
 def load_average():
-    """How many processes wanted a core in the last minute; a measurement wants fewer than one besides itself."""
+    """How many processes wanted a core in the last minute. Others should want less than one during a measurement."""
     return os.getloadavg()[0]
 
 
 def read(path):
-    """The content of a file that `write` wrote."""
+    """The content of a file from `write`."""
     return json.loads(Path(path).read_text(encoding="utf-8"))

@@ -1,8 +1,8 @@
-"""The whole run: its stages called one after another by hand against Snakemake on one core and on two.
+"""The whole run: all stages called one after another by hand, against Snakemake on one core and on two.
 
-The commands are those of Snakemake's own dry run for as many cores, called in a shell in its order; the folders are
-made beforehand. Everything is made anew in a temporary folder each time. Held together, byte for byte: data,
-weights, tables and texts, but for history.csv and the state of trainings, which hold times.
+The commands are those of Snakemake's dry run for as many cores, called by a shell in the same order; the folders are
+made beforehand. Every turn makes everything anew in a temporary folder. Data, weights, tables and texts must be equal
+byte for byte, except history.csv and the state of trainings, which hold times.
 
     python benchmarks/whole_run.py --targets all            # the smoke configuration, 69 jobs
     python benchmarks/whole_run.py --targets all --configfile config.yaml --cores 1  # the default run, half an hour
@@ -24,11 +24,15 @@ from side_by_side import ROOT
 
 def parser():
     result = side_by_side.parser(__doc__, turns=1)
-    result.add_argument("--targets", nargs="+", default=["divergences"], help="of Snakemake (default: divergences)")
+    result.add_argument(
+        "--targets", nargs="+", default=["divergences"], help="targets of Snakemake (default: divergences)"
+    )
     result.add_argument(
         "--configfile", type=Path, default=ROOT / "config" / "smoke.yaml", help="(default: config/smoke.yaml)"
     )
-    result.add_argument("--cores", type=cli.positive, nargs="+", default=[1, 2], help="of Snakemake (default: 1 2)")
+    result.add_argument(
+        "--cores", type=cli.positive, nargs="+", default=[1, 2], help="cores for Snakemake (default: 1 2)"
+    )
     return result
 
 
@@ -45,7 +49,7 @@ def snakemake(options, cores, folder, *more):
 
 
 def plan(options, cores, folder):
-    """(commands of all jobs in an order that works, folders that Snakemake would make for them)."""
+    """(commands of all jobs in a valid order, folders that Snakemake would make for them)."""
     text = snakemake(options, cores, folder, "--dry-run", "--printshellcmds")
     commands = [command for command in re.findall(r"^Shell command: (.*)$", text, re.M) if command != "None"]
     if not commands:
@@ -55,7 +59,7 @@ def plan(options, cores, folder):
 
 
 def contents(folder):
-    """{name: content} of the data, weights, tables and texts of a run; not of files that hold times or paths."""
+    """{name: content} of the data, weights, tables and texts of a run, without files that hold times or paths."""
     found, kinds = {}, (".amat", ".mat", ".npz", ".safetensors", ".csv", ".txt")
     for file in sorted(folder.rglob("*")):
         with_times = file.name == "history.csv" or file.parent.suffix == ".state"

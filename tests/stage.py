@@ -58,4 +58,4 @@ def kill_and_resume(name, *args):
     _, error = process.communicate()
     assert process.returncode == -signal.SIGKILL and checkpoint.exists() and not model.exists(), error
     again = run_stage(name, *args)
-    assert again.returncode == 0 and "going on at epoch" in again.stderr, again.stderr
+    assert again.returncode == 0 and "resuming at epoch" in again.stderr, again.stderr

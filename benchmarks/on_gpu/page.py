@@ -1,4 +1,4 @@
-"""What gpu.py measured, as Markdown tables and figures for docs/gpu.md."""
+"""The measurements of gpu.py as Markdown tables and figures for docs/gpu.md."""
 
 import json
 
@@ -6,7 +6,7 @@ PARTS = ("parity", "resume", "speed", "sharing", "training")
 
 
 def write(folder):
-    """Write DIR/gpu.md and the figures from the JSON files that are in DIR."""
+    """Write DIR/gpu.md and the figures from the JSON files in DIR."""
     parts = {part: json.loads(path.read_text()) for part in PARTS if (path := folder / f"{part}.json").exists()}
     if not parts:
         return
@@ -30,13 +30,13 @@ def header(content):
 
 
 def table(heads, rows):
-    """A Markdown table; numbers right."""
+    """A Markdown table with numbers aligned to the right."""
     marks = ["---"] + ["---:"] * (len(heads) - 1)
     return [f"| {' | '.join(map(str, row))} |" for row in (heads, marks, *rows)]
 
 
 def short(value):
-    """A number in three digits or so."""
+    """A number with about three digits."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

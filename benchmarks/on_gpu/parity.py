@@ -14,7 +14,7 @@ from genlab.training.optimization import Progress
 
 from . import tasks
 
-# Of a loss, relative to the larger of 1 and itself; of a gradient, the length of the difference over its own length.
+# Loss: error relative to the larger of 1 and the loss. Gradient: length of the difference over its own length.
 TOLERANCES = {"float32": (1e-4, 1e-3), "tf32": (1e-2, 3e-2), "bfloat16": (3e-2, 0.15)}
 BATCH = 64
 
@@ -39,8 +39,8 @@ def run(options, record):
 
 def one_step(name, pixels, device, precision, width):
     """(losses by column, gradients of each optimizer) of one step, without dropout; float64 on the CPU."""
-    # Adam's first step follows the signs of gradients, and rounding decides the sign of a small one. At this rate the
-    # critic that the generator meets has hardly moved.
+    # Adam's first step follows the signs of gradients, and rounding decides the sign of a small one. With this learning
+    # rate the critic has hardly moved when the generator is updated.
     settings = tasks.settings(name, precision=precision, width=width, critic_width=width, learning_rate=1e-12)
     task, data = tasks.make(name, pixels, device, settings)
     for module in task.modules["model"].modules() if "model" in task.modules else ():
@@ -57,7 +57,7 @@ def one_step(name, pixels, device, precision, width):
 
 @contextlib.contextmanager
 def same_noise():
-    """torch.randn and torch.rand draw on the CPU, from one seed, whatever device is asked for."""
+    """Inside, torch.randn and torch.rand draw on the CPU from one seed, for any device."""
     generator, drawers = torch.Generator().manual_seed(2), {name: getattr(torch, name) for name in ("randn", "rand")}
     for name, draw in drawers.items():
         setattr(torch, name, lambda *shape, device=None, draw=draw, **_: draw(*shape, generator=generator).to(device))
@@ -69,7 +69,7 @@ def same_noise():
 
 
 def graphs(name, pixels, width, options, record):
-    """Twenty steps with and without CUDA graphs, from one seed, in float32; and without again, as a repeat."""
+    """Twenty steps with and without CUDA graphs, from one seed, in float32; then a repeat without graphs."""
     weights = []
     for recorded in (False, False, True):
         settings = tasks.settings(name, precision="float32", width=width, critic_width=width)

@@ -1,6 +1,6 @@
-"""Each training is killed (SIGKILL) on the device and goes on: how its end differs from undisturbed ones of two seeds.
+"""Each training is killed (SIGKILL) on the device and resumed. Its end is compared with undisturbed runs of two seeds.
 
-All run side by side, each a process of its own, as the pipeline's jobs do.
+All run side by side, each in its own process, like the pipeline's jobs.
 """
 
 import csv
@@ -17,7 +17,7 @@ from genlab.training import checkpoint
 from . import tasks
 
 SCRIPTS = tasks.ROOT / "workflow" / "scripts"
-# Stage, data, the validation number that is compared, options.
+# Stage, data, the validation number to compare, options.
 STAGES = (
     ("train_binary_vae", "binarized_mnist", "valid_elbo", ()),
     ("train_vae", "svhn", "valid_elbo", ("--width", "16")),
@@ -73,7 +73,7 @@ def small_data(folder, count):
 
 
 def stage(name, *words):
-    """Run a stage; what it says is raised if it fails."""
+    """Run a stage; raises an error with its last line if it fails."""
     command = [sys.executable, SCRIPTS / f"{name}.py", *map(str, words)]
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -82,7 +82,7 @@ def stage(name, *words):
 
 
 def train(name, folder, words, column, kill):
-    """(the last value of a column of its history, whether it was killed and went on) of a training."""
+    """(last value of a column of the history, whether it was killed and resumed) of a training."""
     folder.mkdir(exist_ok=True)
     files = ("--model", "model.safetensors", "--history", "history.csv", "--training", "training.json")
     files = [str(folder / word) if at % 2 else word for at, word in enumerate(files)]
@@ -100,6 +100,6 @@ def train(name, folder, words, column, kill):
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
     done = stage(name, *words)
-    went_on = "going on at epoch" in done.stderr
+    went_on = "resuming at epoch" in done.stderr
     with (folder / "history.csv").open() as file:
         return float([row[column] for row in csv.DictReader(file) if row[column]][-1]), went_on

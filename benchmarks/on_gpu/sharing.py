@@ -1,4 +1,4 @@
-"""Several trainings of the GAN on one card, each a process of its own: side by side, and under NVIDIA's MPS."""
+"""Several trainings of the GAN on one card, each in its own process: side by side, and under NVIDIA's MPS."""
 
 import contextlib
 import multiprocessing
@@ -34,7 +34,7 @@ def run(options, record):
 
 @contextlib.contextmanager
 def mps():
-    """NVIDIA's multi-process service runs inside, for the processes started there; False where there is none."""
+    """Inside, NVIDIA's multi-process service runs for new processes. Yields False if it is not available."""
     if not shutil.which("nvidia-cuda-mps-control"):
         yield False
         return
@@ -49,7 +49,7 @@ def mps():
 
 
 def together(count, options):
-    """Steps a second in all of so many processes at once."""
+    """Steps per second of `count` processes at once, summed."""
     context = multiprocessing.get_context("spawn")
     barrier, results = context.Barrier(count), context.Queue()
     workers = [context.Process(target=_share, args=(options, barrier, results), daemon=True) for _ in range(count)]

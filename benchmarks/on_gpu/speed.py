@@ -1,4 +1,4 @@
-"""Steps and images a second, and how much of what the device can do is used."""
+"""Steps and images per second, and the share of the device's limits that they reach."""
 
 import contextlib
 import time
@@ -34,7 +34,7 @@ def synchronise():
 
 
 def rate(function, seconds=1.0, least=3):
-    """Calls a second, of at least so many in at least so long, after one that is not counted."""
+    """Calls per second, from at least `least` calls in at least `seconds`, after one that is not counted."""
     function()
     synchronise()
     start, count = time.perf_counter(), 0
@@ -42,13 +42,13 @@ def rate(function, seconds=1.0, least=3):
         function()
         count += 1
         if count % 50 == 0:
-            synchronise()  # else the CPU counts what it has only asked for
+            synchronise()  # else only the launch would be timed
     synchronise()
     return count / (time.perf_counter() - start)
 
 
 def measure_limits(options):
-    """{name: per second}: floating-point operations, and bytes."""
+    """{name: floating-point operations or bytes per second}."""
     device, n = options.device, 512 if options.quick else 8192
     limits = {}
     for dtype in (torch.float32, torch.bfloat16):
@@ -67,7 +67,7 @@ def measure_limits(options):
 
 
 def steps_a_second(name, pixels, batch_size, graphs, options, **more):
-    """Of the project's own training; and its task, for a closer look."""
+    """(steps per second of the project's own training, its step function)."""
     seconds = 0.2 if options.quick else 0.7
     width = 4 if options.quick else 32
     settings = tasks.settings(name, batch_size=batch_size, **{"width": width, "critic_width": width} | more)
@@ -127,7 +127,7 @@ def training(name, batch_size, limits, options, record):
 
 @contextlib.contextmanager
 def as_plain_programs_are():
-    """Inside, torch's own defaults: any algorithm, and TF32 in convolutions."""
+    """Inside, torch has its own defaults: any algorithm, and TF32 in convolutions."""
     torch.use_deterministic_algorithms(False)
     with changed(torch.backends.cudnn, "allow_tf32", True):
         yield
@@ -135,7 +135,7 @@ def as_plain_programs_are():
 
 
 class changed:
-    """An attribute has another value inside."""
+    """Inside, an attribute has another value."""
 
     def __init__(self, owner, name, value):
         self.owner, self.name, self.value, self.before = owner, name, value, getattr(owner, name)

@@ -1,4 +1,4 @@
-"""The four trainings of the project on any device, with the settings of a configuration, and the plain loops."""
+"""The project's four trainings on any device, with the settings of a configuration, and their plain loops."""
 
 from pathlib import Path
 
@@ -34,13 +34,13 @@ def settings(name, file="full.yaml", **more):
 
 
 def data(name, count, seed=1):
-    """Images uint8 that a network can learn: (count, 784) of 0 and 1, or (count, 3, 32, 32)."""
+    """Images uint8 that a network can learn from: (count, 784) of 0 and 1, or (count, 3, 32, 32)."""
     torch.manual_seed(seed)
     return plain.binary_blobs(count) if name == "binary VAE" else plain.coloured_blobs(count)
 
 
 def make(name, pixels, device, options):
-    """(task, what `training.graphs.Steps` cuts into batches) on a device, with the same weights on every device."""
+    """(task, the data that `training.graphs.Steps` cuts into batches) on a device, with the same weights on each."""
     torch.manual_seed(1)
     pixels = pixels.to(device)
     valid = pixels[:500]
@@ -62,7 +62,7 @@ def make(name, pixels, device, options):
 
 
 def plain_epoch(name, device, options):
-    """A function that trains the plain way, float32, on a number of images from the CPU's memory."""
+    """A function that trains by the plain loop, in float32, on images in the CPU's memory."""
     torch.manual_seed(1)
     batch_size = options["batch_size"]
     if name == "classifier":

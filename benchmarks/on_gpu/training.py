@@ -1,7 +1,7 @@
-"""Real trainings with config/gpu.yaml: the binary VAE and its likelihood, the image VAE, the GAN and its FID in time.
+"""Full trainings with config/gpu.yaml: the binary VAE and its likelihood, the image VAE, the GAN and its FID over time.
 
-The data are rendered files of the official sizes, or prepared ones that are given. The three trainings run side by
-side; the GAN is given as many epochs as should take about `--train-seconds`.
+The data are rendered files of the official sizes, or given prepared files. The three trainings run side by side; the
+GAN gets as many epochs as take about `--train-seconds`.
 """
 
 import csv
@@ -86,7 +86,7 @@ def train_classifier(svhn, folder, options):
 
 
 def told(folder, name):
-    """What a training says of itself, and its history."""
+    """The summary of a training, and its history."""
     about = json.loads((folder / name / "about.json").read_text())
     with (folder / name / "history.csv").open() as file:
         return about, list(csv.DictReader(file))
@@ -118,7 +118,7 @@ def image_vae(svhn, weights, folder, options, record):
 def gan(svhn, weights, folder, options, record):
     count = len(arrays.load_svhn(svhn).train_images)
     steps = math.ceil(count / tasks.settings("WGAN-GP", "gpu.yaml")["batch_size"])
-    share = 0.9 if options.trainings == ["WGAN-GP"] else 0.65  # of the time, beside the other two
+    share = 0.9 if options.trainings == ["WGAN-GP"] else 0.65  # of the time, because the other two run beside it
     epochs = max(1, int(share * options.train_seconds * rate(options) / steps))
     more = {"epochs": epochs, "monitor_epochs": max(1, epochs // 40)}
     stage("train_gan", "--data", svhn, "--classifier", weights, *outputs(folder, "gan"), "--frames-output",
@@ -128,7 +128,7 @@ def gan(svhn, weights, folder, options, record):
 
 
 def rate(options):
-    """Updates of the GAN a second, as measured by the part `speed`, else a guess."""
+    """Updates of the GAN per second: measured by the part `speed`, else a guess."""
     path = options.output / "speed.json"
     records = json.loads(path.read_text())["records"] if path.exists() else []
     found = [each["steps_a_second"]["graphs"] for each in records if each["name"] == "WGAN-GP of config/gpu.yaml"]
@@ -136,7 +136,7 @@ def rate(options):
 
 
 def score(title, name, svhn, weights, folder, options, record):
-    """FID of 1000 samples to the test images, beside that of 1000 training images."""
+    """FID of 1000 samples to the test images, beside that of 1000 training images (the real-data FID)."""
     device = loop.set_up(options.device, 1, 1)
     prepared, (network, _) = arrays.load_svhn(svhn), classifier.load_classifier(weights, device)
     parts, _ = image_model.load_model(folder / name / "model.safetensors", device)

@@ -182,7 +182,7 @@ def test_more_epochs_of_a_constant_rate_end_with_the_bytes_of_as_many_undisturbe
     for words, epochs in ((longer, 5), (more, 3), (more, 5)):
         code, _, log = stages([*words, "--schedule", "constant", "--epochs", str(epochs)])
         assert code == 0, log
-    assert "the training of 3 epochs goes on to 5" in log and "going on at epoch 4, step 0" in log
+    assert "the training of 3 epochs continues to 5" in log and "resuming at epoch 4, step 0" in log
     for name in ("model.safetensors", "frames.npz"):
         assert (stages.folder / "more" / name).read_bytes() == (stages.folder / "longer" / name).read_bytes()
     summary = json.loads((stages.folder / "more" / "training.json").read_text())
@@ -248,7 +248,7 @@ def test_a_training_whose_state_finds_no_room_keeps_the_last_one(stages, undistu
     assert code == 1 and f"{state}: cannot be written (" in log.splitlines()[-1] and "Traceback" not in log, log
     assert state.read_bytes() == before and {file.read_bytes() for file in files} == {b"old"}
     code, _, log = stages(words, save_every=5)
-    assert code == 0 and "going on at" in log, log
+    assert code == 0 and "resuming at" in log, log
     assert {file.name: lasting(file) for file in files} == expected
 
 
@@ -284,5 +284,5 @@ def test_a_full_disk_stops_a_training_in_one_line_and_room_lets_it_go_on(stages,
     assert state.read_bytes() == before and not any(file.exists() for file in files)
     disk(64 << 20)
     code, _, log = stages(words, save_every=5)
-    assert code == 0 and "going on at" in log, log
+    assert code == 0 and "resuming at" in log, log
     assert {file.name: lasting(file) for file in files} == expected

@@ -139,7 +139,7 @@ def test_a_training_that_slurm_ends_at_its_time_limit_goes_on(directory, epochs,
     states = [job["state"] for job in slurm_jobs()]
     assert states[-1] == "COMPLETED" and len(states) > 1 and set(states[:-1]) == {"TIMEOUT"}
     log = (directory / LOG).read_text()
-    assert "going on at epoch" in log and "afresh" not in log
+    assert "resuming at epoch" in log and "afresh" not in log
     assert len(pandas.read_csv(directory / SEED / "history.csv")) == count(config)
 
 
@@ -153,7 +153,7 @@ def test_a_training_stops_before_its_time_limit_and_goes_on_through_cluster_gene
     assert process.returncode == 0, process.stdout
     states = [job["state"] for job in slurm_jobs()]
     assert states[-1] == "COMPLETED" and len(states) > 1 and set(states[:-1]) == {"FAILED"}
-    assert "going on at epoch" in (directory / LOG).read_text()
+    assert "resuming at epoch" in (directory / LOG).read_text()
     assert len(pandas.read_csv(directory / SEED / "history.csv")) == count(config)
 
 
@@ -220,7 +220,7 @@ def test_a_training_that_a_killed_head_process_left_behind_is_not_repeated(direc
     assert [job["state"] for job in slurm_jobs()] == ["COMPLETED"] * 2
     log = (directory / LOG).read_text()  # of the second job, which took the result of the first
     assert ("another training uses this state; waiting for it to end" in log) == (memory == 3000), log
-    assert f"going on at epoch {count(config) + 1}, step 0" in log and "train_elbo" not in log
+    assert f"resuming at epoch {count(config) + 1}, step 0" in log and "train_elbo" not in log
     assert len(pandas.read_csv(directory / SEED / "history.csv")) == count(config)
 
 

@@ -155,13 +155,11 @@ def test_figure_shows_the_numbers(summaries):
     dots = [line for line in axes.lines if line.get_marker() == "."]
     assert [list(line.get_xdata()) for line in dots] == [[5000, 5200], [1230, 1250]]
     texts = [text.get_text() for text in axes.texts]
-    assert texts[0].startswith("5,100.0 \N{PLUS-MINUS SIGN} 141.4  (12.67 \N{MULTIPLICATION SIGN} floor)")
+    assert texts[0].startswith("5,100.0 \N{PLUS-MINUS SIGN} 141.4  (12.67 \N{MULTIPLICATION SIGN} real-data FID)")
     assert texts[1].startswith("1,240.0 ") and "(3.08 " in texts[1]
-    assert axes.get_legend().get_texts()[0].get_text() == "floor: 402.5"  # of 401, 403, 402 and 404, each once
-    title, caption = (" ".join(text.get_text().split()) for text in figure.texts)
-    assert TITLE in title
-    assert "1,000 samples to 2,000 real test images (svhn.npz)" in caption and "c0ffee12" in caption
-    assert "1,000 real training images" in caption and "no Inception FID" in caption
+    assert axes.get_legend().get_texts()[0].get_text() == "real-data FID, of 1,000 training images: 402.5"
+    (title,) = (" ".join(text.get_text().split()) for text in figure.texts)  # 402.5: of 401, 403, 402, 404, each once
+    assert TITLE in title and "1,000 samples to 2,000 real test images (svhn.npz)" in title
 
 
 def test_near_scores_stand_on_a_linear_axis_from_0(tmp_path):
@@ -176,7 +174,7 @@ def test_no_floor_no_line(tmp_path):
     summary, _ = summarise(tmp_path, [score(floor=None)])
     figure = plot_fid.draw([plot_fid.read_score(write(tmp_path / "gan.json", summary))])
     assert figure.axes[0].get_legend() is None
-    assert "floor" not in " ".join(text.get_text() for text in [*figure.texts, *figure.axes[0].texts])
+    assert "real-data FID" not in " ".join(text.get_text() for text in [*figure.texts, *figure.axes[0].texts])
 
 
 def change(path, **changes):

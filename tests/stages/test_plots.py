@@ -162,7 +162,7 @@ def legend(axes):
 def test_learning_curves_show_the_numbers_and_cut_the_first_epochs():
     table = history()
     figure = plot_learning_curves.draw([(table, 18)], "vae", TITLE)
-    title, caption = (text.get_text() for text in figure.texts)
+    (title,) = (text.get_text() for text in figure.texts)
     assert TITLE in title and "vae" in title
     elbo, reconstruction, kl = figure.axes
     for axes, term in ((elbo, "elbo"), (reconstruction, "reconstruction"), (kl, "kl")):
@@ -172,23 +172,20 @@ def test_learning_curves_show_the_numbers_and_cut_the_first_epochs():
     star = elbo.lines[2]
     assert star.get_marker() == "*"
     np.testing.assert_allclose(star.get_xydata(), [[18, table["valid_elbo"][17]]])
-    assert legend(elbo) == ["training", "validation", "best epoch (validation)"]
-    assert "\N{MINUS SIGN}89.00 nats (epoch\N{NO-BREAK SPACE}18)" in caption.replace("\n", " ")
+    assert legend(elbo) == ["training", "validation", "best: \N{MINUS SIGN}89.00 nats, epoch 18"]
     low, high = elbo.get_ylim()
     later = table.loc[4:, ["train_elbo", "valid_elbo"]].to_numpy()
     assert table["valid_elbo"][0] < low < later.min() and later.max() < high < 0
     assert high - low < 1.2 * np.ptp(later)
-    assert "axes are cut" in caption.replace("\n", " ")
 
 
-def test_short_training_is_shown_whole_and_says_nothing_of_cuts():
+def test_short_training_is_shown_whole():
     for epochs in (1, 5):
         table = history(epochs)
         figure = plot_learning_curves.draw([(table, 1)], "vae", TITLE)
         low, high = figure.axes[0].get_ylim()
         values = table[["train_elbo", "valid_elbo"]].to_numpy()
         assert low < values.min() and values.max() < high
-        assert "cut" not in figure.texts[1].get_text()
 
 
 def test_best_epoch_is_seen_even_if_it_is_the_first():
@@ -205,8 +202,7 @@ def test_seeds_share_colour_and_legend():
     assert len(axes.lines) == 6
     assert len({line.get_color() for line in axes.lines}) == 3
     assert {line.get_linewidth() for line in axes.lines if line.get_marker() != "*"} == {1.0}
-    assert len(legend(axes)) == 3
-    assert figure.texts[1].get_text().startswith("2 seeds.")
+    assert legend(axes)[:2] == ["training", "validation"] and len(legend(axes)) == 4  # and the best epoch of each
 
 
 @pytest.mark.parametrize(
@@ -317,18 +313,15 @@ def test_log_likelihood_shows_curve_band_elbo_and_k(inputs):
         np.testing.assert_allclose(np.ptp(errors[2], 0), [0, 2 * 0.3 * 0.3])
     assert any(list(line.get_xdata()) == [200, 200] for line in axes.lines)
     assert [text.get_text() for text in axes.texts] == ["K = 200"]
-    title, caption = (text.get_text().replace("\n", " ") for text in figure.texts)
+    (title,) = (text.get_text().replace("\n", " ") for text in figure.texts)
     assert TITLE in title
-    assert "lower bound on log p(x) that tightens as K grows" in caption
-    assert "1,234 validation" in caption and "6.1 test" in caption and "2 seeds" in caption
-    assert "on a few images, added to the value of all" in caption
 
 
 def test_log_likelihood_without_samples_beyond_k_says_nothing_of_them(inputs):
     table, _ = likelihoods((1, 2))
     summary = plot_log_likelihood.read_summary(inputs[0] / "summary.json")
     figure = plot_log_likelihood.draw(table[table["samples"] == 200], summary)
-    assert len(legend(figure.axes[0])) == 4 and "gain" not in figure.texts[1].get_text()
+    assert len(legend(figure.axes[0])) == 4
 
 
 def without(summary, split, *fields):
@@ -357,7 +350,11 @@ def without(summary, split, *fields):
         ("summary.json", "{", r"summary\.json: not a JSON file"),
         ("summary.json", "{}", r"summary\.json: no 'splits' with 'valid' or 'test'"),
         ("summary.json", without(likelihoods()[1], "test", "elbo", "mean"), r"'splits\.test\.elbo\.mean' is missing"),
-        ("summary.json", without(likelihoods()[1], "valid", "images"), r"'splits\.valid\.images' is missing"),
+        (
+            "summary.json",
+            without(likelihoods()[1], "valid", "log_likelihood", "mean"),
+            r"'splits\.valid\.log_likelihood\.mean' is missing",
+        ),
     ],
 )
 def test_log_likelihood_refuses(inputs, file, content, message):

@@ -111,7 +111,7 @@ def test_saving_is_due_at_intervals_and_when_asked_to_stop(state, monkeypatch):
     regular.heed()
     stop.append("SIGUSR1")
     assert regular.due()
-    with pytest.raises(Interrupted, match=r"by SIGUSR1; the state is saved in .*state; run again to go on"):
+    with pytest.raises(Interrupted, match=r"by SIGUSR1; the state is saved in .*state; run again to resume"):
         regular.heed()
     monkeypatch.setattr(cli, "seconds_since_start", lambda: 101)
     assert limited.due()

@@ -447,13 +447,13 @@ def test_a_run_killed_outright_goes_on_where_it_stopped_and_so_do_more_epochs(pr
     assert snakemake(target, "--config", change, **where).returncode == 0
     log_file = project / "results" / "smoke" / "logs" / "train_binary_vae" / "vae_seed1.log"
     log = log_file.read_text()
-    assert "going on at epoch" in log and "starting afresh" not in log
+    assert "resuming at epoch" in log and "starting afresh" not in log
     assert len((seed / "history.csv").read_text().splitlines()) == 1 + 40
 
     # More epochs go on from there, and a forced run of as many does not.
     more, log = "likelihood={'models': {'vae': {'epochs': 41}}}", log_file.read_text
     assert snakemake(target, "--config", more, **where).returncode == 0
-    assert "the training of 40 epochs goes on to 41" in log() and "going on at epoch 41, step 0" in log()
+    assert "the training of 40 epochs continues to 41" in log() and "resuming at epoch 41, step 0" in log()
     stretches = json.loads((seed / "training.json").read_text())["stretches"]
     assert [stretch["epochs"] for stretch in stretches] == [40, 41]
     fewer = "likelihood={'models': {'vae': {'epochs': 2}}}"

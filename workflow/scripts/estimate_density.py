@@ -1,11 +1,11 @@
 """Estimate the density of an unknown distribution from samples, by a discriminator.
 
-A discriminator D tells distribution 4, f(z) = tanh(2 z + 1) + 0.75 z of z ~ N(0, 1), from N(0, 1) itself, whose
-density f0 is known. The best one is f1 / (f0 + f1); solved for f1, any one estimates f0 D / (1 - D). All
-seeds are trained together as one batched model, on the CPU. Killed or interrupted, the same command goes
-on where it stopped. The table has a row for each point of a grid and each seed:
+A discriminator D learns to tell distribution 4 (f(z) = tanh(2 z + 1) + 0.75 z for z ~ N(0, 1), density f1) from
+N(0, 1) itself, whose density f0 is known. The best D is f1 / (f0 + f1). So f0 D / (1 - D) estimates f1. All
+seeds are trained together as one batched model, on the CPU. If killed or interrupted, the same command
+resumes. The table has a row for each point of a grid and each seed:
 
-  d, d_optimal             the discriminator, and the best one there is
+  d, d_optimal             the trained discriminator, and the best one possible
   density, density_exact   its estimate of f1, and f1 by change of variables
 
 The summary has the estimate's integral, its L1 error, and the Kullback-Leibler divergence of the exact
@@ -47,7 +47,7 @@ def main(options):
 
 
 def estimate(options, settings, saved):
-    """Train a discriminator, with a `CheckpointPolicy`, read it on the grid, and write the results."""
+    """Train a discriminator, evaluate it on the grid, and write the results. saved: its `CheckpointPolicy`."""
     import pandas
     import torch
     from genlab.models import divergences

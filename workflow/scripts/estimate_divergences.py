@@ -1,15 +1,15 @@
 """Estimate the Jensen-Shannon divergence and the Wasserstein distance of two segments from samples.
 
-p is (0, U) and q is (theta, U), U uniform on [0, 1], theta at even distances over [-1, 1], both ends in. A
-discriminator estimates the divergence (nats), a critic with gradient penalty the distance, each read
-on fresh points. All thetas and seeds are trained together as one batched model, on the CPU. Killed or
-interrupted, the same command goes on where it stopped. The table has a row for each theta and seed:
+p is (0, U) and q is (theta, U), where U is uniform on [0, 1] and theta is evenly spaced from -1 to 1. A
+discriminator estimates the divergence (nats), a critic with gradient penalty the distance, each evaluated
+on fresh points. All thetas and seeds are trained together as one batched model, on the CPU. If killed or
+interrupted, the same command resumes. The table has a row for each theta and seed:
 
   jsd            estimate; jsd_exact is 0 at theta = 0 and log 2 elsewhere
   w1             difference of the critic's means; w1_exact is |theta|
-  w1_corrected   the same divided by lipschitz, the critic's steepest measured slope
-  *_error        estimate less exact value
-  *_standard_error   of the mean over the points read
+  w1_corrected   w1 divided by lipschitz, the critic's steepest measured slope
+  *_error        estimate minus exact value
+  *_standard_error   of the mean over the fresh points
 
 example:
   python workflow/scripts/estimate_divergences.py --output divergences.csv --summary divergences.json --seeds 1 2 3
@@ -47,7 +47,7 @@ def main(options):
 
 
 def estimate(options, settings, saved):
-    """Train both networks, each with a `CheckpointPolicy` of its own, read them, and write the results."""
+    """Train both networks, evaluate them, and write the results. saved: a `CheckpointPolicy` for each."""
     import numpy
     import pandas
     import torch

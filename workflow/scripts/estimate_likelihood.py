@@ -1,11 +1,11 @@
 """Estimate ELBO and log-likelihood of a trained binary VAE on training, validation and test images.
 
-For every image, K latents are drawn from q(z|x). Their importance weights give the
-log-likelihood estimate log 1/K sum_k p(x, z_k) / q(z_k|x), its value at smaller K, the
-effective sample size, Pareto k-hat, and the ELBO (reconstruction averaged over the K samples,
-KL in closed form). All numbers are nats per image; standard errors are over images. In
-expectation the estimate is a lower bound that rises with K. A few validation and test images
-are estimated with more samples, to show how far it rises beyond K.
+For every image, K latents are drawn from q(z|x). They give the log-likelihood estimate
+log 1/K sum_k p(x, z_k) / q(z_k|x), its value at smaller K, the effective sample size and Pareto
+k-hat of the importance weights, and the ELBO (reconstruction averaged over the K samples, KL in
+closed form). All values are in nats per image; standard errors are over images. In expectation the
+estimate is a lower bound that rises with K. A few validation and test images get more samples, to
+show how far it rises beyond K.
 
 example:
   python workflow/scripts/estimate_likelihood.py --model vae.safetensors \\
@@ -19,7 +19,7 @@ from pathlib import Path
 from genlab import cli, configuration, files, provenance
 
 SPLITS = ("train", "valid", "test")
-BLOCK = 10000  # images unpacked at a time: packed, a million take 98 MB
+BLOCK = 10000  # images unpacked at a time; packed, a million images take 98 MB
 
 
 def parser():
@@ -29,7 +29,7 @@ def parser():
     )
     result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared data")
     result.add_argument("--output", type=Path, required=True, metavar="JSON", help="estimates to write")
-    result.add_argument("--curve", type=Path, required=True, metavar="CSV", help="estimate at each K to write")
+    result.add_argument("--curve", type=Path, required=True, metavar="CSV", help="estimates at each K to write")
     configuration.add_options(result, "likelihood_evaluation")
     return result
 
@@ -89,13 +89,13 @@ def main(options):
 
 
 def evaluate(model, packed, split, count, samples, ks, settings, device):
-    """The numbers of `vae.evaluate_likelihood`, as arrays, of `count` random images of a split (0: all)."""
+    """The results of `vae.evaluate_likelihood`, as arrays, for `count` random images of a split (0: all)."""
     import numpy as np
     import torch
     from genlab.data import amat
     from genlab.models import vae
 
-    # A prefix would be no sample: the official test file is sorted by digit. Fewer images are some of the more.
+    # Not the first images: the official test file is sorted by digit. A smaller subset is part of a larger one.
     seed = [settings["evaluation_seed"], SPLITS.index(split)]
     chosen = np.random.default_rng(seed).permutation(len(packed))[: count or None]
     noise = np.random.default_rng([*seed, samples]).integers(2**63)
@@ -121,7 +121,8 @@ def mean_and_error(values):
 def curve_rows(curve, ks, K):
     """A row for each k in `ks` of `curve` (N, len(ks)): the mean, and by how much it exceeds that at K.
 
-    The error of the gain is of the images' own gains, far below that of the mean: images differ more than their gains.
+    The error of the gain is that of the images' own gains. It is far below that of the mean, because images differ more
+    than their gains.
     """
     rows = []
     for k, estimates in zip(ks, curve.T, strict=True):
@@ -132,9 +133,9 @@ def curve_rows(curve, ks, K):
 
 
 def overfitting(splits):
-    """Training less test, of ELBO and log-likelihood: {} if there are no training images.
+    """Training minus test, for ELBO and log-likelihood; {} without training images.
 
-    The images differ, so the two standard errors add as squares.
+    The images differ, so the squares of the two standard errors add up.
     """
     if "train" not in splits:
         return {}
@@ -149,7 +150,7 @@ def overfitting(splits):
 
 
 def summarise(numbers):
-    """Means, standard errors and quantiles over images of the per-image numbers of `vae.evaluate_likelihood`."""
+    """Means, standard errors and quantiles over images of the results of `vae.evaluate_likelihood`."""
     import numpy as np
 
     summary = {"images": len(numbers["elbo"])}
@@ -163,7 +164,7 @@ def summarise(numbers):
     }
     shapes = numbers["pareto_k"][np.isfinite(numbers["pareto_k"])]
     summary["pareto_k"] = {
-        "median": float(np.median(shapes)) if len(shapes) else None,  # None: K is too small for any
+        "median": float(np.median(shapes)) if len(shapes) else None,  # None: K is too small
         "share_above_0.7": float((shapes > 0.7).mean()) if len(shapes) else None,
     }
     return summary

@@ -1,21 +1,21 @@
-"""Explore the latents of a trained image model: what each dimension does, and paths between two.
+"""Explore the latents of a trained image model: latent traversal and interpolation.
 
-Steps: for one latent z, drawn from N(0, I), the images of z + epsilon e_i and z - epsilon e_i for
-every dimension i, always from z itself. The effect of a dimension is the root mean square change
-of the pixels in grey levels of 8 bits; since one z proves little, it is also averaged over 64.
+Traversal: the images of z + epsilon e_i and z - epsilon e_i for one latent z, drawn from N(0, I), and
+every dimension i. The effect of a dimension is the root mean square change of the pixels in 8-bit grey
+levels. One z proves little, so the effect is also averaged over 64.
 
-Paths: for random pairs of latents, g(alpha z0 + (1 - alpha) z1), the latent path, against
-alpha g(z0) + (1 - alpha) g(z1), the image path (a double exposure), at alpha = 0, 0.1, ..., 1.
-The table gives, for each alpha and both paths, mean and standard error over the pairs of
+Interpolation: for random pairs of latents, the latent path g(alpha z0 + (1 - alpha) z1) and the image
+path alpha g(z0) + (1 - alpha) g(z1), a double exposure, at alpha = 0, 0.1, ..., 1. For each alpha and
+both paths, the table gives the mean and the standard error over the pairs of
   sharpness        luminance difference of neighbouring pixels, in grey levels
-  distance         from the nearest real validation image, Euclidean in the classifier's 512 features
-  top_probability  that the classifier gives to its first choice
-and path_distance, the feature distance between both paths. The JSON sets the middle of each path in
-relation to its ends, and says what as many real test images read.
+  distance         to the nearest real validation image, Euclidean in the classifier's 512 features
+  top_probability  of the classifier's first choice
+and path_distance, the feature distance between both paths. The JSON compares the middle of each path
+with its ends, and has the same numbers for as many real test images.
 
 The NPZ holds the images of the first z (base, plus, minus) and of the first pair (latent_path,
-image_path), uint8 of 3 x 32 x 32, with effect, mean_effect, order (dimensions by falling effect),
-epsilon, alphas, and about, JSON text that traces them. Nothing is selected by hand.
+image_path), uint8 of 3 x 32 x 32, with effect, mean_effect, order (dimensions by decreasing effect),
+epsilon, alphas, and about, JSON text on their origin. Nothing is selected by hand.
 
 example:
   python workflow/scripts/explore_latents.py --model gan.safetensors --classifier classifier.safetensors \\
@@ -27,9 +27,9 @@ from pathlib import Path
 
 from genlab import cli, configuration, files, provenance
 
-STARTS = 64  # latents over which the mean effect is taken
+STARTS = 64  # latents that the mean effect averages over
 STEPS = 10  # of alpha, from 0 to 1
-VISIBLE = 1.0  # grey levels of mean effect, above which a dimension counts as one that moves the picture
+VISIBLE = 1.0  # grey levels of mean effect above which a dimension counts as visible
 
 
 def parser():
@@ -40,7 +40,9 @@ def parser():
     result.add_argument(
         "--classifier", type=Path, required=True, metavar="WEIGHTS", help="classifier whose features measure distance"
     )
-    result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared data of the model")
+    result.add_argument(
+        "--data", type=Path, required=True, metavar="NPZ", help="prepared data that the model was trained on"
+    )
     result.add_argument("--output", type=Path, required=True, metavar="NPZ", help="images and effects to write")
     result.add_argument("--table", type=Path, required=True, metavar="CSV", help="numbers at each alpha to write")
     result.add_argument("--json", type=Path, required=True, metavar="JSON", help="summary to write")
@@ -63,7 +65,7 @@ def main(options):
     prepared = arrays.load_svhn(options.data)
     arrays.check_trained_on(prepared, trained, options.model, options.data)
     decoder = parts["generator"]
-    normal = torch.Generator().manual_seed(options.seed)  # on the CPU: every device explores the same latents
+    normal = torch.Generator().manual_seed(options.seed)  # on the CPU, so that every device explores the same latents
     starts, z0, z1 = (
         torch.randn(count, decoder.latents, generator=normal).to(device)
         for count in (STARTS, options.pairs, options.pairs)
@@ -126,7 +128,7 @@ def main(options):
 
 
 def estimate(mean, error):
-    """A mean and its standard error as JSON has them; null where they are not defined."""
+    """A mean and its standard error for JSON; null where undefined."""
     return {name: float(v) if math.isfinite(v) else None for name, v in (("mean", mean), ("standard_error", error))}
 
 

@@ -1,9 +1,8 @@
 """Fetch one file from the first address that has it, and check it.
 
-Mirrors come first: a mirror is a folder, a file:// address or an http(s):// address under which the
-file lies by the base name of the official one. Then the official addresses. A download that was
-cut off goes on where it stopped (FILE.partial); a file with a wrong checksum or size never gets its
-name.
+Mirrors are tried first, then the official addresses. A mirror is a folder, a file:// address or an
+http(s):// address that holds the file under its official name. An interrupted download resumes where
+it stopped (FILE.partial). A file with a wrong checksum or size never gets its final name.
 
 example:
   python workflow/scripts/fetch.py --output resources/data.amat --url http://example.org/data.amat
@@ -18,7 +17,7 @@ from genlab import Interrupted, cli
 
 
 def hexadecimal(digits):
-    """argparse type: a checksum of so many hexadecimal digits."""
+    """argparse type: a checksum with this many hexadecimal digits."""
 
     def checksum(text):
         if not re.fullmatch(f"[0-9a-fA-F]{{{digits}}}", text):
@@ -35,16 +34,16 @@ def parser():
         "--url", nargs="+", required=True, metavar="ADDRESS", help="official addresses of the file, tried in order"
     )
     result.add_argument(
-        "--mirror", nargs="*", default=[], metavar="BASE", help="folders or base addresses to try before the official"
+        "--mirror", nargs="*", default=[], metavar="BASE", help="folders or base addresses to try first"
     )
-    result.add_argument("--sha256", type=hexadecimal(64), metavar="HEX", help="SHA-256 the file must have")
-    result.add_argument("--md5", type=hexadecimal(32), metavar="HEX", help="MD5 the file must have")
-    result.add_argument("--bytes", type=cli.positive, metavar="N", help="size the file must have")
+    result.add_argument("--sha256", type=hexadecimal(64), metavar="HEX", help="SHA-256 that the file must have")
+    result.add_argument("--md5", type=hexadecimal(32), metavar="HEX", help="MD5 that the file must have")
+    result.add_argument("--bytes", type=cli.positive, metavar="N", help="size that the file must have, in bytes")
     result.add_argument(
         "--retries", type=cli.natural, default=4, metavar="N", help="further tries for each address (default: 4)"
     )
     result.add_argument(
-        "--timeout", type=cli.positive, default=30, metavar="S", help="seconds of silence to bear (default: 30)"
+        "--timeout", type=cli.positive, default=30, metavar="S", help="seconds to wait for an answer (default: 30)"
     )
     return result
 
@@ -53,7 +52,7 @@ def main(options):
     from genlab.data import download
 
     def stop(number, frame):
-        raise Interrupted(f"what has come is kept in {options.output}.partial; the same command goes on from there")
+        raise Interrupted(f"what has arrived is kept in {options.output}.partial; the same command resumes from there")
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, stop)

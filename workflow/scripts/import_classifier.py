@@ -1,9 +1,8 @@
-"""Convert given weights of the feature classifier, once, to the format of this pipeline.
+"""Convert existing weights of the feature classifier to the format of this pipeline.
 
-Takes the course's svhn_classifier, as safetensors or as the .pt file that torch.save wrote. A .pt
-file is read without running anything in it: one that asks for more than layers and tensors is
-refused. Names, shapes and types of the weights are checked. The safetensors file that is written
-says from which file it came, with its SHA-256.
+Takes the course's svhn_classifier as safetensors or as a .pt file of torch.save. A .pt file is read
+without running anything in it; a file that asks for more than layers and tensors is refused. Names,
+shapes and types of the weights are checked. The output names the file it came from and its SHA-256.
 
 example:
   python workflow/scripts/import_classifier.py --weights svhn_classifier.pt --model classifier.safetensors
@@ -17,7 +16,7 @@ from genlab import cli
 def parser():
     result = cli.parser(__doc__)
     result.add_argument(
-        "--weights", type=Path, required=True, metavar="FILE", help="given weights, .safetensors or .pt"
+        "--weights", type=Path, required=True, metavar="FILE", help="existing weights, .safetensors or .pt"
     )
     result.add_argument("--model", type=Path, required=True, metavar="SAFETENSORS", help="weights to write")
     return result

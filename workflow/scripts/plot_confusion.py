@@ -1,7 +1,7 @@
 """Draw the confusion matrix of the feature classifier on the test images.
 
-Reads the JSON that evaluate_classifier.py writes. Each row is a true digit: the numbers count its
-images by the digit that the classifier took them for, the shades give their share of the row.
+Reads the JSON that evaluate_classifier.py writes. A row is a true digit and a column the digit that the
+classifier chose. Numbers count images, shades are shares of the row.
 
 example:
   python workflow/scripts/plot_confusion.py --evaluation accuracy.json --output confusion.png
@@ -15,7 +15,7 @@ from genlab import InputError, cli, files
 def parser():
     result = cli.parser(__doc__)
     result.add_argument(
-        "--evaluation", type=Path, required=True, metavar="JSON", help="numbers of evaluate_classifier.py"
+        "--evaluation", type=Path, required=True, metavar="JSON", help="output of evaluate_classifier.py"
     )
     result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
     return result
@@ -64,7 +64,7 @@ def draw(confusion, interval, source, data):
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     figure = plotting.new_figure(7.5, 6.5)
     axes = figure.subplots()
-    # One hue from light to dark: the order of the shades survives in grey.
+    # One hue from light to dark, so that it also works in grey.
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(confusion):
         if count:
@@ -75,17 +75,12 @@ def draw(confusion, interval, source, data):
     axes.tick_params(length=0)
     axes.set_xticks(range(10))
     axes.set_yticks(range(10))
-    axes.set_xlabel("digit that the classifier takes it for")
+    axes.set_xlabel("digit that the classifier chooses")
     axes.set_ylabel("true digit")
     figure.colorbar(picture, ax=axes, label="share of the images of the true digit", fraction=0.046)
     low, high = interval
-    plotting.describe(
-        figure,
-        f"Feature classifier ({source}): accuracy {correct / total:.2%} on test images",
-        data,
-        f"{correct:,} of {total:,} test images right; 95% interval of the accuracy {low:.2%} to {high:.2%} (Wilson). "
-        "Numbers count images; an empty cell is none.",
-    )
+    title = f"Feature classifier ({source}): {correct:,} of {total:,} test images right, {correct / total:.2%}"
+    plotting.describe(figure, f"{title} (95% interval {low:.2%} to {high:.2%})", data)
     return figure
 
 

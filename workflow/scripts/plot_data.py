@@ -1,7 +1,7 @@
-"""Draw a sheet of both prepared data sets: the validation images that the models see.
+"""Draw random validation images of both prepared data sets, as the models see them.
 
-Reads the NPZ files that prepare_binarized_mnist.py and prepare_svhn.py wrote. Above each sheet
-stands the name of its data set, so that a stand-in is never taken for the real thing.
+Reads the NPZ files that prepare_binarized_mnist.py and prepare_svhn.py write. The name of each data
+set is above its images, so that nobody takes a stand-in for the real data.
 
 example:
   python workflow/scripts/plot_data.py --binarized-mnist resources/prepared/embedded/binarized_mnist.npz \\
@@ -17,9 +17,7 @@ def parser():
     result = cli.parser(__doc__, seed=True)
     result.add_argument("--binarized-mnist", type=Path, required=True, metavar="NPZ", help="prepared binary digits")
     result.add_argument("--svhn", type=Path, required=True, metavar="NPZ", help="prepared house numbers")
-    result.add_argument(
-        "--output", type=Path, required=True, metavar="PNG", help="figure to write, and a PDF beside it"
-    )
+    result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
     return result
 
 

@@ -1,6 +1,6 @@
-"""Draw a trained discriminator beside the best one there is, and the density it estimates beside the exact one.
+"""Draw a trained discriminator beside the best one possible, and the density it estimates beside the exact one.
 
-Reads what estimate_density.py writes. Bands go from the smallest to the largest value of all seeds.
+Reads what estimate_density.py writes. Lines are means over seeds, bands their range.
 
 example:
   python workflow/scripts/plot_density.py --table density.csv --summary density.json \\
@@ -16,8 +16,8 @@ COLUMNS = ("x", "seed", "d", "d_optimal", "density", "density_exact")
 
 def parser():
     result = cli.parser(__doc__)
-    result.add_argument("--table", type=Path, required=True, metavar="CSV", help="curves over a grid, of each seed")
-    result.add_argument("--summary", type=Path, required=True, metavar="JSON", help="errors over all seeds")
+    result.add_argument("--table", type=Path, required=True, metavar="CSV", help="curves of every seed over a grid")
+    result.add_argument("--summary", type=Path, required=True, metavar="JSON", help="data and number of samples")
     result.add_argument("--histogram", type=Path, required=True, metavar="CSV", help="histogram of samples")
     result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
     return result
@@ -29,17 +29,13 @@ def main(options):
     table = plotting.read_table(options.table, COLUMNS)
     histogram = plotting.read_table(options.histogram, ("left", "right", "density"))
     content = files.read_json(options.summary)
-    summary = {
-        name: [files.read_field(content, f"{name}.{end}", float, options.summary) for end in ("lowest", "highest")]
-        for name in ("integral", "l1_error", "kl")
-    }
     title = files.read_field(content, "data.title", str, options.summary)
     points = files.read_field(content, "settings.points", int, options.summary)
-    plotting.save_figure(draw(table, histogram, summary, points, title), options.output)
+    plotting.save_figure(draw(table, histogram, points, title), options.output)
 
 
-def draw(table, histogram, summary, points, title):
-    """The figure of the columns COLUMNS, a histogram of `points` samples, and the lowest and highest errors."""
+def draw(table, histogram, points, title):
+    """The figure of the columns COLUMNS and a histogram of `points` samples."""
     from genlab.report import plotting
 
     figure = plotting.new_figure(10.5, 4.6)
@@ -65,19 +61,7 @@ def draw(table, histogram, summary, points, title):
     right.set_ylim(0, 1.35 * table[["density", "density_exact"]].to_numpy().max())
     for axes in (left, right):
         axes.legend(loc="upper left", fontsize=10, framealpha=0)
-
-    def span(name, digits):
-        return " to ".join(dict.fromkeys(plotting.signed(value, digits) for value in summary[name]))
-
-    seeds = table["seed"].nunique()
-    lines = f"mean of {seeds} seeds, bands: their range" if seeds > 1 else "one seed"
-    caption = (
-        f"$D$ tells the distribution $f_1$ from the standard normal $f_0$, on samples alone. Lines: {lines}. "
-        f"The estimate's integral is {span('integral', 4)}, its L1 error {span('l1_error', 4)}, and the "
-        f"Kullback\N{EN DASH}Leibler divergence of $f_1$ from it, once normalised, {span('kl', 5)} nats. "
-        "In the far tails there are hardly any samples to learn from; their share of the density is as small."
-    )
-    plotting.describe(figure, "A density from a discriminator", title, caption)
+    plotting.describe(figure, "A density from a discriminator", title)
     return figure
 
 

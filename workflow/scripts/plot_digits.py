@@ -2,7 +2,7 @@
 
 Reads the NPZ file that sample_binary_vae.py writes: originals, uint8 (N, 28, 28) in {0, 1};
 reconstructions (N, 28, 28) and samples (M, 28, 28), the Bernoulli mean of every pixel, in
-[0, 1]; and what they were made from.
+[0, 1]; and `about`.
 
 example:
   python workflow/scripts/plot_digits.py --images digits.npz \\
@@ -28,23 +28,20 @@ def main(options):
 
     for path in (options.reconstructions, options.samples):
         plotting.check_output(path)
-    originals, reconstructions, samples, model, data, seed = read_images(options.images)
-    grey = "Grey: Bernoulli mean of each pixel, from white (0) to black (1)."
+    originals, reconstructions, samples, model, data = read_images(options.images)
 
     columns = min(options.columns, len(originals))
     figure = plotting.image_grid([originals, reconstructions], columns, ["original", "reconstruction"], ink=True)
-    plotting.describe(
-        figure, f"{model}: reconstructions", data, f"{grey} Each decodes one draw of q(z|x). Seed {seed}."
-    )
+    plotting.describe(figure, f"{model}: reconstructions", data)
     plotting.save_figure(figure, options.reconstructions)
 
     figure = plotting.image_grid(samples, min(options.columns, len(samples)), ink=True)
-    plotting.describe(figure, f"{model}: samples", data, f"{grey} Latents from N(0, I), not selected. Seed {seed}.")
+    plotting.describe(figure, f"{model}: samples", data)
     plotting.save_figure(figure, options.samples)
 
 
 def read_images(path):
-    """(originals, reconstructions, samples, model's name, data set's title, seed) of the file, checked.
+    """(originals, reconstructions, samples, model's name, data set's title) of the file, checked.
 
     The images are float32 in [0, 1].
     """
@@ -59,7 +56,7 @@ def read_images(path):
                 f"{path}: {name!r} holds values in [{images.min()}, {images.max()}]; expected [0, 1]; {files.REMAKE}"
             )
     stacks = [images.astype(np.float32) for images in fields.values()]
-    return *stacks, about["model"], about["data"]["title"], about["seed"]
+    return *stacks, about["model"], about["data"]["title"]
 
 
 if __name__ == "__main__":

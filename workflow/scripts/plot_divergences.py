@@ -1,7 +1,7 @@
 """Draw the estimated Jensen-Shannon divergence and Wasserstein distance against theta, beside the exact values.
 
-Reads what estimate_divergences.py writes. Below each curve stand the errors, enlarged. Bands go from the
-smallest to the largest value of all seeds.
+Reads what estimate_divergences.py writes. Below each curve stand the errors, enlarged. Lines are means over
+seeds, bands their range.
 
 example:
   python workflow/scripts/plot_divergences.py --table divergences.csv --summary divergences.json \\
@@ -18,7 +18,7 @@ COLUMNS = ("theta", "seed", "jsd", "jsd_exact", "w1", "w1_corrected", "w1_exact"
 def parser():
     result = cli.parser(__doc__)
     result.add_argument("--table", type=Path, required=True, metavar="CSV", help="estimates at each theta and seed")
-    result.add_argument("--summary", type=Path, required=True, metavar="JSON", help="what was estimated, and how")
+    result.add_argument("--summary", type=Path, required=True, metavar="JSON", help="what was estimated")
     result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
     return result
 
@@ -32,16 +32,12 @@ def main(options):
     if not (table["theta"] == 0).any() or not (table["theta"] != 0).any():
         raise InputError(f"{options.table}: column 'theta' needs 0 and other values; {files.REMAKE}")
     content = files.read_json(options.summary)
-    fields = {"data.title": str, "settings.points": int, "settings.penalty_weight": float, "slope": float}
-    fields |= {
-        f"range_of_jsd.{where}.{end}": float for where in ("at_zero", "elsewhere") for end in ("lowest", "highest")
-    }
-    summary = {name: files.read_field(content, name, kind, options.summary) for name, kind in fields.items()}
-    plotting.save_figure(draw(table, summary), options.output)
+    title = files.read_field(content, "data.title", str, options.summary)
+    plotting.save_figure(draw(table, title), options.output)
 
 
-def draw(table, summary):
-    """The figure of the columns COLUMNS; `summary` has what was measured, by its dotted path."""
+def draw(table, title):
+    """The figure of the columns COLUMNS."""
     from genlab.report import plotting
 
     figure = plotting.new_figure(10.5, 6.2)
@@ -58,7 +54,7 @@ def draw(table, summary):
         axes.fill_between(mean.index, of_theta.min(), of_theta.max(), color=look["color"], alpha=0.25, linewidth=0)
         axes.plot(mean, **look, label=label)
 
-    # Exactly, the divergence is a step: its two sides, and the single point between them.
+    # The exact divergence is a step: draw its two sides and the single point between them.
     for side in (truth[truth.index < 0], truth[truth.index > 0]):
         jsd.plot(
             [*side.index, 0] if side.index[0] < 0 else [0, *side.index],
@@ -91,21 +87,7 @@ def draw(table, summary):
     w1.set_ylim(min(-0.05, table["w1"].min() - 0.05), max(1.35, table["w1"].max() * 1.3))
     for axes in (jsd, w1):
         axes.legend(loc="upper center", fontsize=10)
-    seeds = table["seed"].nunique()
-
-    def span(where):
-        ends = (summary[f"range_of_jsd.{where}.{end}"] for end in ("lowest", "highest"))
-        return " to ".join(dict.fromkeys(plotting.signed(round(value, 4) + 0.0, 4) for value in ends))
-
-    points, weight = summary["settings.points"], summary["settings.penalty_weight"]
-    caption = (
-        "The divergence is a step: the least shift makes it log 2, and there it stays, so that its gradient tells a "
-        "generator nothing of where to go. The Wasserstein distance grows with the shift at slope 1: its gradient "
-        f"survives. Measured: divergence {span('at_zero')} at 0 and {span('elsewhere')} at all other shifts; slope of "
-        f"the corrected distance {summary['slope']:.3f}. Read on {points:,} fresh points; penalty weight {weight:g}; "
-        f"{f'mean and range of {seeds} seeds' if seeds > 1 else 'one seed'}."
-    )
-    plotting.describe(figure, "Two divergences of two segments, estimated from samples", summary["data.title"], caption)
+    plotting.describe(figure, "Two divergences of two segments, estimated from samples", title)
     return figure
 
 

@@ -1,7 +1,8 @@
-"""Draw the FID of several models with the floor that real images set.
+"""Draw the FID of several models beside the real-data FID (the floor): that of real training images.
 
 Reads what summarise_fid.py writes, one JSON for each model, all scored alike. Every model has a row:
-its seeds as points, their mean and standard deviation, and how many times the floor it is.
+its seeds as points, their mean and standard deviation, and its ratio to the real-data FID. A dashed line
+marks the real-data FID, a band the range of its draws.
 
 example:
   python workflow/scripts/plot_fid.py --scores fid_vae.json fid_gan.json --output fid.png
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from genlab import InputError, cli, files
 
-# What the figure tells of all models at once, so it must be one.
+# What all models must have in common.
 COMMON = ("data", "samples", "reference", "images of the floor", "classifier")
 
 
@@ -42,7 +43,7 @@ def main(options):
 
 
 def read_score(path):
-    """What the figure shows of a summary: the fields `COMMON`, model, and fid and floor: mean, sd and values."""
+    """What the figure shows of a summary: the fields `COMMON`, model, fid and floor (mean, sd and values each)."""
 
     content = files.read_json(path)
 
@@ -70,7 +71,7 @@ def read_score(path):
 
 
 def draw(models):
-    """The figure of the models, as `read_score` returns them; the first stands on top."""
+    """The figure of the models, as `read_score` returns them, the first on top."""
     from genlab.report import plotting
     from matplotlib.ticker import LogLocator, NullLocator
 
@@ -84,12 +85,13 @@ def draw(models):
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:,g}")
         axes.xaxis.set_minor_locator(NullLocator())
-    # Models that were scored with the same seeds have the same draws.
+    # Models scored with the same seeds share the same draws.
     draws = {value for model in models if model["floor"] for value in model["floor"]["values"]}
     if draws:
         floor = sum(draws) / len(draws)
+        label = f"real-data FID, of {first['images of the floor']:,} training images: {floor:,.1f}"
         axes.axvspan(min(draws), max(draws), color="0.87", linewidth=0, zorder=1)
-        axes.axvline(floor, color="0.3", linestyle="--", zorder=1.5, label=f"floor: {floor:,.1f}")
+        axes.axvline(floor, color="0.3", linestyle="--", zorder=1.5, label=label)
     looks = plotting.model_looks([model["model"] for model in models])
     for row, model in enumerate(models):
         fid, look = model["fid"], looks[model["model"]] | {"linestyle": ""}
@@ -99,7 +101,7 @@ def draw(models):
             axes.plot(seeds, [row + 0.25] * len(seeds), color="black", marker=".", linestyle="", markersize=6)
         text = f"{fid['mean']:,.1f}" + (f" \N{PLUS-MINUS SIGN} {fid['sd']:,.1f}" if len(fid["values"]) > 1 else "")
         if model["floor"] and model["floor"]["mean"] > 0:
-            text += f"  ({fid['mean'] / model['floor']['mean']:.2f} \N{MULTIPLICATION SIGN} floor)"
+            text += f"  ({fid['mean'] / model['floor']['mean']:.2f} \N{MULTIPLICATION SIGN} real-data FID)"
         axes.annotate(text, (1.02, row), xycoords=("axes fraction", "data"), va="center")
     axes.set_yticks(range(len(models)), [model["model"] for model in models])
     axes.set_ylim(len(models) - 0.5, -0.5)
@@ -110,19 +112,9 @@ def draw(models):
     else:
         axes.set_xlim(0, 1.08 * max(shown))
     if draws:
-        # Above the axes, where it hides no point.
+        # Above the axes, where it covers no point.
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.2, frameon=False)
-
-    caption = (
-        f"Fréchet distance of {first['samples']:,} samples to {first['reference']}, on the 512 features of "
-        f"a classifier (SHA-256 {first['classifier'][:8]}): no Inception FID."
-    )
-    if any(len(model["fid"]["values"]) > 1 for model in models):
-        caption += " Marker and bar: mean and standard deviation over seeds; dots: single seeds."
-    if draws:
-        caption += f" Floor: the FID of {first['images of the floor']:,} real training images"
-        caption += f", mean of {len(draws)} draws; band: their range." if len(draws) > 1 else "."
-    plotting.describe(figure, "FID of samples, with its floor" if draws else "FID of samples", first["data"], caption)
+    plotting.describe(figure, f"FID of {first['samples']:,} samples to {first['reference']}", first["data"])
     return figure
 
 

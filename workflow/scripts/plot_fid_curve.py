@@ -1,7 +1,7 @@
 """Draw the Frechet distance against the number of samples N, for every model and for real training images.
 
-Reads what evaluate_features.py writes of each set, JSON and CSV in the same order. Against 1/N the curve is
-nearly straight: where it meets the axis lies the distance of infinitely many samples.
+Reads what evaluate_features.py writes for each set, JSON and CSV in the same order. Open markers show the
+extrapolation to infinitely many samples, where 1/N is 0.
 
 example:
   python workflow/scripts/plot_fid_curve.py --metrics gan.json train.json --curves gan.csv train.csv \\
@@ -15,7 +15,7 @@ from genlab import InputError, cli, files
 
 def parser():
     result = cli.parser(__doc__)
-    result.add_argument("--metrics", type=Path, nargs="+", required=True, metavar="JSON", help="one of each set")
+    result.add_argument("--metrics", type=Path, nargs="+", required=True, metavar="JSON", help="one for each set")
     result.add_argument("--curves", type=Path, nargs="+", required=True, metavar="CSV", help="in the same order")
     result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
     return result
@@ -37,13 +37,12 @@ def main(options):
         sets.append(one)
         for key in ("images", "data.title"):
             if one[key] != sets[0][key]:
-                raise InputError(f"{path}: its {key} is {one[key]}, not {sets[0][key]} as of those before")
+                raise InputError(f"{path}: its {key} is {one[key]}, not {sets[0][key]} as in {options.metrics[0]}")
     plotting.save_figure(draw(sets), options.output)
 
 
 def draw(sets):
-    """The figure of dicts with subject, set, images, data.title, metrics.fid_infinity.value and curve."""
-    import numpy as np
+    """The figure of `sets`, dicts with subject, set, images, data.title, metrics.fid_infinity.value and curve."""
     from genlab.report import plotting
 
     models = list(dict.fromkeys(one["subject"] for one in sets if one["set"] == "samples"))
@@ -76,14 +75,7 @@ def draw(sets):
     axes.set_xlabel("N, samples (log scale)")
     axes.set_ylabel("FID (log scale)")
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.08), borderaxespad=0, ncols=columns, frameon=False)
-    seeds = max(np.bincount([models.index(one["subject"]) for one in sets if one["set"] == "samples"]), default=1)
-    caption = (
-        "Fewer samples make the FID larger: its bias falls as 1/N. Points: mean over disjoint sets of N images; open "
-        f"markers: extrapolated to infinitely many{'; one line for each seed' if seeds > 1 else ''}. Dotted: the "
-        "protocol's N. Training images are the floor. All against the same test images, whose finite number biases "
-        "every point alike."
-    )
-    plotting.describe(figure, "Frechet distance against the number of samples", sets[0]["data.title"], caption)
+    plotting.describe(figure, "Fréchet distance against the number of samples", sets[0]["data.title"])
     return figure
 
 

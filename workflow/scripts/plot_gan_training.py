@@ -1,8 +1,8 @@
-"""Draw the training of a WGAN-GP, and how samples of fixed latents change with it.
+"""Draw the training of a WGAN-GP, and samples of fixed latents at several epochs.
 
-Reads what train_gan.py writes: for every seed the CSV of its epochs and the JSON summary, in the
-same order; and the NPZ of frames of one seed: samples of the same latents at several epochs. On
-images the critic's value is no Wasserstein distance: it is called the critic's estimate.
+Reads what train_gan.py writes: the CSV of the epochs and the JSON summary of every seed, in the same
+order, and the frames of one seed (NPZ). The critic's estimate is the mean score of real images minus
+that of generated ones. On images it is not a Wasserstein distance.
 
 example:
   python workflow/scripts/plot_gan_training.py --history gan.csv --training gan.json \\
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from genlab import InputError, cli, files
 
-# The CSV's columns of each panel, and the split that gives a column its look.
+# {panel: {column of the CSV: split that sets its look}}.
 PANELS = {
     "critic's estimate": {"train_critic_estimate": "train", "valid_critic_estimate": "valid"},
     "Fréchet distance": {"valid_fid": "valid"},
@@ -69,14 +69,12 @@ def main(options):
         figure,
         f"{first['model']}: samples during training",
         first["data"],
-        "A column is one latent from N(0, I), the same at every epoch and not selected, through the averaged "
-        f"generator. Seed {about['seed']}.",
     )
     plotting.save_figure(figure, options.frames_output)
 
 
 def read_training(path):
-    """Model's name, data set's title and the number of samples of the validation FID, of a JSON summary."""
+    """The model's name, the data set's title and the number of samples of the validation FID, from a JSON summary."""
 
     content = files.read_json(path)
     fields = {"model": ("model", str), "data": ("data.title", str), "samples": ("settings.monitor_samples", int)}
@@ -84,7 +82,7 @@ def read_training(path):
 
 
 def read_history(path):
-    """The epochs of a CSV file; `valid_fid` is NaN where its cell is blank, in epochs that did not measure it."""
+    """The epochs of a CSV file. `valid_fid` is NaN in epochs that did not measure it (empty cells)."""
     import pandas
     from genlab.report import plotting
 
@@ -128,21 +126,13 @@ def draw(histories, model, data, samples):
     norm.axhline(1, color="0.3", linestyle=":", linewidth=1.3, label="aim of the penalty: 1")
     for axes in figure.axes:
         axes.legend()
-    estimate.set_ylabel("score, real less generated")
-    distance.set_ylabel("FID to validation images")
+    estimate.set_ylabel("mean score, real minus generated")
+    distance.set_ylabel(f"FID of {samples:,} samples\nto validation images")
     norm.set_ylabel("norm, mean over interpolates")
     loss.set_ylabel("loss")
     for axes in (norm, loss):
         axes.set_xlabel("epoch")
-
-    seeds = f"{len(histories)} seeds, a line each. " if len(histories) > 1 else ""
-    caption = (
-        f"{seeds}Critic's estimate: mean score of real images less that of generated ones; on images it is no "
-        "Wasserstein distance. Loss: its negative plus the gradient penalty. Training: mean over the epoch; "
-        f"validation: held-out images at its end. FID: {samples:,} samples of the averaged generator against "
-        "validation images; with so few it is biased upward, to be read for its course only."
-    )
-    plotting.describe(figure, f"{model}: training", data, caption)
+    plotting.describe(figure, f"{model}: training", data)
     return figure
 
 

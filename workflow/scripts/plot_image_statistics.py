@@ -1,7 +1,7 @@
 """Compare the samples of several models with real images: sharpness, spectrum, diversity, classes.
 
 Reads what evaluate_samples.py writes, one JSON and one CSV for each model, in the same order.
-All were measured on sets of one size against the same test images.
+All must be measured on as many samples and against the same test images.
 
 example:
   python workflow/scripts/plot_image_statistics.py --statistics vae.json gan.json \\
@@ -19,7 +19,7 @@ MEASURES = {
     "feature_distance": "feature distance,\nall pairs",
     "feature_nearest": "feature distance,\nnearest",
 }
-FEW = 6  # models whose names fit into the panels; more stand below them, once
+FEW = 6  # most models whose names fit into the panels; else one legend below has them
 SPECTRUM = ("frequency", "samples", "samples_error", "test", "train")
 
 
@@ -56,10 +56,10 @@ def main(options):
 
 
 def read_statistics(path):
-    """What the figure shows of a JSON file: model, data, images, draws, and of each set of images the measures.
+    """What the figure shows of a JSON file: model, data, images, draws, and the statistics of each set of images.
 
-    A measure is its value and its error: standard error over images, or standard deviation over
-    sets of training images.
+    A statistic is (value, error). The error is the standard error over images or, for training images, the
+    standard deviation over sets.
     """
 
     content = files.read_json(path)
@@ -85,7 +85,7 @@ def read_statistics(path):
 
 
 def read_spectrum(path):
-    """The table of a CSV file, its frequencies and powers above 0, as a logarithmic axis needs them."""
+    """The table of a CSV file. Frequencies and powers must be above 0, for logarithmic axes."""
     from genlab.report import plotting
 
     table = plotting.read_table(path, SPECTRUM)
@@ -109,20 +109,14 @@ def draw(models, spectra):
     first = models[0]
     plotting.describe(
         figure,
-        "Samples beside real images: spectrum, sharpness, diversity, classes",
+        f"{first['images']:,} samples beside as many real images: spectrum, sharpness, diversity, classes",
         first["data"],
-        f"Every number is of {first['images']:,} images: samples of a model, random test images, or each of "
-        f"{first['draws']} disjoint random sets of training images, which show the noise floor (mean and, in grey, "
-        "one standard deviation each way). Error bars: standard errors over images. Spectra: of the luminance, less "
-        "its mean, through a Hann window. Distances: Euclidean, between pixels or a classifier's features; nearest: "
-        "the median. Classes: first choices of that classifier; divergence: Jensen\N{EN DASH}Shannon, from the test "
-        f"images', in nats; training images have {first['train']['class_divergence']:.4f}.",
     )
     return figure
 
 
 def draw_spectra(axes, models, spectra, looks):
-    """Mean power against the frequency, logarithmic both, with real images in black."""
+    """Mean power against frequency, on logarithmic axes, with real images in black."""
     real = spectra[0]
     axes.plot(real["frequency"], real["test"], color="black", linestyle="-", linewidth=2.5, label="real, test")
     axes.plot(real["frequency"], real["train"], color="0.6", linestyle="--", label="real, training")
@@ -142,7 +136,7 @@ def draw_spectra(axes, models, spectra, looks):
 
 
 def draw_ratios(axes, models, looks):
-    """Every measure divided by that of the test images, a row each; real training images as a band."""
+    """Every statistic divided by that of the test images, one per row, with training images as a band."""
     rows = list(MEASURES)
     for row, name in enumerate(rows):
         value, error = ratio(models[0]["train"], models[0]["test"], name, shared=True)
@@ -162,7 +156,7 @@ def draw_ratios(axes, models, looks):
 
 
 def ratio(part, test, name, shared=False):
-    """Value and error of a measure relative to the test images; `shared`: their own error is no part of it."""
+    """Value and error of a statistic relative to the test images. shared: leave out the error of the test images."""
     (value, error), (reference, reference_error) = part[name], test[name]
     own = error / reference
     return value / reference, own if shared else (own**2 + (value * reference_error / reference**2) ** 2) ** 0.5

@@ -1,4 +1,4 @@
-"""Draw the latent path between two latents above the path that mixes their images, and numbers over many pairs.
+"""Draw an interpolation between two latents above that between their images, and numbers over many pairs.
 
 Reads what explore_latents.py writes: the images of one pair, and the table with mean and standard
 error over all pairs at each alpha. The latent path is g(alpha z0 + (1 - alpha) z1), the image path
@@ -19,7 +19,7 @@ def parser():
     result = cli.parser(__doc__)
     result.add_argument("--latents", type=Path, required=True, metavar="NPZ", help="images of explore_latents.py")
     result.add_argument(
-        "--table", type=Path, required=True, metavar="CSV", help="numbers of the same run at each alpha"
+        "--table", type=Path, required=True, metavar="CSV", help="numbers at each alpha, of the same run"
     )
     result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
     return result
@@ -34,8 +34,6 @@ def main(options):
     shapes = {"alphas": ("A",), "latent_path": ("A", 3, 32, 32), "image_path": ("A", 3, 32, 32)}
     fields, about = arrays.read_pictures(options.latents, shapes)
     source = f"{options.latents} about"
-    for field in ("pairs", "real.images"):
-        files.read_field(about, field, int, source)
     for field in ("mean", "standard_error"):
         for quantity in PANELS:
             files.read_field(about, f"real.{quantity}.{field}", float, source)
@@ -85,18 +83,12 @@ def draw(arrays, table, about):
         panel.set_ylim(bottom=0)
         panel.set_xlabel(r"$\alpha$")
         panel.set_ylabel(label)
-    # Above the axes, where it hides no line.
+    # Above the axes, where it covers no line.
     panel.legend(loc="lower right", bbox_to_anchor=(1, 1.02), borderaxespad=0, ncols=3, frameon=False)
     plotting.describe(
         figure,
-        f"{about['model']}: interpolation in the latents and in the images",
+        f"{about['model']}: interpolation between latents and between images",
         about["data"]["title"],
-        # No space inside a formula: lines are broken at spaces.
-        r"Latent path: $g(\alpha\,z_0+(1-\alpha)\,z_1)$; image path: $\alpha\,g(z_0)+(1-\alpha)\,g(z_1)$. Images: one "
-        f"pair, not selected. Curves: mean over {about['pairs']} random pairs; bands: one standard error each way. "
-        "Sharpness: luminance difference of neighbouring pixels. Distance: Euclidean, in the classifier's 512 "
-        "features; to be near is not to be good, for a blurred image may lie near. Dotted: "
-        f"{about['real']['images']} real test images. Seed {about['seed']}.",
     )
     return figure
 

@@ -1,4 +1,4 @@
-"""Draw what single dimensions of the latents do: the strongest and the weakest of them, and the effect of all.
+"""Draw a latent traversal: the dimensions that change the image most and least, and the effect of all.
 
 Reads the NPZ file that explore_latents.py writes: the images of one latent z and of z + epsilon e_i
 and z - epsilon e_i for every dimension i, and the effect of each dimension in grey levels, for this
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from genlab import InputError, cli, files
 
-SHOWN = 5  # strongest, and as many weakest
+SHOWN = 5  # of the strongest dimensions, and of the weakest
 
 
 def parser():
@@ -39,7 +39,7 @@ def main(options):
 
 
 def draw(arrays, about):
-    """The figure: steps along the strongest and the weakest dimensions, and effect against rank."""
+    """The figure: traversal of the strongest and the weakest dimensions, and effect against rank."""
     import numpy as np
     from genlab.measures import image_statistics
     from genlab.report import plotting
@@ -92,12 +92,8 @@ def draw(arrays, about):
     curve.legend()
     plotting.describe(
         figure,
-        f"{about['model']}: what single dimensions of the latents do",
+        f"{about['model']}: latent traversal",
         about["data"]["title"],
-        "Beside each row: rank of the dimension, its index i, and its effect: the root mean square change of the "
-        f"pixels at a step of {epsilon:g}, averaged over + and \N{MINUS SIGN}, in grey levels of 255. One z drawn from "
-        "N(0, I), not selected; every step starts from it. The scale of the change is that of the strongest "
-        f"dimensions. Seed {about['seed']}.",
     )
     return figure
 

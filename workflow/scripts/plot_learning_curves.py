@@ -1,8 +1,8 @@
-"""Draw ELBO, reconstruction and KL of a VAE's training against the epoch.
+"""Draw ELBO, reconstruction and KL during the training of a VAE.
 
 Reads the CSV and the JSON that train_binary_vae.py writes, one of each for every seed, in the
-same order. A star marks each seed's best epoch, the one whose weights are kept. The first epochs
-lie far below the rest; they leave the vertical range, and the caption says so.
+same order. A star marks each seed's best epoch, whose weights are kept. The first sixth of the epochs
+lies far below the rest and may leave the vertical range.
 
 example:
   python workflow/scripts/plot_learning_curves.py --history vae.csv --training vae.json \\
@@ -80,7 +80,6 @@ def draw(runs, model, data):
 
     figure = plotting.new_figure(9.5, 4.8)
     panels = figure.subplot_mosaic([["elbo", "reconstruction"], ["elbo", "kl"]], width_ratios=[1.25, 1])
-    cut = False
     for term, axes in panels.items():
         for number, (history, best) in enumerate(runs):
             epochs = history["epoch"]
@@ -100,43 +99,33 @@ def draw(runs, model, data):
                     best,
                     history.loc[epochs == best, "valid_elbo"],
                     **plotting.BEST,
-                    label=None if number else "best epoch (validation)",
+                    label=best_elbo(history.loc[epochs == best].iloc[0]),
                 )
         axes.set_title(TERMS[term], loc="left")
         axes.set_ylabel("nats per image")
         axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-        cut |= limit(axes, term, runs)
+        limit(axes, term, runs)
     panels["reconstruction"].tick_params(labelbottom=False)
     for term in ("elbo", "kl"):
         panels[term].set_xlabel("epoch")
     panels["elbo"].legend()
-
-    best = ", ".join(best_elbo(history.loc[history["epoch"] == best].iloc[0]) for history, best in runs)
-    which = f"{len(runs)} seeds. Best" if len(runs) > 1 else "Best"
-    caption = (
-        f"{which} validation ELBO: {best}. ELBO is reconstruction less KL. "
-        "Training: mean over the epoch while the weights change; validation: averaged weights at its end."
-    )
-    if cut:
-        caption += " The first epochs leave the vertical range: axes are cut to show the later ones."
-    plotting.describe(figure, f"{model}: learning curves", data, caption)
+    plotting.describe(figure, f"{model}: learning curves", data)
     return figure
 
 
 def best_elbo(row):
-    """The best epoch's ELBO in words, from its row of the history."""
+    """The legend's words for the best epoch, from its row of the history."""
     from genlab.report import plotting
 
-    bits = f"; {row[BITS]:.3f} bits per dimension of 8-bit pixels" if BITS in row else ""
-    return f"{plotting.signed(row['valid_elbo'])} nats (epoch {row['epoch']:.0f}{bits})"
+    bits = f",\n{row[BITS]:.3f} bits per dimension" if BITS in row else ""
+    return f"best: {plotting.signed(row['valid_elbo'])} nats, epoch {row['epoch']:.0f}{bits}"
 
 
 def limit(axes, term, runs):
-    """Fit the vertical range to the best epoch and all but the first sixth; return whether that cuts anything off."""
+    """Fit the vertical range to the best epoch and all but the first sixth of the epochs."""
     import numpy as np
 
     columns = [f"train_{term}", f"valid_{term}"]
-    everything = np.concatenate([history[columns] for history, _ in runs])
     shown = np.concatenate(
         [
             history.loc[(history.index >= len(history) // 6) | (history["epoch"] == best), columns]
@@ -144,9 +133,7 @@ def limit(axes, term, runs):
         ]
     )
     margin = 0.06 * np.ptp(shown) or 1.0
-    low, high = shown.min() - margin, shown.max() + margin
-    axes.set_ylim(low, high)
-    return everything.min() < low or everything.max() > high
+    axes.set_ylim(shown.min() - margin, shown.max() + margin)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Draw the importance-sampled log-likelihood of a VAE against the number of samples K.
 
 Reads what summarise_likelihood.py writes: the estimates at each K, seed and split, and the summary
-over seeds. In expectation every estimate is a lower bound on log p(x) that tightens as K grows:
-how steep the curve still is at the K that is reported shows how loose the bound is. Beyond that K
-the curve goes on by its gain on a few images, for their own mean is another than that of all.
+over seeds. In expectation every estimate is a lower bound on log p(x) that rises with K. The slope
+of the curve at the reported K shows how loose the bound still is. Beyond that K, the figure adds the
+gain on a few images to the value of all, because the mean of a few images differs from that of all.
 
 example:
   python workflow/scripts/plot_log_likelihood.py --table log_likelihood.csv \\
@@ -17,7 +17,7 @@ from genlab import InputError, cli, files
 NUMBERS = [
     "seed", "images", "samples", "k", "log_likelihood", "standard_error", "gain", "gain_standard_error",
 ]  # fmt: skip
-ELBO_DASHES = {"valid": (8, 3), "test": (3, 2)}  # in line widths; told apart in grey
+ELBO_DASHES = {"valid": (8, 3), "test": (3, 2)}  # in line widths, so that they differ in grey, too
 
 
 def parser():
@@ -54,7 +54,7 @@ def read_summary(path):
     """What the figure shows of the summary: model, data, k, and splits with their numbers."""
 
     content = files.read_json(path)
-    fields = {"images": int, "elbo.mean": float, "log_likelihood.mean": float, "effective_sample_size.median": float}
+    fields = ("elbo.mean", "log_likelihood.mean")
     found = content.get("splits") if isinstance(content, dict) else None
     splits = [split for split in ("valid", "test") if isinstance(found, dict) and split in found]
     if not splits:
@@ -64,10 +64,7 @@ def read_summary(path):
         "data": files.read_field(content, "data.title", str, path),
         "k": files.read_field(content, "k", int, path),
         "splits": {
-            split: {
-                field: files.read_field(content, f"splits.{split}.{field}", kind, path)
-                for field, kind in fields.items()
-            }
+            split: {field: files.read_field(content, f"splits.{split}.{field}", float, path) for field in fields}
             for split in splits
         },
     }
@@ -114,26 +111,10 @@ def draw(table, summary):
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_xlabel("K, importance samples per image (log scale)")
     axes.set_ylabel(r"estimate of $\log\,p(x)$, nats per image")
-    # Above the axes, where it hides no line, and above the mark of K.
+    # Above the axes and the mark of K, where it covers nothing.
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.08), borderaxespad=0, ncols=2, frameon=False)
-
-    def each_split(field, form):
-        numbers_of = summary["splits"].items()
-        return ", ".join(f"{numbers[field]:{form}} {plotting.SPLITS[split]['label']}" for split, numbers in numbers_of)
-
-    caption = (
-        "Each estimate is, in expectation, a lower bound on log p(x) that tightens as K grows. "
-        f"Band: one standard error over images each way ({each_split('images', ',')}). "
-        f"Median effective sample size at K = {summary['k']}: {each_split('effective_sample_size.median', '.1f')}."
-    )
-    if (table["samples"] > summary["k"]).any():
-        caption += (
-            f" Dotted, hollow: the gain over K = {summary['k']} on a few images, added to the value of all; "
-            "bars: its standard error over those images."
-        )
-    if seeds > 1:
-        caption += f" Markers: mean of {seeds} seeds; thin lines: each seed."
-    plotting.describe(figure, f"{summary['model']}: log-likelihood by importance sampling", summary["data"], caption)
+    title = f"{summary['model']}: log-likelihood by importance sampling"
+    plotting.describe(figure, title, summary["data"])
     return figure
 
 

@@ -1,7 +1,7 @@
-"""Draw samples above the training images nearest to them by the classifier's features, and the same of test images.
+"""Draw samples above their nearest training images by the classifier's features, and the same for test images.
 
 Reads what evaluate_features.py writes. A sample that copies a training image would show as an equal pair at a
-distance far below those of test images. There is no number here that tells memorising from underfitting: look.
+distance far below those of test images. No number here tells memorising from underfitting, so look.
 
 example:
   python workflow/scripts/plot_nearest.py --nearest gan.npz --test test.npz \\
@@ -17,8 +17,10 @@ COLUMNS = 8
 
 def parser():
     result = cli.parser(__doc__)
-    result.add_argument("--nearest", type=Path, required=True, metavar="NPZ", help="samples and rows of neighbours")
-    result.add_argument("--test", type=Path, required=True, metavar="NPZ", help="the same of test images")
+    result.add_argument(
+        "--nearest", type=Path, required=True, metavar="NPZ", help="samples and indices of their neighbours"
+    )
+    result.add_argument("--test", type=Path, required=True, metavar="NPZ", help="the same for test images")
     result.add_argument(
         "--data", type=Path, required=True, metavar="NPZ", help="prepared data, with the training images"
     )
@@ -43,16 +45,11 @@ def main(options):
         distances.append(fields["distances"])
         abouts.append(about)
     count = min(map(len, stacks))
-    labels = ["sample", "nearest in training", "test image", "nearest in training"]
+    ours, real = (f"{each[:count].min():.3g} to {each[:count].max():.3g}" for each in distances)
+    labels = ["sample", f"nearest:\n{ours} away", "test image", f"nearest:\n{real} away"]
     figure = plotting.image_grid([stack[:count].transpose(0, 2, 3, 1) for stack in stacks], COLUMNS, labels)
-    ours, real = ([f"{end(each[:count]):.3g}" for end in (min, max)] for each in distances)
-    caption = (
-        "Nearest by Euclidean distance between a classifier's features. "
-        f"Distances of these samples: {ours[0]} to {ours[1]}; of these test images, which the model never saw: "
-        f"{real[0]} to {real[1]}. The first of each set, none is selected."
-    )
     title = f"{abouts[0]['model']}: samples beside their nearest training images"
-    plotting.describe(figure, title, train.about["title"], caption)
+    plotting.describe(figure, title, train.about["title"])
     plotting.save_figure(figure, options.output)
 
 

@@ -1,7 +1,7 @@
 """Draw test images above their reconstructions by an image VAE.
 
 Reads the NPZ file that reconstruct_images.py writes: originals and reconstructions, uint8
-(N, 3, 32, 32), and what they were made from.
+(N, 3, 32, 32), and `about`.
 
 example:
   python workflow/scripts/plot_reconstructions.py --images reconstructions.npz --output reconstructions.png
@@ -31,13 +31,8 @@ def main(options):
     stacks = [images[name].transpose(0, 2, 3, 1) for name in shapes]
     count = len(stacks[0])
     figure = plotting.image_grid(stacks, min(options.columns, count), ["original", "reconstruction"])
-    plotting.describe(
-        figure,
-        f"{about['model']}: reconstructions of test images",
-        about["data"]["title"],
-        f"Test images drawn at random. Each reconstruction is the decoder's mean for one draw of q(z|x). Root mean "
-        f"square error over these {count}: {rmse:.1f} grey levels of 255. Seed {about['seed']}.",
-    )
+    title = f"{about['model']}: reconstructions of test images, root mean square error {rmse:.1f} of 255 grey levels"
+    plotting.describe(figure, title, about["data"]["title"])
     plotting.save_figure(figure, options.output)
 
 

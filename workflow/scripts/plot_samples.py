@@ -1,7 +1,7 @@
-"""Draw samples of several models beside as many real test images, none of them selected.
+"""Draw samples of several models beside as many real test images, none selected.
 
-A model's samples are the first of its folder, row by row; the real images are drawn at random.
-Where a model has fewer samples than asked for, every grid holds as many.
+A model's samples are the first in its folder, row by row; the real images are drawn at random.
+If a model has fewer samples than asked for, every grid has that many.
 
 example:
   python workflow/scripts/plot_samples.py --samples results/samples/vae results/samples/gan \\
@@ -12,8 +12,8 @@ from pathlib import Path
 
 from genlab import InputError, cli
 
-ABREAST = 3  # panels side by side; more stand in two columns
-GAP, HEAD = 0.2, 0.35  # inches between panels, and above each for its name
+ABREAST = 3  # most panels side by side; more are put in two columns
+GAP, HEAD = 0.2, 0.35  # inches between panels, and above each one for its name
 
 
 def parser():
@@ -50,18 +50,12 @@ def main(options):
     panels = {name: images[:count] for name, images in panels.items()}
     figure = draw(panels, options.columns)
     names = " and ".join([", ".join(options.names[:-1]), options.names[-1]] if options.names[1:] else options.names)
-    plotting.describe(
-        figure,
-        f"{names}: samples beside real images",
-        prepared.about["title"],
-        f"The first {count} samples of each model, not selected; "
-        f"real test images drawn at random without replacement (seed {options.seed}).",
-    )
+    plotting.describe(figure, f"{names}: samples beside real images", prepared.about["title"])
     plotting.save_figure(figure, options.output)
 
 
 def read_first(path, most):
-    """The first images of a sample directory in the order of names, at most `most`, uint8 (N, 32, 32, 3)."""
+    """The first images of a sample directory by name, at most `most`: uint8 (N, 32, 32, 3)."""
     from genlab.data import images
 
     _, batches = images.read_directory(path, most)
@@ -77,7 +71,7 @@ def draw(panels, columns):
     pictures = [plotting.mosaic(images, columns)[0] for images in panels.values()]
     across = len(panels) if len(panels) <= ABREAST else 2
     down = -(-len(panels) // across)
-    # Sizes in inches such that an image's pixel is a whole number of the PNG's: squares stay squares.
+    # Sizes in inches such that an image's pixel is a whole number of PNG pixels, so squares stay squares.
     scale = max(1, int(11 * plotting.DPI / (across * pictures[0].shape[1])))
     width, height = np.array(pictures[0].shape[1::-1]) * scale / plotting.DPI
     whole = np.array([across * (width + GAP) - GAP, down * (height + HEAD + GAP) - GAP])

@@ -1,4 +1,4 @@
-"""Draw every metric of every set of images with its interval: models beside references.
+"""Draw every metric of every model and reference with its interval.
 
 Reads what compare.py writes.
 
@@ -55,7 +55,7 @@ def main(options):
     if table.empty:
         raise InputError(f"{options.summary}: no metrics of images; {files.REMAKE}")
     try:
-        for end in ("low", "high"):  # empty where one set of one seed allows no interval
+        for end in ("low", "high"):  # empty if one set of one seed gives no interval
             table[end] = table[end].where(table[end] != "", "nan").astype(float)
         table["values"] = [[float(value) for value in values.split()] for values in table["values"]]
     except ValueError as error:
@@ -91,7 +91,7 @@ def draw(table):
             axes.plot(row["values"], [height] * len(row["values"]), linestyle="", marker="|", markersize=9, **line)
             axes.plot([row["low"], row["high"]], [height, height], linestyle="-", linewidth=2.5, alpha=0.5, **line)
             axes.plot([row["value"]], [height], markersize=7, **look | {"linestyle": ""})
-        # Limits by the values alone: of few seeds an interval can be so wide that nothing else would be seen.
+        # Limits from the values alone: with few seeds an interval can be so wide that it hides everything else.
         values = [value for each in rows["values"] for value in each]
         low, high = min(values), max(values)
         if scale == "share":
@@ -106,18 +106,7 @@ def draw(table):
         axes.set_xlabel(ARROWS[rows["better"].iloc[0]], fontsize=10, color="0.25")
         axes.set_yticks(range(len(subjects)), [names[subject] for subject in subjects])
     grid[0, 0].set_ylim(len(subjects) - 0.5, -0.5)
-    several = (table.loc[table["kind"] == "model", "over"] == "seeds").any()
-    lines = (
-        "over seeds, of what has no seeds over disjoint sets of images; ticks: single seeds"
-        if several
-        else "over disjoint sets of images of one training, not over seeds"
-    )
-    caption = (
-        f"In colour: models; grey crosses: references. Lines: 95% t intervals {lines}. A line that meets the edge goes "
-        f"on beyond it. {table['protocol'].iloc[0]}. Training images are what a perfect generator scores; distance "
-        "to the nearest training image has no better or worse, test images show what is usual."
-    )
-    plotting.describe(figure, "All models, all metrics", table["data"].iloc[0], caption)
+    plotting.describe(figure, f"All models, all metrics ({table['protocol'].iloc[0]})", table["data"].iloc[0])
     return figure
 
 

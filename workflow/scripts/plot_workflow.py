@@ -1,7 +1,7 @@
-"""Draw the rules of the workflow in layers, from data at the left to what is made of them at the right.
+"""Draw the rules of the workflow in layers, from data on the left to figures on the right.
 
-Reads the graph of rules that `snakemake --rulegraph dot` prints. An arrow is left out where a longer way
-leads along other rules, and so are the rules that --omit names, which gather everything.
+Reads the graph of rules that `snakemake --rulegraph dot` prints. An arrow is left out if a longer path leads
+through other rules. The rules that --omit names, which gather everything, are left out too.
 
 example:
   snakemake all --forceall --rulegraph dot | python workflow/scripts/plot_workflow.py --graph - --omit all \\
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from genlab import InputError, cli
 
-# What a rule's first word says of it: label and colour.
+# {kind of a rule: (label, colour, first words of its name)}.
 KINDS = {
     "data": ("data", "sky", ("render", "fetch", "prepare", "import")),
     "models": ("training", "orange", ("train",)),
@@ -43,7 +43,7 @@ def main(options):
 
 
 def read_graph(text, source, omit=()):
-    """{rule: set of the rules that it needs} of a graph in the dot language, less some rules and all shortcuts."""
+    """{rule: set of rules that it needs} from a graph in the dot language, without `omit` and shortcuts."""
     names = dict(re.findall(r'^\s*(\d+)\[label = "([^"\\]+)', text, re.MULTILINE))
     arrows = re.findall(r"^\s*(\d+) -> (\d+)", text, re.MULTILINE)
     if not names or not {number for arrow in arrows for number in arrow} <= set(names):
@@ -69,8 +69,8 @@ def read_graph(text, source, omit=()):
 def arrange(needs):
     """Places {node: (layer, height)} and paths [[node, ...]] of a graph {node: set of nodes it needs} without cycles.
 
-    Layers by the longest way from a start; an arrow over several layers bends at a place in each; the order within
-    a layer by means of the neighbours' places, swept to and fro (Sugiyama et al. 1981).
+    A node's layer is its longest path from a start. An arrow over several layers has a bend in each. The order within
+    a layer follows the mean place of the neighbours, in sweeps to and fro (Sugiyama et al. 1981).
     """
     layers = {}
 
@@ -107,7 +107,7 @@ def arrange(needs):
 
 
 def spread(column, wanted, height):
-    """Give the nodes of a column heights near those wanted, in order, 1 apart for rules and 0.5 beside a bend."""
+    """Heights for the nodes of a column, in order and near those wanted: 1 apart, 0.5 beside a bend."""
     top = None
     for node in column:
         gap = 1.0 if isinstance(node, str) else 0.5
@@ -132,7 +132,7 @@ def shade(kind):
 
 
 def broken(name):
-    """A long name on two lines, broken where they are most alike in length."""
+    """A long name on two lines of nearly equal length."""
     words = name.split("_")
     breaks = [("_".join(words[:at]) + "_", "_".join(words[at:])) for at in range(1, len(words))]
     return name if len(name) < 15 or not breaks else "\n".join(min(breaks, key=lambda lines: max(map(len, lines))))
@@ -153,7 +153,7 @@ def draw(places, paths):
         points, codes = [(places[path[0]][0] + half, places[path[0]][1])], [Curve.MOVETO]
         for left, right in itertools.pairwise(path):
             (x0, y0), (x1, y1) = places[left], places[right]
-            x0, x1 = x0 + half, x1 - half  # a bend is as wide as a box: arrows turn between the layers only
+            x0, x1 = x0 + half, x1 - half  # a bend is as wide as a box, so that arrows turn only between layers
             points += [(x0, y0), ((x0 + x1) / 2, y0), ((x0 + x1) / 2, y1), (x1, y1)]
             codes += [Curve.LINETO, Curve.CURVE4, Curve.CURVE4, Curve.CURVE4]
         axes.add_patch(PathPatch(Curve(points, codes), facecolor="none", edgecolor="0.45", linewidth=0.9, zorder=1))

@@ -1,7 +1,7 @@
-"""Read the three text files of Binarized MNIST, check them, and keep their bits in one .npz file.
+"""Read the three text files of Binarized MNIST, check them, and write their bits to one .npz file.
 
-The output holds `train`, `valid` and `test`, eight pixels a byte, and `about`, which says what the
-files are: the official ones (known by their checksums), the embedded stand-in, or custom files.
+The output holds `train`, `valid` and `test`, eight pixels per byte, and `about`, which says what the files
+are: the official ones (recognised by their checksums), the embedded stand-in, or custom files.
 
 example:
   python workflow/scripts/prepare_binarized_mnist.py --train binarized_mnist_train.amat \\
@@ -17,13 +17,17 @@ def parser():
     result = cli.parser(__doc__)
     for split in ("train", "valid", "test"):
         result.add_argument(
-            f"--{split}", type=Path, required=True, metavar="FILE", help=f"{split} images, 784 characters 0 or 1 a line"
+            f"--{split}",
+            type=Path,
+            required=True,
+            metavar="FILE",
+            help=f"{split} images, 784 characters 0 or 1 per line",
         )
     result.add_argument(
         "--source",
         choices=("embedded", "official"),
         default="official",
-        help="what the files claim to be; files that are not the official ones are called custom (default: official)",
+        help="what the files claim to be; without the official checksums they are called custom (default: official)",
     )
     result.add_argument("--output", type=Path, required=True, metavar="FILE.npz", help="the prepared data set")
     return result

@@ -1,8 +1,8 @@
-"""Read the two SVHN files, set validation images aside from the training file, and keep all in one .npz.
+"""Read the two SVHN files, set aside validation images from the training file, and write all to one .npz.
 
-The output holds images and labels for `train`, `valid` and `test`, and `about`, which says what the
-files are: the official ones (known by their checksums), the embedded stand-in, or custom files.
-The validation images are drawn at random, every digit in proportion; the test file stays apart.
+The output holds images and labels for `train`, `valid` and `test`, and `about`, which says what the files
+are: the official ones (recognised by their checksums), the embedded stand-in, or custom files.
+The validation images are drawn at random, with the same share of every digit.
 
 example:
   python workflow/scripts/prepare_svhn.py --train train_32x32.mat --test test_32x32.mat \\
@@ -24,7 +24,7 @@ def parser():
         "--source",
         choices=("embedded", "official"),
         default="official",
-        help="what the files claim to be; files that are not the official ones are called custom (default: official)",
+        help="what the files claim to be; without the official checksums they are called custom (default: official)",
     )
     result.add_argument(
         "--valid-fraction",

@@ -1,12 +1,12 @@
-"""Draw stand-in data from the fonts inside matplotlib, in the file formats of the real data.
+"""Render stand-in data from the fonts inside matplotlib, in the file formats of the real data.
 
-The suffix of --output says what is drawn:
+The suffix of --output decides what is rendered:
   .amat   binary handwriting-like digits in the manner of Binarized MNIST, as text
-  .mat    coloured crops of house numbers with labels in the manner of SVHN, MATLAB v5
+  .mat    coloured crops of house numbers with labels in the manner of SVHN, as MATLAB v5
 
-The random numbers depend on --seed and on the name of the output file without its folder,
-so train, valid and test files of one seed hold different images. A larger --count only adds
-images after those of a smaller one.
+The random numbers depend on --seed and on the name of the output file without its folder.
+So train, valid and test files of one seed hold different images. A larger --count only adds
+images to those of a smaller one.
 
 example:
   python workflow/scripts/render_digits.py --output train_32x32.mat --count 10000 --seed 1
@@ -33,7 +33,7 @@ def main(options):
     from genlab.data import amat, stand_ins, svhn
 
     rng = np.random.default_rng([options.seed, *path.name.encode()])
-    progress = functools.partial(cli.progress, label=f"drawing {path.name}", unit="chunk")
+    progress = functools.partial(cli.progress, label=f"rendering {path.name}", unit="chunk")
     if path.suffix == ".amat":
         bits, _ = stand_ins.render_binary_digits(options.count, rng, progress)
         with files.atomic(path) as temporary:

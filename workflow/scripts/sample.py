@@ -1,8 +1,8 @@
-"""Draw images from a trained image model (VAE or GAN) and write them as PNG files.
+"""Sample images from a trained image model (VAE or GAN) and write them as PNG files.
 
-The latents are drawn from p(z) = N(0, I), none is selected. Writes the directory DIR/samples/0000.png,
-0001.png, ...: lossless 32 x 32 RGB, the shape that score_fid.py reads. It appears as a whole, in the
-place of an earlier one.
+The latents are drawn from p(z) = N(0, I); none is selected. Writes DIR/samples/0000.png, 0001.png, ...:
+lossless 32 x 32 RGB, in the layout that score_fid.py reads. The directory appears as a whole and replaces
+an earlier one.
 
 example:
   python workflow/scripts/sample.py --model gan.safetensors --output results/samples/gan --number 1000
@@ -19,7 +19,7 @@ def parser():
         "--model", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_vae.py or train_gan.py"
     )
     result.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory to write")
-    result.add_argument("--number", type=cli.positive, default=1000, help="images to draw (default: 1000)")
+    result.add_argument("--number", type=cli.positive, default=1000, help="images to sample (default: 1000)")
     return result
 
 
@@ -31,7 +31,7 @@ def main(options):
 
     device = loop.set_up(options.device, options.threads, options.seed)
     parts, about = image_model.load_model(options.model, device)
-    # On the CPU, so that one seed gives the same latents on every device.
+    # On the CPU, so that a seed gives the same latents on every device.
     source = torch.Generator().manual_seed(options.seed)
     z = torch.randn(options.number, parts["generator"].latents, generator=source)
     images.write_directory(options.output, image_model.generate(parts["generator"], z.to(device)))

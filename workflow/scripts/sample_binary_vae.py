@@ -1,8 +1,8 @@
 """Reconstruct test images with a trained binary VAE, and sample new ones from its prior.
 
 Writes an NPZ with `originals` (N, 28, 28) uint8 in {0, 1}, their `reconstructions` and `samples`
-(M, 28, 28), float32 Bernoulli means in [0, 1], and `about`, JSON text that traces them. A
-reconstruction decodes one draw from q(z|x); a sample decodes one draw from p(z) = N(0, I).
+(M, 28, 28), float32 Bernoulli means in [0, 1], and `about`, JSON text on their origin. A
+reconstruction decodes one draw from q(z|x), a sample one draw from p(z) = N(0, I).
 
 example:
   python workflow/scripts/sample_binary_vae.py --model vae.safetensors \\

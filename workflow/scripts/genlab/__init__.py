@@ -1,8 +1,8 @@
-"""The mathematics and models of the pipeline; the stages beside this package call it.
+"""The mathematics and models of the pipeline. The stages beside this package call it.
 
 Imports point one way: stages -> genlab, and within genlab report -> models -> training ->
-data, measures -> the modules beside this file. Importing `genlab` itself is free: nothing
-here imports torch before it is needed.
+data, measures -> the modules beside this file. Importing `genlab` is cheap: torch is imported
+only where it is needed.
 """
 
 import logging
@@ -25,4 +25,4 @@ class ComputationError(RuntimeError):
 
 
 class Interrupted(BaseException):
-    """A signal or a time limit asked to stop; everything needed to go on has been saved. No code may swallow it."""
+    """A signal or a time limit asked to stop. The state needed to resume has been saved. No code may swallow it."""

@@ -1,4 +1,4 @@
-"""What every stage shares towards the person who runs it: options, messages, exit codes, progress.
+"""What every stage shows the person who runs it: options, messages, exit codes, progress.
 
 A stage is
 
@@ -9,7 +9,7 @@ A stage is
         cli.run(main, parser())
 
 Exit codes: 0 done, 1 the computation failed, 2 the input is wrong,
-75 interrupted by a signal or a time limit, and the same command goes on (`EXIT_RESUMABLE`).
+75 interrupted by a signal or a time limit; the same command resumes (`EXIT_RESUMABLE`).
 """
 
 import argparse
@@ -25,12 +25,12 @@ EXIT_FAILED, EXIT_INPUT, EXIT_RESUMABLE = 1, 2, 75  # 75 is EX_TEMPFAIL of sysex
 
 STARTED = time.monotonic()  # a stage imports this module first
 
-# What is true of a stage's outputs whenever it is interrupted: `files.atomic` puts each in its place as a whole.
+# True of an interrupted stage's outputs, because `files.atomic` writes each one whole.
 KEPT = "every output is whole, as it was before or new; run again"
 
 
 class Distinct(argparse.Action):
-    """argparse action: a list of values, each given once."""
+    """argparse action: a list of distinct values."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         if len(set(values)) < len(values):
@@ -39,28 +39,31 @@ class Distinct(argparse.Action):
 
 
 def parser(doc, *, seed=False, seeds=False, device=False, threads=False):
-    """An `ArgumentParser` described by a stage's docstring, with the common options.
+    """An `ArgumentParser` with the common options, described by a stage's docstring.
 
-    `seed` adds --seed, `seeds` --seeds for a stage that computes several at once; `device` adds
-    --device and --threads, `threads` --threads alone for a stage that computes on the CPU.
+    `seed` adds --seed; `seeds` adds --seeds, for a stage that computes several seeds at once.
+    `device` adds --device and --threads; `threads` adds --threads alone, for a stage that uses only the CPU.
     """
     result = argparse.ArgumentParser(
         description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     if seed:
-        result.add_argument(
-            "--seed", type=seed_number, default=1, help="seed of every random number drawn here (default: 1)"
-        )
+        result.add_argument("--seed", type=seed_number, default=1, help="seed of all random numbers (default: 1)")
     if seeds:
         result.add_argument(
-            "--seeds", type=seed_number, nargs="+", action=Distinct, default=[1], help="one result of each (default: 1)"
+            "--seeds",
+            type=seed_number,
+            nargs="+",
+            action=Distinct,
+            default=[1],
+            help="seeds, a result for each (default: 1)",
         )
     if device:
         result.add_argument(
             "--device",
             choices=("auto", "cpu", "cuda"),
             default="auto",
-            help="where to compute; auto takes a GPU if there is one (default: auto)",
+            help="where to compute; auto uses a GPU if there is one (default: auto)",
         )
     if device or threads:
         result.add_argument("--threads", type=positive, default=cores(), help="CPU threads to use (default: all cores)")
@@ -78,7 +81,7 @@ def cores():
 
 
 def seed_number(text):
-    """argparse type: an integer from 0 to 2^31 - 1, which every random generator takes."""
+    """argparse type: an integer from 0 to 2^31 - 1, which every random generator accepts."""
     value = natural(text)
     if value >= 2**31:
         raise argparse.ArgumentTypeError(f"{value} is too large; give less than {2**31}")
@@ -102,15 +105,15 @@ def positive(text):
 
 
 def run(main, parser, argv=None):
-    """Parse the command line, call `main(options)` and leave with its exit code."""
+    """Parse the command line, call `main(options)`, and exit with the code above."""
     options = parser.parse_args(argv)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
     )
-    # Before torch or numpy start their pools: oversubscribed threads are ruinous.
+    # Set before torch or numpy start their pools: too many threads would be very slow.
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = str(getattr(options, "threads", 1))
-    # A notebook's, which its terminals inherit, need not be installed where this stage runs: importing would fail.
+    # A terminal may inherit a notebook's backend. If that is not installed here, importing matplotlib would fail.
     os.environ["MPLBACKEND"] = "agg"
 
     def stop(number, _):

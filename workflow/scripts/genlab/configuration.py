@@ -1,8 +1,8 @@
-"""The configuration: one schema that validates it, fills its defaults and makes stages' options.
+"""The configuration: one schema validates it, fills in its defaults, and gives the stages their options.
 
 `workflow/schemas/config.schema.yaml` (JSON Schema, 2020-12) describes every key once. The
-workflow calls `complete(config)`; a stage that trains calls `add_options` and `settings`, so
-its --help says what the schema says and its defaults are the schema's.
+workflow calls `complete(config)`. A stage that trains calls `add_options` and `settings`, so
+its --help and its defaults are the schema's.
 """
 
 import argparse
@@ -30,10 +30,9 @@ def load_schema():
 
 
 def complete(config):
-    """A copy of `config` with every default filled in, or an `InputError` that lists all that is wrong.
+    """A copy of `config` with every default filled in. Raises an `InputError` that lists all faults.
 
-    An entry of a table (say, a model) that is null is left out: so a file can take away
-    what a file before it has put in.
+    A table's entry (say, a model) that is null is removed. So a file can remove an entry of an earlier file.
     """
     from jsonschema import Draft202012Validator
 
@@ -52,7 +51,7 @@ def complete(config):
 
 
 def read(path):
-    """The completed configuration of a YAML or JSON file, or of standard input if `path` is "-"."""
+    """The completed configuration from a YAML or JSON file, or from standard input if `path` is "-"."""
     import yaml
 
     try:
@@ -66,7 +65,7 @@ def read(path):
 
 
 def _resolve(schema, definitions, value=None):
-    """`schema` with its $ref followed, and of alternatives by `kind` the one that `value` names."""
+    """`schema` with its $ref followed. If it has alternatives by `kind`, the one that `value` names."""
     for branch in schema.get("allOf", ()):
         if isinstance(value, dict) and branch["if"]["properties"]["kind"]["const"] == value.get("kind"):
             schema = branch["then"]
@@ -76,7 +75,7 @@ def _resolve(schema, definitions, value=None):
 
 
 def _children(value, schema, definitions):
-    """(key, schema or None) of the entries of a dict; None for a key that the schema does not know."""
+    """Yield (key, schema) for the entries of a dict; the schema is None for an unknown key."""
     properties, table = schema.get("properties", {}), schema.get("additionalProperties")
     for key in value:
         if key in properties:
@@ -86,9 +85,9 @@ def _children(value, schema, definitions):
 
 
 def _typed(value, schema):
-    """Text as the number, list entry or null that the schema wants, where it can be read so.
+    """Text converted to the number, list entry or null that the schema wants, where possible.
 
-    Snakemake hands over nested --config values as text, and YAML takes 1e-3 for text.
+    Snakemake passes nested --config values as text, and YAML reads 1e-3 as text.
     """
     if schema.get("type") in ("integer", "number"):
         for kind in (int, float) if isinstance(value, str) else ():
@@ -97,7 +96,7 @@ def _typed(value, schema):
                 break
         if isinstance(value, float):
             if not math.isfinite(value):
-                return str(value)  # no number that a schema would refuse
+                return str(value)  # text, so that the schema refuses it
             return int(value) if schema["type"] == "integer" and value.is_integer() else value
     if isinstance(value, list) and isinstance(schema.get("items"), dict):
         return [_typed(item, schema["items"]) for item in value]
@@ -105,7 +104,7 @@ def _typed(value, schema):
 
 
 def _fill(value, schema, definitions):
-    """`value` with the defaults of its keys, numbers that came as text, and null table entries taken out."""
+    """`value` with defaults filled in, numbers converted from text, and null entries of tables removed."""
     schema = _resolve(schema, definitions, value)
     if not isinstance(value, dict) or schema.get("type") != "object":
         return _typed(value, schema)
@@ -115,7 +114,7 @@ def _fill(value, schema, definitions):
         if key not in value and "default" in child:
             value[key] = default
         elif default and isinstance(value.get(key), dict) and not isinstance(child.get("additionalProperties"), dict):
-            value[key] = default | value[key]  # but in a table, of models, what is given stands alone
+            value[key] = default | value[key]  # a table of models has no defaults to merge
     if isinstance(schema.get("additionalProperties"), dict):
         value = {key: entry for key, entry in value.items() if entry not in (None, "null", "None")}
     return {
@@ -125,7 +124,7 @@ def _fill(value, schema, definitions):
 
 
 def _unknown_keys(value, schema, definitions, path=""):
-    """A line for each key that the schema does not know, with the nearest one that it does."""
+    """A line for each unknown key, with the known key most like it."""
     schema = _resolve(schema, definitions, value)
     if not isinstance(value, dict) or schema.get("type") != "object":
         return []
@@ -142,7 +141,7 @@ def _unknown_keys(value, schema, definitions, path=""):
 
 
 def _contradictions(config):
-    """A line for each fault of a configuration that its schema allows."""
+    """A line for each fault that the schema cannot express."""
     faults, evaluation = [], config["images"]["evaluation"]
     if "noise" in config["images"]["models"]:
         faults.append("images.models.noise: the reference of uniform pixels has this name; give the model another one")
@@ -155,7 +154,7 @@ def _contradictions(config):
 
 
 def add_options(parser, definition):
-    """Give `parser` one option for each property of a schema's definition, with its help, type, range and default."""
+    """Add to `parser` an option for each property of a schema's definition: its help, type, range and default."""
     group = parser.add_argument_group(f"settings ({definition})")
     for name, schema in _settings(definition).items():
         option, default = "--" + name.replace("_", "-"), schema["default"]
@@ -201,7 +200,7 @@ def defaults(definition):
 
 
 def _settings(definition):
-    """{name: schema} of the properties of a definition, but for the constant one that tells its kind."""
+    """{name: schema} of the properties of a definition, without the constant `kind`."""
     definitions = load_schema()["$defs"]
     properties = definitions[definition]["properties"].items()
     return {name: _resolve(schema, definitions) for name, schema in properties if "const" not in schema}

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, locked, as JSON, and known by their digests."""
+"""Files: atomic writes, locks, JSON, and checksums."""
 
 import contextlib
 import errno
@@ -20,15 +20,15 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room: the disk, the quota
 
 @contextlib.contextmanager
 def atomic(path):
-    """Yield a temporary path beside `path`; rename it onto `path` only if all went well.
+    """Yield a temporary path beside `path`, and rename it to `path` only if all went well.
 
-    A result appears whole or not at all: an exception, or a kill, leaves `path` as it was.
+    A result appears whole or not at all: an exception or a kill leaves `path` unchanged.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = beside(path, f"part{path.suffix}")
     try:
-        temporary.touch()  # its mode tells the umask, which can only be asked for by changing it for all threads
+        temporary.touch()  # its mode shows the umask, which cannot be read without changing it for all threads
         mode = temporary.stat().st_mode & 0o777
         temporary.unlink()
         yield temporary
@@ -45,12 +45,12 @@ def atomic(path):
 
 
 def cannot_write(path, reason):
-    """The error of a disk that takes no more."""
+    """The error of a full disk."""
     return ComputationError(f"{path}: cannot be written ({reason}); what was there is unchanged; make room, run again")
 
 
 def beside(path, ending):
-    """A hidden name beside `path` that is this process's own; what killed ones left there is deleted."""
+    """A hidden name beside `path` for this process alone. Files that killed processes left there are deleted."""
     mark = f".{path.name}.{socket.gethostname()}-"
     for left in path.parent.glob(f"{glob.escape(mark)}*"):
         number = left.name.removeprefix(mark).partition(".")[0]
@@ -60,7 +60,7 @@ def beside(path, ending):
 
 
 def _alive(number):
-    """Whether there is a process of this number."""
+    """Whether a process with this number runs."""
     try:
         os.kill(number, 0)
     except ProcessLookupError:
@@ -71,7 +71,7 @@ def _alive(number):
 
 
 def locked(path):
-    """The opened file at `path`, locked until it is closed or its process ends; None if another one holds it."""
+    """The open file at `path`, locked until it is closed or this process ends; None if another process holds it."""
     import fcntl
 
     with contextlib.ExitStack() as stack:
@@ -91,12 +91,12 @@ def write_text(path, text):
 
 
 def write_json(path, content):
-    """Write JSON atomically; NaN and infinity are refused, for they are not JSON."""
+    """Write JSON atomically. Refuses NaN and infinity, which are not JSON."""
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 def read_json(path, fields=()):
-    """Read a JSON file that must have `fields` (see `check_fields`); refuse anything else with one clear line."""
+    """Read a JSON file that must have `fields` (see `check_fields`). Raises `InputError` for any other file."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
@@ -106,7 +106,7 @@ def read_json(path, fields=()):
 
 
 def check_fields(path, content, fields):
-    """Raise `InputError` unless the content of the JSON file `path` has all `fields`, {"place/in/it": type}."""
+    """Raise `InputError` unless the JSON content of the file `path` has all `fields`, {"place/in/it": type}."""
     for field, kind in dict(fields).items():
         value = content
         for key in field.split("/"):
@@ -119,9 +119,9 @@ def check_fields(path, content, fields):
 
 
 def read_field(content, field, kind, source):
-    """The value at the dotted path `field` of `content`, parsed JSON of the file `source`.
+    """The value at the dotted path `field` in `content`, the parsed JSON of the file `source`.
 
-    kind: `str`, `int` or `float`, which a finite number must be; raises `InputError` otherwise.
+    kind: `str`, `int`, or `float` for any finite number. Raises `InputError` for any other value.
     """
     value = content
     for key in field.split("."):

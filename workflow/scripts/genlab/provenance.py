@@ -1,4 +1,4 @@
-"""What a result depends on and carries so that it can be traced: source files, settings, versions, the machine."""
+"""What a result depends on, and what it records to be traced: source files, settings, versions, the machine."""
 
 import ast
 import contextlib
@@ -12,8 +12,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 
-# Modules that change no number: what people see, how files are written, where a training keeps its state. Everything
-# else that a stage imports is part of what its results depend on, for the rules as for a saved training.
+# Modules that change no number: what people see, how files are written, where a training keeps its state. A result
+# depends on every other module that its stage imports. The rules and the saved trainings both use this list.
 NO_NUMBERS = frozenset(
     PACKAGE / name
     for name in (
@@ -24,10 +24,10 @@ NO_NUMBERS = frozenset(
 
 
 def source_files(script):
-    """The files that a stage's numbers depend on: the script, then the modules of genlab that it imports, at any depth.
+    """The files that a stage's numbers depend on: the script and the genlab modules that it imports at any depth.
 
-    Read from the syntax, so that it is known before anything runs. Left out are the modules in `NO_NUMBERS`: a
-    reworded message trains nothing anew.
+    They are read from the syntax, before anything runs. The modules in `NO_NUMBERS` are left out, so a reworded
+    message retrains nothing.
     """
     files, queue = [], [Path(script)]
     while queue:
@@ -40,13 +40,13 @@ def source_files(script):
 
 @functools.cache
 def imports(file):
-    """The source files of the genlab modules that a source file imports itself."""
+    """The source files of the genlab modules that a source file imports directly."""
     found = []
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and (node.level or node.module.split(".")[0] == "genlab"):
             base = file.parents[node.level - 1] if node.level else PACKAGE.parent
             place = base.joinpath(*(node.module or "").split("."))
-            if place.is_dir():  # a package: each name is a module in it, or stands in its __init__
+            if place.is_dir():  # a package: each name is one of its modules, or is defined in its __init__
                 modules = [place / f"{alias.name}.py" for alias in node.names]
                 found += [module if module.exists() else place / "__init__.py" for module in modules]
             else:
@@ -55,27 +55,27 @@ def imports(file):
 
 
 def code_checksum(script):
-    """SHA-256 over the contents of a stage's `source_files`."""
+    """SHA-256 of the contents of a stage's `source_files`."""
     return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(source_files(script)))).hexdigest()
 
 
 def record(options, **more):
-    """What a result must carry to be traced: options as given, versions, and what `more` says."""
+    """What a result records to be traced: options as given, versions, and `more`."""
     settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
     return {"settings": settings, "versions": versions(), **more}
 
 
 def versions():
-    """Versions of Python and of the packages that compute numbers; those that are installed here."""
+    """Versions of Python and of the installed packages that compute numbers."""
     found = {"python": platform.python_version()}
     for name in ("torch", "torchvision", "numpy", "scipy", "safetensors"):
-        with contextlib.suppress(metadata.PackageNotFoundError):  # not every stage's environment has them all
+        with contextlib.suppress(metadata.PackageNotFoundError):  # no stage's environment needs them all
             found[name] = metadata.version(name)
     return found
 
 
 def machine():
-    """One line that names the class of this machine: system, processor, cores."""
+    """This machine in one line: system, processor, cores."""
     model = platform.processor() or platform.machine()
     with contextlib.suppress(OSError):
         if match := re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text()):

@@ -1,4 +1,4 @@
-"""Binarized MNIST as text (.amat): lines of 0 and 1. In memory a row is packed, one bit a pixel, 98 bytes."""
+"""Binarized MNIST as text (.amat): lines of 0 and 1. In memory an image is packed, one bit per pixel, in 98 bytes."""
 
 import io
 from pathlib import Path
@@ -12,11 +12,11 @@ BLOCK = 1024  # rows handled at a time, so that temporaries stay in the cache
 
 
 def read(path, width=PIXELS):
-    """Images of a text file whose lines are `width` characters 0 or 1, single spaces between.
+    """Images from a text file whose lines are `width` characters 0 or 1 with single spaces between.
 
-    Returns uint8 (N, ceil(width / 8)): the bits of a row packed first pixel highest (`unpack_bits`).
-    Lines may end in a space and in \\r\\n, all alike, and the last may lack its end.
-    Raises InputError naming line and column for anything else.
+    Returns uint8 (N, ceil(width / 8)): each row's bits packed, the first pixel in the highest bit (`unpack_bits`).
+    All lines must end alike: an optional space, then \\n or \\r\\n. The last line may lack its end.
+    Raises InputError with line and column for anything else.
     """
     packed, line = [], 1
     with Path(path).open("rb", buffering=0) as file:
@@ -27,7 +27,7 @@ def read(path, width=PIXELS):
             file.seek(0)
             raise _bad_line(path, 1, io.BufferedReader(file).readline(1 << 20), width)
         template = np.frombuffer(b" ".join([b"0"] * width) + ending, np.uint8)
-        allowed = np.zeros(len(template), np.uint8)  # the bits in which a byte may differ from the template's
+        allowed = np.zeros(len(template), np.uint8)  # bits in which a byte may differ from the template
         allowed[: 2 * width : 2] = 1
         buffer = np.empty((BLOCK, len(template)), np.uint8)
         file.seek(0)
@@ -50,7 +50,7 @@ def read(path, width=PIXELS):
 
 
 def _fill(file, buffer):
-    """Read into the array as much as there is of an unbuffered file; returns the number of bytes."""
+    """Fill the array from an unbuffered file as far as the file goes; returns the number of bytes."""
     view, size = memoryview(buffer.reshape(-1)), 0
     while size < len(view) and (count := file.readinto(view[size:])):
         size += count
@@ -58,10 +58,10 @@ def _fill(file, buffer):
 
 
 def _pack(block, width):
-    """Bits from bytes 0 and 1 at the even columns of uint8 (R, >= 2 width), as `np.packbits` would give them."""
+    """The bits at the even columns of uint8 (R, >= 2 width), packed as by `np.packbits`."""
     if width % 8:
         return np.packbits(block[:, : 2 * width : 2], axis=1)
-    # Eight pixels are two words of four; the second goes between the first, and one product brings their bits together.
+    # Eight pixels are two words of four. The second is shifted in between the first; one product gathers their bits.
     words = np.ascontiguousarray(block[:, : 2 * width]).view(np.uint64)
     eight = words[:, 1::2] << np.uint64(8)
     eight |= words[:, ::2]
@@ -71,7 +71,7 @@ def _pack(block, width):
 
 
 def _bad_line(path, number, line, width):
-    """The InputError that says what is wrong with a line that `read` could not take."""
+    """The InputError for a line that `read` refuses."""
     expected = f"expected lines of {width} characters 0 or 1 with single spaces between; fetch or make the file again"
     text = line.rstrip(b"\r\n ")
     strange = next((i for i, byte in enumerate(text) if byte not in b"01 "), None)
@@ -84,7 +84,7 @@ def _bad_line(path, number, line, width):
     else:
         regular = b" ".join(text.split())
         column = next((i for i in range(len(regular)) if text[i] != regular[i]), len(text))
-        found = f"line {number}, column {column + 1}: the spacing or the line's end is unlike the others'"
+        found = f"line {number}, column {column + 1}: the spacing or the line's end differs from the other lines'"
     return InputError(f"{path}: {found}; {expected}")
 
 

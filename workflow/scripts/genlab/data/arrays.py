@@ -1,6 +1,6 @@
-"""Every NPZ file that the project writes and reads: prepared data, features, images to be drawn.
+"""Every NPZ file that the project writes and reads: prepared data, features, images for figures.
 
-Each holds arrays and `about`, JSON text that says what they are. Nothing here imports torch.
+Each holds arrays and `about`, JSON text that describes them. Nothing here imports torch.
 """
 
 import json
@@ -13,7 +13,7 @@ from .. import InputError
 from ..files import REMAKE, digests, read_field
 from .amat import PIXELS
 
-# What the original files are known by. A file that differs is never presented as one of them.
+# Checksums of the original files. A file with another checksum is never presented as an original.
 OFFICIAL = {
     "Binarized MNIST": {
         "train": {"sha256": "ad693b29f94c14277b095f5238ddefbbdaaae0939789dd2f4f0205278cee3e4d"},
@@ -28,7 +28,7 @@ OFFICIAL = {
 
 
 def write(path, about, **arrays):
-    """Write arrays and a JSON-able `about` as .npz; the bytes depend on nothing but the content."""
+    """Write arrays and a JSON-able `about` as .npz. The same content gives the same bytes."""
     with Path(path).open("wb") as file:
         np.savez(file, about=np.array(json.dumps(about)), **arrays)
 
@@ -36,14 +36,14 @@ def write(path, about, **arrays):
 def read(path, names, what="", remedy=REMAKE):
     """The named arrays of a file that `write` wrote, and its `about`: ({name: array}, parsed JSON).
 
-    Raises `InputError` for a file that is not `what`, by default an NPZ file of these arrays.
+    Raises `InputError` for any other file; `what` names the expected file in the message.
     """
     what = what or f"an NPZ file of the arrays {', '.join(names)}"
     with Path(path).open("rb") as file:
         try:
             with np.load(file, allow_pickle=False) as content:
                 fields, text = {name: content[name] for name in names}, str(content["about"])
-        except Exception as error:  # a damaged archive raises whatever the damage makes zipfile stumble over
+        except Exception as error:  # zipfile raises errors of any kind for a damaged archive
             raise InputError(f"{path}: not {what} ({error}); {remedy}") from None
     try:
         return fields, json.loads(text)
@@ -53,7 +53,7 @@ def read(path, names, what="", remedy=REMAKE):
 
 @dataclass(frozen=True, eq=False)
 class BinarizedMNIST:
-    """Bits packed in rows of 98 bytes, uint8 (N, 98); `amat.unpack_bits` gives pixels. `about`: see `describe`."""
+    """Images as packed bits, uint8 (N, 98); `amat.unpack_bits` gives pixels. `about`: see `describe`."""
 
     train: np.ndarray
     valid: np.ndarray
@@ -75,11 +75,11 @@ class SVHN:
 
 
 def describe(dataset, declared, files, counts, **more):
-    """What a prepared file says about itself: dataset, source, title, files (SHA-256), counts, and `more`.
+    """The `about` of a prepared file: dataset, source, title, files (SHA-256), counts, and `more`.
 
-    declared: "embedded" or "official", what the files are claimed to be; files: {split: path}.
-    The source is "official" exactly when every file has the digests of the original; files that were
-    claimed to be and are not are "custom". Raises InputError if two files have one name or one content.
+    declared: "embedded" or "official", what the files claim to be; files: {split: path}.
+    The source is "official" only if every file has the checksum of the original. Files that claim to be
+    official and are not are "custom". Raises InputError if two files have the same name or content.
     """
     found = {split: digests(path) for split, path in files.items()}
     names = [Path(path).name for path in files.values()]
@@ -122,7 +122,7 @@ def load_svhn(path):
 
 
 def check_trained_on(prepared, trained, model_path, data_path):
-    """Raise InputError unless what a model's file says of itself, `trained`, names the data set `prepared`."""
+    """Raise InputError unless a model was trained on the data set `prepared`; trained: the `about` of its file."""
     if trained["data"] != prepared.about:
         raise InputError(
             f"{model_path}: trained on {trained['data']['title']} with other files than those in {data_path}; "
@@ -132,10 +132,10 @@ def check_trained_on(prepared, trained, model_path, data_path):
 
 @dataclass(frozen=True)
 class Features:
-    """A classifier's features of N images: `features` float32 (N, D), `classes` uint8 (N,), its first choices.
+    """A classifier's features of N images.
 
-    `rows` int64 (N,) says which image of its split each is. `images` uint8 (S, 3, 32, 32) are the first S
-    of them; `about` says what they are.
+    features float32 (N, D); classes uint8 (N,), the classifier's first choices; rows int64 (N,), the index of each
+    image in its split; images uint8 (S, 3, 32, 32), the first S of the images; about, what they are.
     """
 
     features: np.ndarray
@@ -177,7 +177,7 @@ def _load_prepared(path, dataset, stage, rows):
 def read_pictures(path, shapes):
     """The arrays of an NPZ file that `shapes` names, and its `about`: ({name: array}, dict).
 
-    shapes  {name: shape}; a letter in a shape is a size of 1 or more, the same wherever it stands.
+    shapes  {name: shape}; a letter in a shape is a size of 1 or more, the same in every shape.
             Arrays (..., 3, 32, 32) must be uint8 images, all others finite numbers.
 
     `about` is JSON text with at least model, seed and data.title. Raises `InputError` for anything else.

@@ -1,8 +1,8 @@
-"""One file from a list of addresses: resumed, retried, checked, and whole under its name or not there.
+"""Fetch one file from a list of addresses: resumed, retried, checked, and written whole or not at all.
 
-While a download runs, FILE.partial holds what has come and FILE.partial.json where from; both
-outlive a kill, and the next run asks the server for the rest. FILE.partial.lock is locked by
-the process that fetches, so that two runs with one folder of data do not write one file.
+While a download runs, FILE.partial holds what has arrived and FILE.partial.json its address. Both
+survive a kill, and the next run asks the server for the rest. The process that fetches locks
+FILE.partial.lock, so that two runs with the same folder do not write the same file.
 """
 
 import contextlib
@@ -14,12 +14,12 @@ from urllib.parse import quote, unquote, urlsplit
 
 from .. import InputError, cli, files, log
 
-CHUNK = 1 << 16  # bytes; what a cut connection may cost
-BUSY = {408, 429}  # HTTP answers that may differ next time; so may every 5xx
+CHUNK = 1 << 16  # bytes; a broken connection loses at most this much
+BUSY = {408, 429}  # HTTP answers worth another try, like every 5xx
 
 
 class Unavailable(Exception):
-    """An address cannot give the file; `transient` if trying again may help."""
+    """An address cannot deliver the file; `transient` if another try may help."""
 
     def __init__(self, reason, transient=False):
         super().__init__(reason)
@@ -27,19 +27,19 @@ class Unavailable(Exception):
 
 
 def fetch(target, urls, mirrors=(), *, expected, retries=4, timeout=30):
-    """Bring a file from the first address that has it, and check it, before it gets its name.
+    """Fetch a file from the first address that has it, and check it before it gets its name.
 
     urls, mirrors: see `addresses`. expected: what is known of the file, any of {"bytes": int,
-    "md5": hex, "sha256": hex}. retries: for each address, with waits of 1, 2, 4, ... s.
-    timeout: seconds of silence. A `target` that is already as expected is left alone.
-    Raises InputError, which lists every address and its failure, if none gave the file.
+    "md5": hex, "sha256": hex}. retries: further tries of each address, after waits of 1, 2, 4, ... s.
+    timeout: seconds without an answer. A `target` that is already as expected is left alone.
+    Raises an InputError that lists every address and its failure if no address has the file.
     """
     target = Path(target)
     candidates = addresses(urls, mirrors)
     if _is_there(target, expected):
         return
     with _alone(target) as waited:
-        if waited and _is_there(target, expected):  # brought by the other one
+        if waited and _is_there(target, expected):  # the other process has fetched it
             return
         failures = []
         for address in candidates:
@@ -59,7 +59,7 @@ def fetch(target, urls, mirrors=(), *, expected, retries=4, timeout=30):
 
 
 def _is_there(target, expected):
-    """Whether `target` has been fetched already, as far as can be told."""
+    """Whether `target` has been fetched already."""
     if not expected.keys() & {"md5", "sha256"}:
         log.warning("%s: no checksum is known, so its content goes unchecked", target)
         return False
@@ -74,14 +74,14 @@ def _is_there(target, expected):
 
 @contextlib.contextmanager
 def _alone(target):
-    """Hold the lock beside `target`, which dies with its process; yields whether another process held it before."""
+    """Hold the lock beside `target`; yields whether another process held it before. A killed process frees it."""
     path, waited = target.with_name(f"{target.name}.partial.lock"), False
     with _writing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with _writing(path):
             file = files.locked(path)
-        with contextlib.suppress(FileNotFoundError):  # who held it has deleted it since
+        with contextlib.suppress(FileNotFoundError):  # the process that held it has deleted it
             if file and os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 break
         if not file and not waited:
@@ -96,10 +96,10 @@ def _alone(target):
 
 
 def addresses(urls, mirrors=()):
-    """Where to look, in order: under every mirror by the base name of the urls, then the urls.
+    """Where to look, in order: each mirror with the base name of the urls, then the urls.
 
     Each is http(s)://host/..., file:///..., or a plain path (relative to the working folder).
-    Raises InputError for any other.
+    Raises InputError for any other address.
     """
     names = list(dict.fromkeys(map(_name, urls)))
     result = []
@@ -135,14 +135,14 @@ def _name(url):
 
 
 def mismatch(path, expected):
-    """What is unlike `expected` about a file, in words; "" if nothing."""
+    """How a file differs from `expected`, in words; "" if it does not."""
     found = files.digests(path)
     wrong = [f"{key} is {found[key]}, expected {value}" for key, value in expected.items() if found[key] != value]
     return " and ".join(wrong)
 
 
 def _fetch_from(address, target, expected, retries, timeout):
-    """Bring `target` from one address; Unavailable if that cannot be."""
+    """Fetch `target` from one address; raises Unavailable."""
     partial = target.with_name(target.name + ".partial")
     origin = partial.with_name(partial.name + ".json")
     for attempt in range(retries + 1):
@@ -157,7 +157,7 @@ def _fetch_from(address, target, expected, retries, timeout):
                 origin.unlink(missing_ok=True)
                 return
             _discard(partial, origin)
-            # What was resumed may have joined two files: worth a fresh start, once or more.
+            # A resumed download may have joined two files: start afresh.
             raise Unavailable(wrong, transient=resumed)
         except Unavailable as error:
             if not error.transient or attempt == retries:
@@ -181,7 +181,7 @@ def _copy(address, partial, origin):
 
 
 def _receive(address, partial, origin, timeout):
-    """Receive a file over HTTP into `partial`, going on where it stopped if the server's file is the same.
+    """Download a file over HTTP into `partial`, resumed if the server's file is the same.
 
     Returns whether `partial` was resumed. Raises Unavailable.
     """
@@ -220,16 +220,16 @@ def _receive(address, partial, origin, timeout):
 
 
 def _remember(origin, address, headers):
-    """Note what a later run needs to go on; nothing, if the server gives no sign of a changed file."""
+    """Note what a later run needs to resume. Note nothing if the server cannot tell a changed file."""
     etag = headers.get("ETag", "W/")
-    validator = headers.get("Last-Modified") if etag.startswith("W/") else etag  # a weak one does not serve
+    validator = headers.get("Last-Modified") if etag.startswith("W/") else etag  # a weak one promises nothing
     if validator:
         with _writing(origin):
             files.write_json(origin, {"address": address, "validator": validator})
 
 
 def _store(chunks, partial, start, total):
-    """Append chunks of bytes to `partial`, unbuffered, so that a kill loses nothing that has come."""
+    """Append chunks of bytes to `partial`, unbuffered, so that a kill loses nothing that has arrived."""
     with contextlib.ExitStack() as stack:
         with _writing(partial):
             partial.parent.mkdir(parents=True, exist_ok=True)
@@ -238,7 +238,7 @@ def _store(chunks, partial, start, total):
         stack.enter_context(bar)
         for chunk in chunks:
             rest = memoryview(chunk)
-            while rest:  # an unbuffered write may take only a part
+            while rest:  # an unbuffered write may be partial
                 with _writing(partial):
                     rest = rest[file.write(rest) :]
             bar.update(len(chunk))
@@ -264,7 +264,7 @@ def _discard(*paths):
 
 
 def _cause(error):
-    """The innermost reason of a failed request, in one short line."""
+    """The innermost cause of a failed request, in one short line."""
     while error.__cause__ or error.__context__:
         error = error.__cause__ or error.__context__
     return re.sub(r"\s+", " ", getattr(error, "strerror", None) or str(error) or type(error).__name__)

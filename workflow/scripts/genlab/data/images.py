@@ -1,8 +1,8 @@
-"""Colour images: the one place where pixel ranges are converted, and directories of image files.
+"""Colour images: the one place that converts pixel ranges, and directories of image files.
 
 On disk and in memory images are uint8 0..255, (N, 3, 32, 32); models see floats in [-1, 1]. A sample
-directory has the shape that torchvision's `ImageFolder` reads: one folder inside it, the class, holds
-the image files. Importing this module imports no torch.
+directory has the layout that torchvision's `ImageFolder` reads: it holds one folder, the class, and that
+folder holds the image files. Importing this module does not import torch.
 """
 
 import io
@@ -16,13 +16,13 @@ from PIL import Image
 
 from .. import InputError, files, log
 
-GREY_LEVELS = 127.5  # of 8 bits, in one unit of the models' range [-1, 1]
+GREY_LEVELS = 127.5  # 8-bit grey levels per unit of the models' range [-1, 1]
 SIZE = (32, 32)
 CLASS = "samples"  # the class folder that `write_directory` makes
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 GREY, ALPHA = {"1", "L", "I", "I;16", "I;16B", "F"}, {"RGBA", "RGBa", "LA", "La", "PA"}
-SMALL = 2**14  # bytes: files with fewer are read in one go, which is faster than Pillow's many short reads
-KEPT = 1000  # of those, so many stay opened between the check of all files and the decoding of their pixels
+SMALL = 2**14  # bytes: smaller files are read at once, faster than by Pillow's many short reads
+KEPT = 1000  # so many small files stay open between the check of all files and their decoding
 CLUTTER = {"Thumbs.db", "desktop.ini"}  # what file managers leave in a folder, besides hidden files
 
 
@@ -45,8 +45,8 @@ def to_uint8(images):
 def write_directory(path, images):
     """Write images, uint8 (N, 3, 32, 32), as lossless RGB files path/samples/0000.png, 0001.png, ...
 
-    The directory appears whole or not at all; an earlier sample directory at `path` is replaced as a
-    whole, anything else there is refused with an `InputError`. Same images, same bytes.
+    The directory appears whole or not at all. It replaces an earlier sample directory at `path`; anything
+    else there is an `InputError`. The same images give the same bytes.
     """
     images = np.asarray(images)
     if images.dtype != np.uint8 or images.shape[1:] != (3, *SIZE) or not len(images):
@@ -65,7 +65,7 @@ def write_directory(path, images):
         if path.exists():
             path.rename(earlier)
         temporary.rename(path)
-    except OSError as error:  # name what the user asked for, not the temporary
+    except OSError as error:  # name the path that the user gave, not the temporary one
         if error.errno in files.FULL:
             raise files.cannot_write(path, error.strerror) from None
         raise OSError(error.errno, error.strerror, str(path)) from None
@@ -79,10 +79,10 @@ def write_directory(path, images):
 def read_directory(path, batch=500):
     """(N, iterator of images uint8 (M, 3, 32, 32), M <= batch) of a sample directory, in the order of names.
 
-    Formats are known by content: PNG, JPEG, BMP, WebP. Images of another size than 32 x 32 are
-    resized (bilinear, antialiased); this and lossy files are logged as one warning each.
-    Raises `InputError`, at once, for anything but RGB images in exactly one class folder with no image beside it;
-    damaged pixels are found only when the iterator comes to them.
+    Formats are recognised by content: PNG, JPEG, BMP, WebP. Images that are not 32 x 32 are resized
+    (bilinear, antialiased). One warning is logged if any are resized, and one if any are lossy.
+    Raises `InputError` at once unless exactly one class folder holds RGB images and no image lies beside it.
+    Damaged pixels are found only when the iterator reaches them.
     """
     files = _class_files(path)
     sizes, formats, kept = Counter(), Counter(), {}
@@ -109,7 +109,7 @@ def read_directory(path, batch=500):
 
 
 def _class_files(path):
-    """The paths of the files of the one class folder of `path`, as text, sorted by name."""
+    """The paths of the files in the only class folder of `path`, as text, sorted by name."""
     shape = "expected one folder that holds the images, as in DIRECTORY/samples/0000.png"
     entries = _visible(path)
     folders = [entry for entry in entries if entry.is_dir()]
@@ -129,11 +129,11 @@ def _class_files(path):
         raise InputError(f"{folders[0].path}: holds the folder {nested[0]!r}; put all the images into one folder")
     if not files:
         raise InputError(f"{folders[0].path}: the folder is empty; {shape}")
-    return [entry.path for entry in files]  # text: a million of paths takes several times the memory
+    return [entry.path for entry in files]  # text: a million `Path` objects would take several times the memory
 
 
 def _is_image(file):
-    """Whether a file begins as an image of any format does."""
+    """Whether a file begins like an image of a known format."""
     try:
         Image.open(file).close()
     except (OSError, SyntaxError, ValueError):
@@ -144,7 +144,7 @@ def _is_image(file):
 
 
 def _visible(folder):
-    """What lies in `folder`, `os.DirEntry` sorted by name, but for hidden files and file managers' own."""
+    """The entries of `folder` (`os.DirEntry`) sorted by name, without hidden files and those of file managers."""
     if not os.path.isdir(folder):
         found = "is a file" if os.path.exists(folder) else "no such directory"
         raise InputError(f"{folder}: {found}; give a directory with one folder of images inside")
@@ -154,13 +154,13 @@ def _visible(folder):
 
 
 def _open(file):
-    """The opened image of `file`, its pixels not read yet; `InputError` unless it is in colour and opaque."""
+    """The opened image of `file`, not yet decoded; `InputError` unless it is in colour and opaque."""
     try:
         with open(file, "rb", buffering=0) as raw:
             begin = raw.read(SMALL)
         image = Image.open(io.BytesIO(begin) if len(begin) < SMALL else file, formats=FORMATS)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        if getattr(error, "errno", None):  # the system's, not the format's
+        if getattr(error, "errno", None):  # an error of the system, not of the format
             raise
         raise InputError(f"{file}: not a PNG, JPEG, BMP or WebP image; remove it or save it anew") from None
     wrong = None
@@ -177,14 +177,14 @@ def _open(file):
 
 
 def _read(files, kept):
-    """The pixels of `files`, uint8 (M, 3, 32, 32); kept: {file: opened image} of some of them, which is used up."""
-    result = np.empty((len(files), *SIZE, 3), np.uint8)  # as Pillow has them, and as convolutions are fastest
+    """The pixels of `files`, uint8 (M, 3, 32, 32). kept: {file: opened image} of some; used images are removed."""
+    result = np.empty((len(files), *SIZE, 3), np.uint8)  # channels last: Pillow's layout, fastest for convolutions
     for pixels, file in zip(result, files, strict=True):
         with kept.pop(file, None) or _open(file) as image:
             try:
                 colours = image if image.mode == "RGB" else image.convert("RGB")
                 colours.load()
-            except Exception as error:  # a damaged file raises whatever the damage makes the decoder stumble over
+            except Exception as error:  # decoders raise errors of any kind for a damaged file
                 raise InputError(f"{file}: the image is damaged ({error}); save it anew") from None
             if colours.size != SIZE:
                 colours = colours.resize(SIZE, Image.Resampling.BILINEAR)  # Pillow's is antialiased

@@ -1,10 +1,10 @@
-"""Weights from a file of `torch.save`, read without running anything that the file contains.
+"""Read weights from a file of `torch.save` without running anything in it.
 
-Such a file holds a pickle: a program for a stack machine that may call any function of any installed
-package, and `torch.load` runs it. Here the program is only followed: its few harmless instructions
-build plain values and the descriptions below, every name that it asks for must be on a short list, and
-no class or function is ever imported. Both forms are read, the archive that torch writes since 1.6 and
-the older one (the course's `svhn_classifier.pt`), of a whole module or of its state dict.
+Such a file holds a pickle: a program for a stack machine, which may call any function of any installed
+package. `torch.load` runs that program. Here a small interpreter follows it: the few harmless instructions
+build plain values and the descriptions below, every name that the program asks for must be on a short list,
+and no class or function is imported. Both forms are read, of a whole module or of its state dict: the archive
+that torch has written since 1.6, and the older one (the course's `svhn_classifier.pt`).
 """
 
 import io
@@ -20,7 +20,7 @@ import torch
 from .. import InputError
 
 ZIP = b"PK\x03\x04"
-BEGINNINGS = (ZIP, b"\x80")  # of an archive, of a pickle
+BEGINNINGS = (ZIP, b"\x80")  # first bytes of an archive and of a pickle
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # what an old file begins with
 
 
@@ -37,14 +37,14 @@ class Name:
 
 @dataclass(eq=False)
 class Module:
-    """A layer: what it would hold as attributes."""
+    """A layer, with the attributes it would have."""
 
     state: dict
 
 
 @dataclass(eq=False)
 class Storage:
-    """`numel` numbers of one type that lie in the file; `array` once they are read."""
+    """`numel` numbers of one type in the file, and their `array` once it is read."""
 
     dtype: np.dtype
     numel: int
@@ -72,7 +72,7 @@ class Tensor:
         if any(type(number) is not int or number < 0 for number in numbers) or len(self.size) != len(self.stride):
             raise Refused("the size, strides and offset of a tensor are no whole numbers from 0 on")
         last = self.offset + sum((size - 1) * stride for size, stride in zip(self.size, self.stride, strict=True))
-        # The product too: a stride of 0 makes any size of one number.
+        # Check the product too: a stride of 0 makes a tensor of any size from one number.
         if max(math.prod(self.size), last + 1) > self.storage.numel or min(self.size, default=1) == 0:
             raise Refused(f"a tensor of size {self.size} that the file's {self.storage.numel} numbers do not fill")
         return torch.from_numpy(self.storage.array).as_strided(self.size, self.stride, self.offset)
@@ -93,7 +93,7 @@ STORAGES = {
     "torch.DoubleStorage": np.dtype("<f8"),
     "torch.HalfStorage": np.dtype("<f2"),
 }
-# What stands for a call of the function: our description of its result, or None where nothing asks for it.
+# What replaces a call of each function: our description of its result, or None where the result is not needed.
 FUNCTIONS = {
     "collections.OrderedDict": lambda: {},
     "__builtin__.set": lambda items: None,
@@ -106,8 +106,8 @@ FUNCTIONS = {
 def load_state_dict(path):
     """{name: tensor} of the parameters and buffers in a file of `torch.save`: a module's, or a state dict's.
 
-    The tensors lie on the CPU, wherever they were saved from. Raises InputError, naming the cause, for
-    a damaged file and for one that asks for anything but layers and tensors.
+    The tensors are on the CPU, wherever they were saved from. Raises InputError with the cause for a damaged
+    file and for a file that asks for anything but layers and tensors.
     """
     content = Path(path).read_bytes()
     try:
@@ -115,7 +115,7 @@ def load_state_dict(path):
         return {name: tensor.build() for name, tensor in _named_tensors(root)}
     except Refused as error:
         reason = str(error)
-    except Exception as error:  # damage makes the machine stumble over anything
+    except Exception as error:  # a damaged file causes errors of any kind
         reason = f"damaged or cut off ({type(error).__name__}: {' '.join(str(error).split())})"
     raise InputError(
         f"{path}: {reason[:300]}; refused, and nothing in it was run; give weights as safetensors"
@@ -156,7 +156,7 @@ def _read_zip(content):
 
 
 def _named_tensors(part, prefix="", seen=None):
-    """Yield (name, Tensor) of a `Module` and its children, or of a state dict."""
+    """Yield (name, Tensor) from a `Module` and its children, or from a state dict."""
     seen = set() if seen is None else seen
     if id(part) in seen:
         raise Refused("a layer stands in two places")
@@ -179,11 +179,11 @@ def _named_tensors(part, prefix="", seen=None):
 
 
 class _Machine:
-    """Follows one pickle of protocol 2, as torch writes them, to the value that it describes.
+    """Follows one pickle of protocol 2, as torch writes it, to the value that it describes.
 
-    file      stands at the pickle's beginning, and behind its end afterwards
-    storages  {key: Storage}, to which those that the pickle names are added
-    room      bytes that all storages of the pickle together may have
+    file      positioned at the beginning of the pickle; afterwards just past its end
+    storages  {key: Storage}; storages that the pickle names are added
+    room      the most bytes that all storages of the pickle may have together
     """
 
     def __init__(self, file, storages, room):
@@ -239,7 +239,7 @@ class _Machine:
                     raise Refused(f"uses the pickle instruction {name}, which no weights need")
 
     def top(self, count):
-        """Take the `count` values at the top."""
+        """Pop the `count` values at the top."""
         if count > len(self.stack):
             raise Refused("damaged: the pickle takes more than it has put")
         values = self.stack[len(self.stack) - count :]
@@ -247,7 +247,7 @@ class _Machine:
         return values
 
     def since_mark(self):
-        """Take the values above the last mark."""
+        """Pop the values above the last mark."""
         return self.top(len(self.stack) - self.marks.pop())
 
     def extend(self, values):
@@ -257,15 +257,15 @@ class _Machine:
         self.stack[-1].extend(values)
 
     def update(self, values):
-        """Put keys and values, by turns, into the dict at the top."""
+        """Put alternating keys and values into the dict at the top."""
         keys = values[::2]
-        # Plain keys only: hashing a tuple of tuples of ... can take for ever.
+        # Plain keys only: hashing deeply nested tuples can take forever.
         if type(self.stack[-1]) is not dict or any(type(key) not in (str, int) for key in keys):
             raise Refused("damaged: the pickle fills what is no dict, or with keys that are no text")
         self.stack[-1].update(zip(keys, values[1::2], strict=True))
 
     def outside(self, identity):
-        """What a persistent id stands for: a storage or, in old files, a class with its source text."""
+        """What a persistent id means: a storage or, in old files, a class with its source text."""
         match identity:
             case ("module", Name(name) as kind, _, _) if name in LAYERS:
                 return kind
@@ -283,7 +283,7 @@ class _Machine:
 
 
 def _name(argument):
-    """GLOBAL: the `Name` of "module name", if it is on the list."""
+    """GLOBAL: the `Name` of "module name", which must be on the list."""
     name = argument.replace(" ", ".", 1)
     if name not in LAYERS | STORAGES.keys() | FUNCTIONS.keys():
         raise Refused(f"asks for {ascii(name[:80])[1:-1]}, which no weights need")
@@ -291,21 +291,21 @@ def _name(argument):
 
 
 def _make(kind, arguments):
-    """NEWOBJ: a layer without attributes yet."""
+    """NEWOBJ: a layer that has no attributes yet."""
     if not isinstance(kind, Name) or kind.name not in LAYERS or arguments != ():
         raise Refused("makes an object of what is no layer")
     return Module({})
 
 
 def _call(function, arguments):
-    """REDUCE: what stands for the result of the function."""
+    """REDUCE: what replaces the result of the function."""
     if not isinstance(function, Name) or function.name not in FUNCTIONS or type(arguments) is not tuple:
         raise Refused("calls what is no function of a tensor")
     return FUNCTIONS[function.name](*arguments)
 
 
 def _set_state(target, state):
-    """BUILD: a layer with its attributes; of a state dict's own (`_metadata`) nothing is kept."""
+    """BUILD: give a layer its attributes. A state dict's own (`_metadata`) are dropped."""
     if isinstance(target, Module) and type(state) is dict:
         target.state = state
     elif type(target) is not dict:

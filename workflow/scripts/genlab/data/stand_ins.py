@@ -1,12 +1,12 @@
 """Stand-ins for Binarized MNIST and SVHN, drawn from the fonts that ship inside matplotlib.
 
-They let the whole pipeline run and be tested without any download. They are *not* the real
-data: numbers measured on them say that the pipeline works, nothing about the real sets.
+With them the whole pipeline runs and is tested without any download. They are *not* the real
+data: numbers measured on them show that the pipeline works, and nothing about the real sets.
 
-A glyph is kept as a signed distance field, so that one bilinear look-up per pixel gives
-an antialiased digit of any size, slant and stroke width. Images are drawn in chunks of
-fixed size, each chunk from its own random stream: memory stays bounded, and a larger
-count extends a smaller one without changing it.
+A glyph is stored as a signed distance field, so that one bilinear look-up per pixel gives
+an antialiased digit of any size, slant and stroke width. Images are rendered in chunks of
+fixed size, each from its own random stream. So memory stays bounded, and a larger count
+only adds images to those of a smaller one.
 """
 
 import functools
@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import InputError
 
-CHUNK = 250  # images; small enough that one chunk's arrays stay in the processor's cache
+CHUNK = 250  # images; small enough that a chunk's arrays stay in the processor's cache
 
 # Class frequencies of the SVHN training set, digits 0..9 (73,257 crops).
 SVHN_COUNTS = np.array([4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659])
@@ -25,7 +25,7 @@ SVHN_COUNTS = np.array([4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 
 ASCII = "0123456789"
 SANS, SANS_BOLD, MONO = ("".join(chr(first + i) for i in range(10)) for first in (0x1D7E2, 0x1D7EC, 0x1D7F6))
 # A face is a font file and the characters that stand for the digits 0..9 in it.
-# Handwriting: even, thin strokes, and a bare bar for most of the ones.
+# Handwriting: thin, even strokes, and a plain bar for most of the ones.
 PEN_FACES = (
     ("DejaVuSans.ttf", "0l23456789"),
     ("cmss10.ttf", "0l23456789"),
@@ -57,9 +57,9 @@ FIELD, OVERSAMPLING = 64, 3  # side of a stored field in cells; rendered pixels 
 
 
 class Glyphs(NamedTuple):
-    """Masters of F faces, glyph `10 * face + digit`; the last glyph, `10 * F`, is blank.
+    """The glyphs of F faces: glyph `10 * face + digit`; the last one, `10 * F`, is blank.
 
-    Lengths are in glyph heights, from the middle of the glyph's bounding box, y downwards.
+    Lengths are in glyph heights from the middle of the glyph's bounding box; y points down.
     """
 
     fields: np.ndarray  # float32 (10 F + 1, FIELD, FIELD): distance to the outline, positive inside
@@ -71,13 +71,13 @@ class Glyphs(NamedTuple):
 def render_binary_digits(count, rng, progress=iter):
     """Handwriting-like binary digits in the manner of Binarized MNIST.
 
-    Warped pen-like glyphs, centred by mass in about 20x20 of 28x28 pixels; every pixel is a
-    Bernoulli draw of its antialiased grey value (Larochelle & Murray 2011).
+    Warped pen-like glyphs, centred by mass in about 20x20 of 28x28 pixels. Every pixel is a
+    Bernoulli draw with its antialiased grey value as probability (Larochelle & Murray 2011).
 
-    Parameters: `count` >= 1; `rng`, a `numpy.random.Generator`, of which only spawned
-    children are used; `progress` wraps the iterable over the chunks.
+    count >= 1; rng, a `numpy.random.Generator`, of which only spawned children are used;
+    progress, a function that wraps the iterable over the chunks.
     Returns bits uint8 (count, 784) in {0, 1}, row by row, and labels uint8 (count,) in 0..9.
-    Raises InputError if so many do not fit in memory.
+    Raises InputError if the images do not fit in memory.
     """
     return _render(count, rng, progress, _binary_chunk, (784,))
 
@@ -86,7 +86,7 @@ def render_house_numbers(count, rng, progress=iter):
     """Crops of printed house numbers in the manner of SVHN, the labelled digit in the middle.
 
     Neighbouring digits, plates, shadows, low contrast, uneven light, blur and noise occur about
-    as they do there, and so do the frequencies of the labels. Parameters as `render_binary_digits`.
+    as often as in SVHN, and labels are as frequent. Parameters as in `render_binary_digits`.
     Returns images uint8 (count, 3, 32, 32), RGB, and labels uint8 (count,) in 0..9.
     """
     return _render(count, rng, progress, _house_chunk, (3, 32, 32))
@@ -100,7 +100,9 @@ def _render(count, rng, progress, draw_chunk, shape):
     starts = range(0, count, CHUNK)
     for start, stream in zip(progress(starts), rng.spawn(len(starts)), strict=True):
         chunk = slice(start, start + CHUNK)
-        drawn, digits = draw_chunk(stream)  # always a whole chunk: a shorter one would draw other numbers
+        drawn, digits = draw_chunk(
+            stream
+        )  # always a whole chunk, because a shorter one would change the random numbers
         images[chunk], labels[chunk] = drawn[: count - start], digits[: count - start]
     return images, labels
 
@@ -122,7 +124,7 @@ def _binary_chunk(rng):
     x += glyphs.centroid[glyph, 0, None, None]
     y += glyphs.centroid[glyph, 1, None, None]
     distance = _look_up(glyphs.fields, glyph[:, None, None], x, y)
-    # Fonts of all weights are brought to one distribution of strokes, about 1.5 to 5 pixels wide.
+    # Fonts of all weights get the same distribution of stroke widths, about 1.5 to 5 pixels.
     half_stroke = np.clip(1.1 + normal(0.27), 0.6, 1.8) / height
     grey = 0.5 + (distance + half_stroke - glyphs.half_stroke[glyph, None, None]) * height / 1.1
     return (rng.random(grey.shape, np.float32) < grey).reshape(CHUNK, 784), labels
@@ -147,7 +149,7 @@ def _house_chunk(rng):
         shift=(normal(1.3), normal(1.3)),
         tilt=(normal(0.003), normal(0.003)),
     )
-    # Along the number every digit has a cell, as wide as its glyph and the gap.
+    # Every digit of the number has a cell as wide as its glyph and the gap.
     gap, weight = uniform(0.06, 0.25), normal(0.012)
     cell = glyphs.half_width[middle] + gap / 2
     step_left, step_right = (cell + gap / 2 + glyphs.half_width[side] for side in (left, right))
@@ -159,7 +161,7 @@ def _house_chunk(rng):
         return np.clip(0.5 + (_look_up(glyphs.fields, glyph, x, y) + weight) * height, 0, 1)
 
     ink = coverage(along, y)
-    # Some digits stand off the wall and cast a shadow; some stand on a plate whose edges are seen.
+    # Some digits stand off the wall and cast a shadow; some are on a plate with visible edges.
     shadow = np.where(chance(0.25), uniform(0.2, 0.6), 0) * coverage(along - normal(0.06), y - uniform(0.02, 0.1))
     margin = np.where(chance(0.5), uniform(0.1, 0.4), 10)
     ends = [step + glyphs.half_width[side] + margin for step, side in ((step_left, left), (step_right, right))]
@@ -169,14 +171,14 @@ def _house_chunk(rng):
 
 
 def _photograph(rng, ink, shadow, plate):
-    """Colour the masks, float32 (CHUNK, 32, 32) in 0..1, and take them by a poor camera: uint8 (CHUNK, 3, 32, 32).
+    """Colour the masks, float32 (CHUNK, 32, 32) in 0..1, and imitate a poor camera: uint8 (CHUNK, 3, 32, 32).
 
-    Brightness, contrast, saturation and sharpness are spread about as over real SVHN crops.
+    Brightness, contrast, saturation and sharpness vary about as much as in real SVHN crops.
     """
     normal, uniform, chance = _scalars(rng)
 
     def colour(brightness):
-        """(CHUNK, 3, 1, 1): mostly greyish, now and then vivid, along warm-cold and green-magenta."""
+        """(CHUNK, 3, 1, 1): mostly greyish, sometimes vivid, along the warm-cold and green-magenta axes."""
         vivid = rng.exponential(10, (CHUNK, 1, 1))
         warmth, green = vivid * normal(1.2), vivid * normal(0.4)
         tint = np.stack([warmth - 3, green - 1, 4 - warmth], 1).astype(np.float32)
@@ -197,7 +199,7 @@ def _photograph(rng, ink, shadow, plate):
 
 
 def smooth_fields(rng, count, size, knots):
-    """Random fields float32 (count, size, size), unit variance at every pixel, about `knots` bumps a side."""
+    """Random fields float32 (count, size, size) of unit variance at every pixel, with about `knots` bumps a side."""
     pixels, centres = np.linspace(0, 1, size)[:, None], np.linspace(0, 1, knots)
     basis = np.exp(-0.5 * ((pixels - centres) * (knots - 1) / 0.7) ** 2)
     basis = (basis / np.linalg.norm(basis, axis=1, keepdims=True)).astype(np.float32)
@@ -205,7 +207,7 @@ def smooth_fields(rng, count, size, knots):
 
 
 def blur(images, sigma):
-    """Gaussian blur of float32 (B, C, S, S) by `sigma` (B, 1, 1) pixels each; the rim averages what is inside."""
+    """Gaussian blur of float32 (B, C, S, S) by `sigma` (B, 1, 1) pixels. Edge pixels average only what is inside."""
     pixels = np.arange(images.shape[-1], dtype=np.float32)
     kernel = np.exp(-0.5 * ((pixels[:, None] - pixels) / sigma) ** 2)
     kernel = (kernel / kernel.sum(-1, keepdims=True))[:, None]
@@ -213,7 +215,7 @@ def blur(images, sigma):
 
 
 def _scalars(rng):
-    """Functions that draw one random number for every image of a chunk, shaped (CHUNK, 1, 1)."""
+    """Functions that draw one random number for every image of a chunk, of shape (CHUNK, 1, 1)."""
     shape = (CHUNK, 1, 1)
     return (
         lambda deviation: np.float32(deviation) * rng.standard_normal(shape, np.float32),
@@ -223,10 +225,10 @@ def _scalars(rng):
 
 
 def _to_glyph(size, *, height, width, rotation, slant, shift, tilt=(0, 0)):
-    """Where every pixel of a size x size image lies in glyph coordinates: x, y float32 (CHUNK, size, size).
+    """The glyph coordinates of every pixel of a size x size image: x, y float32 (CHUNK, size, size).
 
-    `height` is in pixels, `width` relative to it, `rotation` in radians (clockwise), `slant` the tangent to
-    the right, `shift` (x, y) in pixels, `tilt` (x, y) the relative change of depth per pixel (perspective).
+    `height` is in pixels, `width` relative to the height, `rotation` in radians (clockwise), `slant` the tangent
+    of the slant to the right, `shift` (x, y) in pixels, `tilt` (x, y) the relative change of depth per pixel.
     """
     pixels = np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2)
     x, y = pixels - shift[0], pixels[:, None] - shift[1]
@@ -236,7 +238,7 @@ def _to_glyph(size, *, height, width, rotation, slant, shift, tilt=(0, 0)):
 
 
 def _look_up(fields, glyph, x, y):
-    """Bilinear value of `fields[glyph]` at glyph coordinates (x, y); beyond the frame, that of its rim."""
+    """Bilinear value of `fields[glyph]` at glyph coordinates (x, y); outside the frame, the value at its edge."""
     column, row = (np.clip((c / FRAME + 0.5) * FIELD - 0.5, 0, FIELD - 1.001) for c in (x, y))
     left, top = column.astype(np.int32), row.astype(np.int32)
     column -= left
@@ -250,7 +252,7 @@ def _look_up(fields, glyph, x, y):
 
 @functools.cache
 def load_glyphs(faces):
-    """The `Glyphs` of a tuple of faces, rendered once a process from matplotlib's own font files."""
+    """The `Glyphs` of a tuple of faces, rendered once per process from matplotlib's font files."""
     import matplotlib
     from PIL import Image, ImageDraw, ImageFont
     from scipy.ndimage import distance_transform_edt

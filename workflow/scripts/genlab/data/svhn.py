@@ -1,8 +1,8 @@
 """SVHN as MATLAB files: read, written, and split into training and validation.
 
 Images are uint8 (N, 3, 32, 32), labels uint8 (N,), 0..9. scipy reads MATLAB files too, but a damaged
-one can crash the whole process there. Arrays of bytes need only a small part of the format; whatever
-else a file holds is refused or passed over. MathWorks, "MAT-File Format", the part on level 5.
+file can crash it and the whole process. Arrays of bytes need only a small part of the format; anything
+else in a file is refused or skipped. The format: MathWorks, "MAT-File Format", level 5.
 """
 
 import math
@@ -27,7 +27,7 @@ def read_mat(path):
     """Images uint8 (N, 3, 32, 32) and labels uint8 (N,), 0..9, of an SVHN "cropped digits" file.
 
     The file holds X, uint8 (32, 32, 3, N), and y, uint8 (N, 1), in which 10 means the digit 0.
-    Raises InputError for anything else. Memory: little above the images themselves.
+    Raises InputError for anything else. Memory: little more than the images.
     """
     remedy = "expected an SVHN file in MATLAB v5 format; fetch or make the file again"
     with Path(path).open("rb") as file:
@@ -48,7 +48,7 @@ def read_mat(path):
         raise InputError(
             f"{path}: label {labels[item]} of image {item}, expected 1 to 10 (10 is the digit 0); {remedy}"
         )
-    # MATLAB stores columns first, so X.T is (N, 3, column, row). Turn it in place: it is large.
+    # MATLAB stores columns first, so X.T is (N, 3, column, row). Transpose in place, because it is large.
     for start in range(0, len(images), BLOCK):
         block = images[start : start + BLOCK]
         block[...] = block.swapaxes(2, 3)
@@ -58,7 +58,7 @@ def read_mat(path):
 def write_mat(path, images, labels):
     """Write images uint8 (N, 3, 32, 32) and labels uint8 (N,), 0..9, as `read_mat` reads them.
 
-    The variables are not compressed, so that the bytes depend on no version of a compressor.
+    The variables are not compressed, so the bytes do not depend on the version of a compressor.
     """
     from scipy.io import savemat
 
@@ -76,9 +76,9 @@ def write_mat(path, images, labels):
 def stratified_split(labels, fraction, seed):
     """Split items at random into training and validation, every class in the same proportion.
 
-    labels: integers (N,); fraction: of the items that go to validation, in all round(N * fraction),
-    shared among the classes by largest remainder. Returns two ascending index arrays (train, valid).
-    Raises InputError if either side would be empty.
+    labels: integers (N,); fraction: the share of validation, round(N * fraction) items in all, divided among
+    the classes by largest remainder. Returns two ascending index arrays (train, valid).
+    Raises InputError if either would be empty.
     """
     total = round(len(labels) * fraction) if 0 < fraction < 1 else 0
     if not 0 < total < len(labels):
@@ -108,10 +108,10 @@ def take_in_place(array, indices):
 
 
 def read_uint8_arrays(file, names):
-    """{name: uint8 array in Fortran order} for those of `names` that a file, open for reading bytes, holds.
+    """{name: uint8 array in Fortran order} for those of `names` that a file, open in binary mode, holds.
 
-    Memory: the arrays and little more. Raises ValueError, with the reason, if the file is no MATLAB v5
-    file, is damaged or cut off, or holds something else than uint8 under one of the names.
+    Memory: the arrays and little more. Raises ValueError with the reason if the file is not a MATLAB v5
+    file, is damaged or cut off, or holds anything but uint8 under one of the names.
     """
     header = file.read(128)
     if header.startswith((b"\x89HDF\r\n\x1a\n", b"MATLAB 7.3")):
@@ -140,7 +140,7 @@ def read_uint8_arrays(file, names):
 
 
 def _read_variable(source, order, names):
-    """(name, array) of one variable; the array is None if its name is none of `names`."""
+    """(name, array) of one variable; the array is None if the name is not in `names`."""
     flags = _words(_element(source, order)[1], order)
     kind, dimensions = _element(source, order)
     if kind != INT32 or len(dimensions) % 4:
@@ -163,7 +163,7 @@ def _element(source, order):
     """(type, bytes) of the next data element."""
     tag = source.read(8)
     kind, size = _words(tag, order)
-    if small := kind >> 16:  # up to four bytes lie in the tag itself
+    if small := kind >> 16:  # up to four bytes are in the tag itself
         return kind & 0xFFFF, tag[4 : 4 + small]
     values = source.read(size)
     source.read(-size % 8)
@@ -178,7 +178,7 @@ def _words(values, order):
 
 
 class _Source:
-    """Reads the bytes of one element of the file, inflating them if they are compressed."""
+    """Reads the bytes of one element of the file, decompressed if necessary."""
 
     def __init__(self, file, size, compressed):
         self.file, self.left = file, size
@@ -209,7 +209,7 @@ class _Source:
                 raise ValueError("damaged or cut off")
 
     def finish(self):
-        """Read on to the end, where zlib compares its checksum; there must be nothing more but the end."""
+        """Read to the end, where zlib checks its checksum. Nothing else may follow."""
         if self.inflater:
             rest = self.inflater.decompress(self.inflater.unconsumed_tail + self.file.read(self.left), 1)
             if rest or not self.inflater.eof:

@@ -1,8 +1,8 @@
-"""The Frechet distance between two sets of feature vectors, from their means and covariances alone.
+"""The Frechet distance between two sets of feature vectors, from their means and covariances.
 
-Heusel et al. (2017), "GANs trained by a two time-scale update rule", equation 6; between Gaussians it
-is the squared 2-Wasserstein distance (Dowson and Landau 1982). All in float64, no torch.
-Products are scipy's, as the decompositions are: numpy has threads of its own, which would wait beside scipy's.
+Heusel et al. (2017), "GANs trained by a two time-scale update rule", equation 6. Between Gaussians it
+is the squared 2-Wasserstein distance (Dowson and Landau 1982). All in float64, without torch.
+Matrix products use scipy, like the decompositions: numpy's own threads would compete with scipy's.
 """
 
 import numpy as np
@@ -10,23 +10,23 @@ from scipy import linalg
 
 from .. import InputError
 
-BLOCK = 4096  # vectors gathered at a time: few and large matrix products, in little memory
+BLOCK = 4096  # vectors at a time: few, large matrix products in little memory
 
 
 class Moments:
-    """Mean and covariance of feature vectors that come in batches, in one pass.
+    """Mean and covariance of feature vectors in batches, in one pass.
 
     Batches are merged as in Chan, Golub and LeVeque (1983), in coordinates relative to their first
-    vectors: neither the order, nor the batching, nor a large common offset costs accuracy.
-    Memory: two D x D matrices, whatever the number of vectors.
+    vectors. So neither order, batch size nor a large common offset costs accuracy.
+    Memory: two D x D matrices for any number of vectors.
     """
 
     def __init__(self, name="features"):
-        self.name = name  # what errors call the vectors
+        self.name = name  # of the vectors, in errors
         self.count = 0
 
     def update(self, batch):
-        """Take in a batch of numbers (M, D); `InputError` for another shape, D, or a number that is not finite."""
+        """Add a batch of real numbers (M, D). `InputError` for another shape or D, or non-finite numbers."""
         try:
             batch = np.asarray(batch)
         except ValueError as error:
@@ -38,7 +38,7 @@ class Moments:
         if not (finite := np.isfinite(batch).all(axis=1)).all():
             raise InputError(
                 f"{self.name}: vector {self.count + int(np.argmin(finite))} holds NaN or infinity; "
-                "look for what made it: an image, or the weights of the feature net"
+                "check the image or the weights of the feature net that gave it"
             )
         if not len(batch):
             return
@@ -50,7 +50,7 @@ class Moments:
         self._add(len(batch), origin, mean, linalg.blas.dsyrk(1.0, batch.T))
 
     def merge(self, other):
-        """Take in the vectors of other moments, as if they had come here; `InputError` for another D."""
+        """Add the vectors of other moments, as if they had been added here. Raises `InputError` for another D."""
         if self.count and other.count and len(other._origin) != len(self._origin):
             raise InputError(
                 f"{self.name} have {len(self._origin)} numbers and {other.name} {len(other._origin)}; expected one D"
@@ -71,19 +71,19 @@ class Moments:
 
     @property
     def mean(self):
-        """float64 (D,); `InputError` for fewer than two vectors."""
+        """The mean, float64 (D,). Raises `InputError` for fewer than two vectors."""
         self._require_two()
         return self._origin + self._mean
 
     @property
     def covariance(self):
-        """float64 (D, D), unbiased: divided by N - 1; `InputError` for fewer than two vectors."""
+        """Unbiased covariance (divided by N - 1), float64 (D, D). Raises `InputError` for fewer than two vectors."""
         self._require_two()
         upper = np.triu(self._scatter) / (self.count - 1)
         return upper + np.triu(upper, 1).T
 
     def distance(self, other):
-        """`frechet_distance` to other moments; `InputError` if D differs or either has fewer than two vectors."""
+        """`frechet_distance` to other moments. Raises `InputError` for another D or fewer than two vectors."""
         if len(self.mean) != len(other.mean):
             raise InputError(
                 f"{self.name} have {len(self.mean)} numbers each and {other.name} {len(other.mean)}; "
@@ -100,9 +100,9 @@ def frechet_distance(mean_p, covariance_p, mean_q, covariance_q):
     """|mean_p - mean_q|^2 + Tr(C_p + C_q - 2 (C_p C_q)^1/2) >= 0, a float in squared units of the features.
 
     means: (D,), covariances: symmetric positive semi-definite (D, D); they may be rank-deficient.
-    The last trace is the sum of the singular values of C_p^1/2 C_q^1/2: always real, and exact
-    where a square root of the product would not be. Raises ValueError for shapes that do not
-    belong together and for numbers that are not finite.
+    The last trace is the sum of the singular values of C_p^1/2 C_q^1/2. It is always real, and accurate
+    where a square root of the product is not. Raises ValueError for shapes that do not match and for
+    non-finite numbers.
     """
     arrays = [np.asarray(array, np.float64) for array in (mean_p, covariance_p, mean_q, covariance_q)]
     size = arrays[0].size
@@ -120,8 +120,8 @@ def frechet_distance(mean_p, covariance_p, mean_q, covariance_q):
 def _factor(covariance):
     """F with F F^T = covariance; any such F gives the singular values that the symmetric root gives.
 
-    By Cholesky's method with pivoting, which ends where what is left is within rounding of 0, negative too: the
-    root of it would be 1e8 times the rounding.
+    Pivoted Cholesky decomposition. It stops where the remainder is 0 within rounding (or below): the square root of
+    such a remainder would be 1e8 times the rounding error.
     """
     rounding = len(covariance) * np.finfo(np.float64).eps * max(covariance.diagonal().max(initial=0), 0)
     lower, pivots, rank, _ = linalg.lapack.dpstrf(covariance, tol=rounding, lower=1)
@@ -131,17 +131,17 @@ def _factor(covariance):
 
 
 def calculate_fid_score(sample_features, test_features):
-    """The Frechet distance between two sets of features, each read once and never held as a whole.
+    """The Frechet distance between two sets of features. Each is read once and never held in memory as a whole.
 
-    sample_features, test_features: iterables of numbers, vectors (D,) or batches (M, D), from any
-    feature net, at least two vectors on each side. Raises `InputError` (a ValueError) for fewer, for
-    unequal D, and for numbers that are not finite.
+    sample_features, test_features: iterables of vectors (D,) or batches (M, D) from the same feature
+    net, at least two vectors each. Raises `InputError` (a ValueError) for fewer vectors, for unequal D,
+    and for non-finite numbers.
     """
     return moments(sample_features, "sample features").distance(moments(test_features, "test features"))
 
 
 def moments(features, name="features"):
-    """`Moments` of an iterable of vectors (D,) or batches (M, D), read once; errors call them `name`."""
+    """`Moments` of an iterable of vectors (D,) or batches (M, D), read once; `name` is used in errors."""
     result, waiting, vectors = Moments(name), [], 0
     for item in features:
         item = np.asarray(item)

@@ -1,13 +1,13 @@
-"""What a set of images is like, beside its Frechet distance: sharpness, spectrum, diversity, classes.
+"""Statistics of a set of images: sharpness, spectrum, diversity, classes.
 
-Each number is a property of one set and says nothing alone: compare it with that of as many real
-images. Images are uint8 (N, 3, 32, 32), features and logits are a classifier's. numpy only.
+A number says nothing alone: compare it with that of as many real images. Images are
+uint8 (N, 3, 32, 32); features and logits are a classifier's. numpy only.
 """
 
 import numpy as np
 
 REC_601 = np.array([0.299, 0.587, 0.114])  # luminance of red, green and blue (ITU-R BT.601)
-BLOCK = 500  # images or points at a time: bounds the memory
+BLOCK = 500  # images or points at a time, to bound the memory
 
 
 def luminance(images):
@@ -20,7 +20,7 @@ def luminance(images):
 def sharpness(images):
     """(N,): mean absolute difference of neighbouring pixels' luminance, across and down, in grey levels.
 
-    images: uint8 (N, 3, 32, 32). 0 for a plain image; noise is as sharp as detail.
+    images: uint8 (N, 3, 32, 32). A plain image has 0. Noise counts as much as detail.
     """
 
     def each(block):
@@ -38,9 +38,9 @@ def power_spectrum(images):
     power is in squared grey levels per (cycle per pixel)^2, so that white noise of variance v has
     power v everywhere, and the integral over the plane of frequencies is the variance.
 
-    Each image, less its mean, is multiplied by a Hann window (Welch 1967). Without it the jump from
-    one edge of the image to the other leaks into all frequencies, where it would hide how far the
-    power of smooth images falls. Corners above 0.5 are left out, for no ring there is whole.
+    The mean of each image is subtracted, and the rest multiplied by a Hann window (Welch 1967). Without the
+    window, the jump between opposite edges leaks into all frequencies and hides how far the power of smooth
+    images falls. Corners above 0.5 are left out, because rings there are incomplete.
     """
     size = images.shape[-1]
     hann = np.sin(np.pi * np.arange(size) / size) ** 2
@@ -66,9 +66,9 @@ def high_frequency_power(frequencies, power, above=0.25):
 
 
 def pairwise_distances(points):
-    """Euclidean distances within a set of points (N, D): to all the others on average (N,), to the nearest one (N,).
+    """Euclidean distances of each of N points (N, D): the mean to all others (N,), and to the nearest other (N,).
 
-    The mean of the first is the mean over all pairs. Exact; memory of a block of rows at a time.
+    The mean of the first is the mean over all pairs. Exact, in the memory of one block of rows.
     """
     x = np.asarray(points, dtype=np.float64)
     if x.ndim != 2 or len(x) < 2:
@@ -93,7 +93,7 @@ def class_histogram(choices, classes=10):
 
 
 def top_probability(logits):
-    """(N,): the probability that the classifier gives to its first choice, from logits (N, C)."""
+    """(N,): the probability of the classifier's first choice, from logits (N, C)."""
     logits = np.asarray(logits, dtype=np.float64)
     return 1 / np.exp(logits - logits.max(1, keepdims=True)).sum(1)
 
@@ -107,7 +107,7 @@ def entropy(p):
 def jensen_shannon(p, q):
     """Jensen-Shannon divergence of two histograms (C,), in nats: 0 if equal, log 2 if disjoint."""
     p, q = np.asarray(p), np.asarray(q)
-    return max(0.0, entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2)  # rounding can fall below 0
+    return max(0.0, entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2)  # rounding can give less than 0
 
 
 def _by_blocks(function, images):

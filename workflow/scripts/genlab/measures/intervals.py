@@ -1,4 +1,4 @@
-"""How sure a number is: means with their errors, intervals, and differences. numpy and scipy only."""
+"""Uncertainty: means with standard errors, intervals, and differences. numpy and scipy only."""
 
 import statistics
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def mean_and_error(values, axis=-1):
-    """Mean and its standard error along an axis of `values`, of 2 numbers or more."""
+    """Mean and its standard error along an axis of `values` that has 2 numbers or more."""
     return values.mean(axis), values.std(axis, ddof=1) / np.sqrt(values.shape[axis])
 
 
@@ -25,9 +25,9 @@ def spread(values):
 def interval(values, confidence=0.95):
     """Mean of independent measurements (S,) with its Student t interval.
 
-    {"value", "standard_error", "low", "high", "sets"}; of one measurement the three in the middle are None.
-    Exact for measurements of a normal distribution. The interval tells of chance alone: a bias that all
-    measurements share does not show in it.
+    Returns {"value", "standard_error", "low", "high", "sets"}; for one measurement the middle three are None.
+    The interval is exact for normally distributed measurements. It covers chance alone, not a bias that all
+    measurements share.
     """
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or not len(values) or not np.isfinite(values).all() or not 0 < confidence < 1:
@@ -39,10 +39,10 @@ def interval(values, confidence=0.95):
 
 
 def difference(first, second, confidence=0.95):
-    """Do two models differ? `interval` of first - second, values (S,) that belong together in pairs, say by seed.
+    """Do two models differ? `interval` of first - second, for values (S,) that are paired, say by seed.
 
-    {"value", "standard_error", "low", "high", "pairs", "distinguishable"}; distinguishable is True where the
-    interval leaves out 0, None for a single pair. Pairing takes away what the two of a pair have in common.
+    Returns {"value", "standard_error", "low", "high", "pairs", "distinguishable"}. distinguishable is True if the
+    interval excludes 0, and None for a single pair. Pairing removes what both values of a pair share.
     """
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
     if first.shape != second.shape:
@@ -55,7 +55,7 @@ def difference(first, second, confidence=0.95):
 
 
 def student(value, error, freedom, confidence):
-    """A value with its Student t interval, of an error with so many degrees of freedom."""
+    """A value with the Student t interval of its `error`, which has `freedom` degrees of freedom."""
     from scipy import special
 
     half = error * float(special.stdtrit(freedom, (1 + confidence) / 2))

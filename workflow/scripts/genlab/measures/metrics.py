@@ -1,8 +1,8 @@
-"""How far a set of feature vectors lies from that of real images, and how sure the number is.
+"""Metrics between two sets of feature vectors: KID, precision, recall, density, coverage, and FID against N.
 
-Features are rows (N, D) of any real type; all is computed in float64, with the memory of a block of
-rows at a time beside them. Shapes that do not fit and numbers that are not finite are ValueErrors.
-numpy and scipy only. The Frechet distance itself is in `frechet`.
+Features are rows (N, D) of any real type. Everything is computed in float64, block by block, so that little
+memory is needed beside them. Wrong shapes and non-finite numbers are ValueErrors. numpy and scipy only.
+The Frechet distance itself is in `frechet`.
 """
 
 import numpy as np
@@ -10,16 +10,16 @@ import numpy as np
 from . import frechet, intervals
 
 BLOCK = 2**23  # entries of a matrix of pairs at a time: 64 MB
-CURVE_SETS = 10  # measurements of one size are enough for their mean and spread
+CURVE_SETS = 10  # measurements at each N suffice for their mean and spread
 
 
 def kernel_distance(x, y, within_y=None):
     """KID: unbiased estimate of the squared MMD between features x (N, D) and y (M, D), a float; N, M >= 2.
 
     The kernel is (a.b / D + 1)^3 (Binkowski et al. 2018, "Demystifying MMD GANs", section 4). Pairs of
-    a vector with itself are left out: for sets of one distribution the expectation is 0 at any N and M,
-    so that half of the estimates are negative. All pairs are used, no subsets are drawn. `within_y` is
-    `kernel_mean(y)`, to be computed once where many x are held against one y.
+    a vector with itself are left out. So for two sets of one distribution the expectation is 0 at any N and M,
+    and about half of the estimates are negative. All pairs are used, without drawing subsets. Give
+    `within_y`, `kernel_mean(y)`, to compute it once when many x are compared with one y.
     """
     x, y = _vectors(x, "x"), _vectors(y, "y")
     if x.shape[1] != y.shape[1] or min(len(x), len(y)) < 2:
@@ -43,23 +43,23 @@ def kernel_mean(x):
 def neighbourhoods(real, fake, k=5):
     """Precision, recall, density and coverage, floats in a dict, of two sets (N, D) of equal N > k.
 
-    The ball of a vector reaches to its k-th nearest neighbour in its own set, itself not counted.
-    precision: share of the fakes that lie in the ball of a real one: are they realistic?
-    recall: share of the reals that lie in the ball of a fake one: is all of reality made?
+    The ball of a vector reaches to its k-th nearest other vector in its own set.
+    precision: share of fakes that lie in the ball of a real vector: are they realistic?
+    recall: share of real vectors that lie in the ball of a fake: do the fakes reach all of reality?
     (Both Kynkaanniemi et al. 2019, "Improved precision and recall metric".)
-    density: number of real balls that a fake lies in, on average, over k; about 1 for equal distributions,
+    density: mean number of real balls that a fake lies in, divided by k; about 1 for equal distributions,
     and it may exceed 1.
-    coverage: share of the reals whose ball holds a fake; one outlier among the fakes cannot raise it.
+    coverage: share of real vectors whose ball holds a fake; a single outlier among the fakes cannot raise it.
     (Both Naeem et al. 2020, "Reliable fidelity and diversity metrics"; the balls are open as in their code.)
 
-    All four change with N and with k, coverage and recall most: unequal N is a ValueError, and numbers
-    compare only at one N. For equal distributions coverage is about 1 - 2^-k, the others have no fixed value.
+    All four depend on N and k, coverage and recall most. So unequal N is a ValueError, and only numbers of the
+    same N compare. For equal distributions coverage is about 1 - 2^-k; the others have no fixed value.
     """
     real, fake = _vectors(real, "real"), _vectors(fake, "fake")
     if real.shape != fake.shape or not 1 <= k < len(real):
         raise ValueError(f"real has shape {real.shape}, fake {fake.shape}, k is {k}; expected one (N, D), 1 <= k < N")
     real_radii, fake_radii = _squared_radii(real, k), _squared_radii(fake, k)
-    balls = np.zeros(len(fake), int)  # how many real ones each fake lies in
+    balls = np.zeros(len(fake), int)  # how many real balls each fake lies in
     covered, recalled = np.empty((2, len(real)), bool)
     for rows, squared in _squared_distances(real, fake):
         inside = squared < real_radii[rows, None]
@@ -75,9 +75,9 @@ def neighbourhoods(real, fake, k=5):
 
 
 def nearest_distances(points, pool):
-    """Euclidean distance of points (N, D) to the nearest of a pool (M, D): float64 (N,), and its index, int (N,).
+    """Euclidean distance of points (N, D) to the nearest in a pool (M, D): float64 (N,), and its index, int (N,).
 
-    A point that is in the pool has distance exactly 0. Of equally near ones the first counts.
+    A point that is in the pool has distance exactly 0. Among equally near ones the first counts.
     """
     points, pool = _vectors(points, "points"), _vectors(pool, "pool")
     if points.shape[1] != pool.shape[1] or not len(pool):
@@ -85,7 +85,7 @@ def nearest_distances(points, pool):
     distances, indices = np.empty(len(points)), np.empty(len(points), int)
     centre = pool.mean(0)
     size = ((points - centre) ** 2).sum(1) + ((pool - centre) ** 2).sum(1).max()
-    # Twice the most that the expanded squares can err by: whatever is as near but for this is measured itself.
+    # Twice the largest rounding error of the expanded squares. Candidates within it are measured directly.
     slack = 2 * (pool.shape[1] + 8) * np.finfo(np.float64).eps * size
     for rows, squared in _squared_distances(points, pool):
         near = squared <= (squared.min(1) + slack[rows])[:, None]
@@ -99,9 +99,9 @@ def nearest_distances(points, pool):
 def frechet_curve(features, reference, sizes):
     """The Frechet distance at several sample sizes: a list of {"n", "sets", "mean", "sd"}, one for each n in `sizes`.
 
-    features: (N, D); reference: `frechet.Moments`. Each distance is that of n consecutive vectors, of
-    disjoint sets, at most 10 of them; `sd` is the standard deviation between the sets, None for one set.
-    The distance is biased by about a/n: only values at one n compare. ValueError for n < 2 and n > N.
+    features: (N, D); reference: `frechet.Moments`. The sets are disjoint, n consecutive vectors each, at most
+    10 of them. `sd` is the standard deviation between the sets, None for one set. The distance is biased by
+    about a/n: compare only values of the same n. ValueError for n < 2 and n > N.
     """
     features = _vectors(features, "features")
     curve = []
@@ -124,11 +124,11 @@ def frechet_infinity(features, reference, blocks=10, confidence=0.95):
     (Chong and Forsyth 2020, "Effectively unbiased FID"), F_n the mean distance of B disjoint blocks of
     n = N // B >= 2 vectors and F_Bn that of all B n:
         FID_inf = (B F_Bn - F_n) / (B - 1)
-    Returns {"value", "standard_error", "low", "high", "n", "blocks"}: the error is the delete-one-block jackknife's,
-    the interval Student's with B - 1 degrees of freedom. Both take n well above D for granted, where terms
-    beyond a/n are small. The value may be below 0, and the bias by the reference's finite size stays in it.
-    Of features distributed as the reference the error is half as large again as it should be, for the jackknife
-    knows only terms linear in the features' distribution, and there they vanish: the interval is too wide, not narrow.
+    Returns {"value", "standard_error", "low", "high", "n", "blocks"}. The error is from a jackknife that deletes one
+    block at a time, the interval is Student's with B - 1 degrees of freedom. Both assume n well above D, where terms
+    beyond a/n are small. The value may be below 0, and it keeps the bias of the reference's finite size.
+    If the features are distributed like the reference, the error is about 1.5 times too large and the interval too
+    wide: the jackknife sees only terms linear in the features' distribution, and those vanish there.
     """
     features = _vectors(features, "features")
     n = len(features) // blocks if blocks >= 3 else 0

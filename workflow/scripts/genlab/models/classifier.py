@@ -1,7 +1,7 @@
-"""The feature classifier: its weights in every form they come in, its features in batches, its training.
+"""The feature classifier: its weights in every supported format, its features in batches, its training.
 
-Images are uint8 (M, 3, 32, 32), 0..255; labels are the digits 0..9. The 512 features are what the
-Frechet distance is taken on (`networks.FeatureClassifier`).
+Images are uint8 (M, 3, 32, 32), 0..255; labels are the digits 0..9. The Frechet distance is taken on
+the 512 features (`networks.FeatureClassifier`).
 """
 
 import math
@@ -19,15 +19,15 @@ from ..training.checkpoint import load_tensors
 from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
 from . import layers, networks
 
-PART = {"cpu": 100, "cuda": 5000}  # images at a time: on a CPU what they need between layers stays in the caches
+PART = {"cpu": 100, "cuda": 5000}  # images at a time: on a CPU the activations stay in the caches
 REMEDY = "give weights that train_classifier.py or import_classifier.py wrote, or the course's svhn_classifier"
 
 
 def load_classifier(path, device="cpu"):
-    """(classifier in eval mode, about) of a file of weights: safetensors, ours or plain, or PyTorch's own format.
+    """(classifier in eval mode, about) from a file of weights: safetensors, ours or plain, or PyTorch's own format.
 
-    `about` is what the file says about itself ({"source": "given"} if it says nothing), and always its
-    name, `file`, and its `sha256`. Draws no random number. Raises InputError for any other file.
+    `about` is what the file says about itself ({"source": "given"} if nothing), with its name as `file` and its
+    `sha256`. Draws no random numbers. Raises InputError for any other file.
     """
     path = Path(path)
     if not path.is_file():
@@ -35,7 +35,7 @@ def load_classifier(path, device="cpu"):
         raise InputError(f"{path}: {found}; {REMEDY}")
     with path.open("rb") as file:
         head = file.read(9)
-    if head[8:] == b"{":  # safetensors: the length of a JSON header, then the header
+    if head[8:] == b"{":  # safetensors: eight bytes with the length of a JSON header, then the header
         tensors, about = load_tensors(path, about={"source": "given"})
     elif head.startswith(legacy.BEGINNINGS):
         tensors, about = legacy.load_state_dict(path), {"source": "given"}
@@ -78,7 +78,7 @@ def features(classifier, images):
 
 @torch.no_grad()
 def feature_batches(classifier, batches):
-    """Yield (features (M, 512), logits (M, 10)), float32 numpy, of each batch of images, by a classifier in eval mode.
+    """Yield (features (M, 512), logits (M, 10)), float32 numpy, of each batch. The classifier must be in eval mode.
 
     batches: iterable of uint8 (M, 3, 32, 32), numpy arrays or torch tensors on any device.
     """
@@ -88,13 +88,13 @@ def feature_batches(classifier, batches):
 
 
 def confusion_matrix(labels, predictions, classes=10):
-    """Counts int64 (classes, classes) of two integer arrays (N,): rows are the true class, columns the predicted."""
+    """Counts int64 (classes, classes) from two integer arrays (N,): rows are true classes, columns predicted ones."""
     pairs = classes * labels.astype(np.int64) + predictions
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)
 
 
 def wilson_interval(successes, trials, confidence=0.95):
-    """(low, high) of a proportion, as Wilson (1927) has it: it stays in [0, 1] and holds for few trials, too."""
+    """(low, high) of a proportion by Wilson (1927): it stays in [0, 1] and is valid for few trials, too."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     proportion, shrink = successes / trials, 1 + z**2 / trials
     centre = (proportion + z**2 / (2 * trials)) / shrink
@@ -108,8 +108,8 @@ class ClassifierTraining:
     train, valid  pairs (images uint8 (N, 3, 32, 32), labels int64 (N,)) on the model's device
     settings      learning_rate, optimizer, weight_decay, schedule, warmup_steps, average_decay, precision
 
-    What `loop.train` shuffles and cuts into batches are the indices of the training images,
-    int64 (N,), so that every image keeps its label.
+    `loop.train` shuffles the indices of the training images, int64 (N,), and cuts them into batches.
+    So every image keeps its label.
     """
 
     select = "valid_accuracy"
@@ -122,11 +122,11 @@ class ClassifierTraining:
         self.optimizers = {"optimizer": optimizer(model.parameters(), settings)}
 
     def schedule(self, progress):
-        """The numbers of the next step that change from step to step."""
+        """The numbers of the next step that change with every step."""
         return {"learning_rate": learning_rate(progress, self.settings), "average_rate": self.average.next_rate()}
 
     def step(self, indices, numbers):
-        """One update on the images of `indices` (B,); returns sums over the batch, keyed by column."""
+        """One update on the images at `indices` (B,); returns sums over the batch by column."""
         pixels, labels = (tensor[indices] for tensor in self.train)
         with autocast(self.settings, pixels.device):
             logits = self.model(to_model(pixels)).float()

@@ -1,9 +1,9 @@
 """Divergences of two distributions, and a density, estimated from samples by trained networks.
 
-A *sampler* is a function `sample(count, generator)` that returns float32 points (E, count, D) of E
-distributions, drawn from a CPU torch generator. E pairs of distributions are estimated at once, and for
-each of G generators (seeds) anew: the G E networks, seed by seed, are one batched model whose members
-share nothing. Divergences are in nats, distances in the units of the points.
+A *sampler* is a function `sample(count, generator)` that returns float32 points (E, count, D) from E
+distributions, drawn with a CPU torch generator. E pairs of distributions are estimated at once, for each of
+G generators (seeds). The G E networks, seed by seed, are one batched model whose members share nothing.
+Divergences are in nats, distances in the units of the points.
 
 The discriminator D = sigmoid(logit) bounds the Jensen-Shannon divergence from below (Goodfellow et al. 2014):
 
@@ -11,9 +11,9 @@ The discriminator D = sigmoid(logit) bounds the Jensen-Shannon divergence from b
 
 The critic T estimates the 1-Wasserstein distance (Gulrajani et al. 2017, eq. 3):
 
-    max_T  E_p T - E_q T - penalty_weight E(||grad T||_2 - 1)^2, the last on uniform mixtures
+    max_T  E_p T - E_q T - penalty_weight E(||grad T||_2 - 1)^2, the last on interpolates
 
-Both are read on fresh points. For two samplers of your own:
+Both are evaluated on fresh points. With samplers of your own:
 
     generators = [torch.Generator().manual_seed(seed) for seed in (1, 2, 3)]
     critics = train_critics(sample_p, sample_q, generators, settings)
@@ -35,11 +35,11 @@ from ..training.optimization import Progress, learning_rate
 from . import wgan
 
 LOG_2 = math.log(2)
-SHARPNESS = 5.0  # of the softplus: near to a rectifier, but smooth
-CHUNK = 1000  # points of each member that are read at a time, which bounds the memory
+SHARPNESS = 5.0  # of the softplus: close to a rectifier, but smooth
+CHUNK = 1000  # points of each member evaluated at a time, to bound the memory
 
 
-# --- distributions, and what is known of them exactly ---
+# --- distributions and their exact values ---
 
 
 def segments(offsets):
@@ -89,7 +89,7 @@ def distribution4_density(x):
 
 
 def segments_jensen_shannon(theta):
-    """The exact JSD in nats of (0, U) and (theta, U): 0 at theta = 0, else log 2, for the supports are disjoint."""
+    """The exact JSD in nats of (0, U) and (theta, U): 0 at theta = 0, else log 2, because the supports are disjoint."""
     return torch.where(theta == 0, 0.0, LOG_2)
 
 
@@ -102,12 +102,12 @@ def segments_wasserstein(theta):
 
 
 class Perceptrons(nn.Module):
-    """Perceptrons of three layers, E of them evaluated as one: points (E, B, D) -> (E, B).
+    """E perceptrons of three layers, evaluated together: points (E, B, D) -> (E, B).
 
-    Each member has weights of its own: with a loss that is a sum over members, training them
-    together is training each alone. Softplus, for a penalty on the gradient wants a smooth
-    one. Weights and biases are drawn as torch draws those of a linear layer, an equal share of
-    the members from each generator.
+    Each member has its own weights. With a loss that is a sum over members, training them together equals
+    training each alone. The activation is a softplus, because a penalty on the gradient needs a smooth
+    gradient. Weights and biases are drawn as torch draws them for a linear layer, an equal share of the
+    members from each generator.
     """
 
     def __init__(self, members, dimensions, width, generators):
@@ -136,11 +136,12 @@ def draw(sample, count, generators):
 
 
 def train_discriminators(sample_p, sample_q, generators, settings, progress=lambda steps: None, checkpoints=None):
-    """`Perceptrons` that tell p (logit > 0) from q, one for each pair and each generator.
+    """`Perceptrons` that tell p (logit > 0) from q, one per pair and generator.
 
     settings: width, batch_size, steps, optimizer ("adam" or "sgd"), learning_rate, schedule,
-    warmup_steps; configuration schema, `density_estimation`. progress(1) is called after each step. With
-    `checkpoint.CheckpointPolicy` it goes on from the last one, and leaves one at the end, generators included.
+    warmup_steps: see `density_estimation` in the configuration schema. progress(1) is called after each step.
+    checkpoints: a `checkpoint.CheckpointPolicy`; training resumes from its last checkpoint and leaves one at the
+    end, with the generators.
     """
 
     def loss(network, p, q, done):
@@ -150,12 +151,12 @@ def train_discriminators(sample_p, sample_q, generators, settings, progress=lamb
 
 
 def train_critics(sample_p, sample_q, generators, settings, progress=lambda steps: None, checkpoints=None):
-    """`Perceptrons` with slopes near 1 whose means on p and q differ most, one for each pair and each generator.
+    """`Perceptrons` with slopes near 1 whose means on p and q differ most, one per pair and generator.
 
-    settings: as of `train_discriminators`, and penalty_weight and penalty_warmup, the share of the
-    steps over which the weight rises from 0. The two-sided penalty holds a critic at the sign that it
-    starts with: to change it the slope would have to pass through 0. Rising from 0, it lets the means
-    choose the sign first, even where p and q are close, and leaves the maximum as it is.
+    settings: those of `train_discriminators`, penalty_weight, and penalty_warmup, the share of the steps
+    over which the weight rises from 0. At full weight from the start, the two-sided penalty would fix the
+    critic's initial sign: to change it, the slope would have to pass through 0. With the warm-up the means
+    choose the sign first, even where p and q are close. The maximum stays the same.
     """
     weight, warmup = settings["penalty_weight"], settings["penalty_warmup"]
 
@@ -168,7 +169,7 @@ def train_critics(sample_p, sample_q, generators, settings, progress=lambda step
 
 
 def _train(loss, sample_p, sample_q, generators, settings, progress, checkpoints):
-    """Perceptrons that minimise `loss(network, p, q, done)` (members,), on fresh points at each step."""
+    """Perceptrons that minimise `loss(network, p, q, done)` (members,), on fresh points in each step."""
     members, _, dimensions = draw(sample_p, 1, generators).shape
     network = Perceptrons(members, dimensions, settings["width"], generators)
     kind = {"adam": functools.partial(torch.optim.Adam, fused=True), "sgd": torch.optim.SGD}[settings["optimizer"]]
@@ -190,7 +191,7 @@ def _train(loss, sample_p, sample_q, generators, settings, progress, checkpoints
         for index, generator in enumerate(generators):
             generator.set_state(tensors[f"generator.{index}"])
         progress(first)
-        log.info("going on at step %d of %d", first, steps)
+        log.info("resuming at step %d of %d", first, steps)
     for step in range(first, steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(Progress(step, steps, step / steps), settings)
@@ -208,39 +209,39 @@ def _train(loss, sample_p, sample_q, generators, settings, progress, checkpoints
 
 
 def jensen_shannon_bound(logits_p, logits_q):
-    """log 2 + 1/2 mean log D(p) + 1/2 mean log(1 - D(q)), of logits on points of p and of q, (E, B) each: (E,), nats.
+    """log 2 + 1/2 mean log D(p) + 1/2 mean log(1 - D(q)) in nats, (E,), from logits on points of p and q, (E, B) each.
 
-    Stable for any logit: log D and log(1 - D) are log-sigmoids of the logits, never logarithms of sigmoids.
+    Stable for any logit: log D and log(1 - D) are log-sigmoids of the logits, not logarithms of sigmoids.
     """
     return LOG_2 + 0.5 * (F.logsigmoid(logits_p).mean(1) + F.logsigmoid(-logits_q).mean(1))
 
 
 def difference_of_means(scores_p, scores_q):
-    """mean T(p) - mean T(q) of scores on points of p and of q, (E, B) each: (E,)."""
+    """mean T(p) - mean T(q), (E,), from scores on points of p and q, (E, B) each."""
     return scores_p.mean(1) - scores_q.mean(1)
 
 
 def mixtures(p, q, generators):
-    """A point between each of p and the one of q beside it, uniformly placed, all (E, B, D)."""
+    """Interpolates: a uniformly random point between each point of p and its partner in q, all (E, B, D)."""
     members = len(p) // len(generators)
     alpha = draw(lambda count, generator: torch.rand(members, count, 1, generator=generator), p.shape[1], generators)
     return q + alpha * (p - q)
 
 
 def slopes(network, points):
-    """||grad T||_2 at each point (E, B, D) of the member that it belongs to: (E, B), differentiable in T."""
+    """||grad T||_2 of each member at its points (E, B, D): (E, B), differentiable in T."""
     norms = wgan.gradient_norms(lambda flat: network(flat.view_as(points)), points.flatten(0, 1))
     return norms.view(points.shape[:2])
 
 
-# --- reading ---
+# --- evaluation ---
 
 
 def read_jensen_shannon(network, sample_p, sample_q, count, generators):
     """The bound of trained discriminators on `count` fresh points of p and of q.
 
-    Returns the bound and its standard error, (G E,) each, in nats. But for that error it is at
-    most the divergence itself.
+    Returns the bound and its standard error, (G E,) each, in nats. Apart from that error it is at
+    most the divergence.
     """
     logits = [_pointwise(network, draw(sample, count, generators)) for sample in (sample_p, sample_q)]
     terms = [0.5 * F.logsigmoid(logits[0]), 0.5 * F.logsigmoid(-logits[1])]
@@ -250,10 +251,10 @@ def read_jensen_shannon(network, sample_p, sample_q, count, generators):
 def read_wasserstein(network, sample_p, sample_q, count, generators):
     """Trained critics on `count` fresh points of p and of q, without the penalty.
 
-    Returns the difference of means, its standard error, and the Lipschitz constant, (G E,) each:
-    the steepest slope at those points and at as many mixtures. The penalty leaves slopes above 1, by
-    about W1 / (2 penalty_weight), and the difference is too large by as much. Divided by the
-    constant it is at most W1, but for its error and for slopes steeper still between the points.
+    Returns the difference of means, its standard error, and the Lipschitz constant, (G E,) each.
+    The constant is the steepest slope at those points and at as many interpolates. The penalty leaves slopes
+    above 1 by about W1 / (2 penalty_weight), and the difference is too large by that factor. Divided by the
+    constant, it is at most W1, apart from its error and steeper slopes between the points.
     """
     p, q = (draw(sample, count, generators) for sample in (sample_p, sample_q))
     scores = [_pointwise(network, points) for points in (p, q)]
@@ -263,15 +264,15 @@ def read_wasserstein(network, sample_p, sample_q, count, generators):
 
 
 def density(x, logits):
-    """f1(x) = f0(x) D(x) / (1 - D(x)) = f0(x) exp(logit), f0 of N(0, 1), for a D that tells f1 (real) from f0."""
+    """f1(x) = f0(x) D(x) / (1 - D(x)) = f0(x) exp(logit), where f0 is N(0, 1) and D tells f1 (real) from f0."""
     return standard_normal_density(x) * torch.exp(logits)
 
 
 def density_errors(x, estimates, exact):
-    """How far estimated densities (E, N) at ascending x (N,) lie from the exact one (N,): three (E,), by trapezoids.
+    """Errors of estimated densities (E, N) at ascending x (N,) against the exact one (N,), by the trapezoidal rule.
 
-    integral; l1_error, the integral of |estimate - exact|; kl, the Kullback-Leibler divergence of the
-    exact density from the normalised estimate, in nats.
+    Returns three (E,): integral; l1_error, the integral of |estimate - exact|; kl, the Kullback-Leibler divergence
+    of the exact density from the normalised estimate, in nats.
     """
     integral = torch.trapezoid(estimates, x)
     return {

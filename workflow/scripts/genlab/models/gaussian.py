@@ -1,10 +1,10 @@
-"""Diagonal Gaussians N(mean, diag exp(log_variance)): what an encoder says of the latents of an image."""
+"""Diagonal Gaussians N(mean, diag exp(log_variance)): the approximate posterior of an image's latents."""
 
 import torch
 
 
 def reparameterise(mean, log_variance, noise):
-    """Draws z = mean + exp(log_variance / 2) noise of standard normal `noise`; shapes broadcast.
+    """z = mean + exp(log_variance / 2) noise, for standard normal `noise`; shapes broadcast.
 
     z is differentiable in mean and log_variance (Kingma & Welling 2014, section 2.4).
     """

@@ -1,7 +1,7 @@
-"""The generator that the image models share: its file, and the images it makes.
+"""The generator that the image models share: its file and its images.
 
-A model's file holds the tensors of its parts under their names (`generator.`, and `encoder.` for
-a VAE), and `about`: kind ("vae" or "gan"), model, seed, generator (latents and width), settings,
+A model's file holds the tensors of its parts under their names (`generator.`, and for a VAE
+`encoder.`), and `about`: kind ("vae" or "gan"), model, seed, generator (latents and width), settings,
 data and versions.
 """
 
@@ -20,7 +20,7 @@ def save_model(path, parts, about):
 
 
 def load_model(path, device="cpu"):
-    """({name: module in eval mode}, about) of `save_model`'s file; refuses any other file."""
+    """({name: module in eval mode}, about) from a file of `save_model`. Raises `InputError` for any other file."""
     tensors, about = load_tensors(path)
     try:
         size = about["generator"]
@@ -31,7 +31,7 @@ def load_model(path, device="cpu"):
             prefix = f"{name}."
             part.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
     except (KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[-1].strip()  # torch names what differs in the lines below the first
+        reason = str(error).splitlines()[-1].strip()  # torch names the differences below its first line
         raise InputError(
             f"{path}: not the weights of an image model ({reason}); train one with train_vae.py or train_gan.py"
         ) from None
@@ -40,7 +40,7 @@ def load_model(path, device="cpu"):
 
 @torch.no_grad()
 def generate(generator, z, batch=250):
-    """Images uint8 (M, 3, 32, 32) on the CPU of latents z (M, L), by a generator in eval mode, `batch` at a time."""
+    """Images uint8 (M, 3, 32, 32) on the CPU from latents z (M, L), `batch` at a time; generator in eval mode."""
     if generator.training:
         raise ValueError("the generator is in training mode; call eval() first")
     return torch.cat([images.to_uint8(generator(part)).cpu() for part in z.split(batch)])
@@ -48,10 +48,10 @@ def generate(generator, z, batch=250):
 
 @torch.no_grad()
 def reconstruct(parts, originals, normal, batch=250):
-    """Images uint8 (M, 3, 32, 32) on the CPU: g(z) for one draw of z from q(z|x) of each original x, uint8 alike.
+    """Images uint8 (M, 3, 32, 32) on the CPU: g(z) for one draw of z from q(z|x) for each original x, also uint8.
 
-    parts: generator and encoder of `load_model`; normal: a CPU torch generator, which gives the same
-    draws on every device.
+    parts: generator and encoder of `load_model`; normal: a CPU torch generator, so that the draws
+    are the same on every device.
     """
     device, pictures = next(parts["encoder"].parameters()).device, []
     for x in originals.split(batch):

@@ -1,7 +1,7 @@
-"""What the latents of a generator do: steps along single dimensions, and paths between two latents.
+"""What the latents of a generator do: latent traversal along single dimensions, and interpolation.
 
-A generator here is any callable that takes latents z (M, L) to images (M, 3, 32, 32), floats in
-[-1, 1]: a module in eval mode, or a function of a test. Effects are in grey levels of 8 bits.
+A generator here is any callable from latents z (M, L) to images (M, 3, 32, 32), floats in [-1, 1]:
+a module in eval mode, or a test's function. Effects are in 8-bit grey levels.
 """
 
 import numpy as np
@@ -14,15 +14,15 @@ from . import classifier
 
 @torch.no_grad()
 def decode(generator, z, batch=250):
-    """Images (..., 3, 32, 32) in [-1, 1] of latents z (..., L), decoded `batch` at a time."""
+    """Images (..., 3, 32, 32) in [-1, 1] from latents z (..., L), decoded `batch` at a time."""
     parts = [generator(part) for part in z.flatten(0, -2).split(batch)]
     return torch.cat(parts).unflatten(0, z.shape[:-1])
 
 
 def perturb(generator, z, epsilon):
-    """Images of z (L,), and of z + epsilon e_i and z - epsilon e_i for each dimension i of the L.
+    """Latent traversal: images of z (L,), and of z + epsilon e_i and z - epsilon e_i for each of the L dimensions i.
 
-    Every step starts from z itself, which is left as it is: steps never accumulate.
+    Every step starts from z itself, so steps never accumulate.
     Returns base (3, 32, 32), plus and minus (L, 3, 32, 32), floats in [-1, 1].
     """
     steps = epsilon * torch.eye(len(z), dtype=z.dtype, device=z.device)
@@ -33,7 +33,7 @@ def perturb(generator, z, epsilon):
 def effect(base, plus, minus):
     """The effect of each dimension from `perturb`'s images: (L,) float64, in grey levels.
 
-    The root mean square change of all pixels and channels against `base`, averaged over + and -.
+    The root mean square change of all pixels and channels from `base`, averaged over + and -.
     """
     changes = torch.stack([plus, minus]).double() - base
     return images.GREY_LEVELS * changes.square().mean((-3, -2, -1)).sqrt().mean(0)
@@ -45,15 +45,15 @@ def mean_effect(generator, latents, epsilon):
 
 
 def rank(effects):
-    """The dimensions by falling effect (L,), ties by index: int64 (L,)."""
+    """The dimensions by decreasing effect (L,), ties by index: int64 (L,)."""
     return torch.argsort(effects, descending=True, stable=True)
 
 
 def interpolate(generator, start, end, alphas):
-    """Two paths of images from z1 = `end` (alpha 0) to z0 = `start` (alpha 1), latents (..., L) each.
+    """Interpolate along two paths from z1 = `end` (alpha 0) to z0 = `start` (alpha 1), latents (..., L) each.
 
     The latent path is g(alpha z0 + (1 - alpha) z1), the image path alpha g(z0) + (1 - alpha) g(z1)
-    mixed in [-1, 1], for each of `alphas` (A,) with the same pair. Returns two tensors
+    mixed in [-1, 1], for each of `alphas` (A,). Returns two tensors
     (A, ..., 3, 32, 32), floats in [-1, 1].
     """
     weights = alphas.to(start).view(-1, *[1] * start.ndim)
@@ -66,9 +66,9 @@ def interpolate(generator, start, end, alphas):
 def nearest_distance(features, reference, chunk=1000):
     """Euclidean distance of each row of `features` (M, D) to the nearest row of `reference` (R, D): float64 (M,).
 
-    `chunk` rows at a time, so memory does not grow with M R.
+    `chunk` rows at a time, so memory does not grow with M times R.
     """
-    centre = reference.mean(0, dtype=np.float64)  # smaller numbers, smaller rounding errors
+    centre = reference.mean(0, dtype=np.float64)  # smaller numbers give smaller rounding errors
     reference = reference - centre
     norms = np.square(reference).sum(1)
     smallest = []
@@ -85,11 +85,11 @@ def classify(network, pictures, batch=500):
 
 
 def measure(network, reference, pictures):
-    """How sharp, how far from real images, and how recognisable each of uint8 images (M, 3, 32, 32) is.
+    """How sharp, how far from real images, and how recognisable each image is; images uint8 (M, 3, 32, 32).
 
-    reference: features (R, 512) of real images. Returns a dict of arrays (M,) - sharpness in grey
-    levels, distance from the nearest of `reference`, top_probability of the classifier - and the
-    features (M, 512).
+    reference: features (R, 512) of real images. Returns a dict of arrays (M,) and the features (M, 512).
+    The dict has sharpness in grey levels, distance to the nearest of `reference`, and top_probability of
+    the classifier.
     """
     features, logits = classify(network, pictures)
     numbers = {
@@ -101,10 +101,10 @@ def measure(network, reference, pictures):
 
 
 def measure_paths(generator, network, reference, start, end, alphas, pairs=25):
-    """What `measure` reads along both paths of `interpolate` between latents (P, L), `pairs` at a time.
+    """The numbers of `measure` along both paths of `interpolate` between latents (P, L), `pairs` at a time.
 
     Returns a dict of float64 arrays (A, P): latent_sharpness, latent_distance, latent_top_probability,
-    the same of the image path, and path_distance, the feature distance between both paths.
+    the same for the image path, and path_distance, the feature distance between both paths.
     """
     columns = {}
     for two_ends in zip(start.split(pairs), end.split(pairs), strict=True):

@@ -1,9 +1,9 @@
-"""Faster equals of layers whose shapes are special, and `accelerate`, which puts them in the plain ones' places.
+"""Faster versions of layers with special shapes, and `accelerate`, which swaps them into a network.
 
-Every layer is a plain one's equal: the same parameters under the same names, values and gradients equal but for
-rounding. Each says on which types of device it is faster (`fast_on`, measured: docs/performance.md and docs/gpu.md);
-elsewhere it computes as the plain one does. Inputs and outputs are (M, channels, height, width), channels last in
-memory.
+Each fast layer equals a plain one: it has the same parameters under the same names, and its values and gradients are
+equal up to rounding. `fast_on` names the types of device where it is faster (measured: docs/performance.md and
+docs/gpu.md); elsewhere it computes like the plain one. Inputs and outputs are (M, channels, height, width), channels
+last in memory.
 """
 
 import copy
@@ -15,9 +15,9 @@ from torch.autograd.function import once_differentiable
 
 
 def accelerate(network, *shape):
-    """Put the fast equals in the places of a network's layers, and return the network.
+    """Replace a network's layers by their fast versions, and return the network.
 
-    Parameters stay the same objects under the same names, and no random number is drawn. Only layers that stand in an
+    Parameters stay the same objects under the same names, and no random numbers are drawn. Only layers inside an
     `nn.Sequential` are replaced.
 
     shape: of one input, as in `accelerate(encoder, 1, 28, 28)`. Without it only activations are replaced.
@@ -30,11 +30,11 @@ def accelerate(network, *shape):
             fast = list(_fast_layers(list(part._modules.items()), here))
             part._modules.clear()
             part._modules.update(fast)
-    return network.to(next(network.parameters()).device)  # buffers of the new layers, too
+    return network.to(next(network.parameters()).device)  # moves the buffers of the new layers
 
 
 def _input_sizes(network, shape):
-    """{path of each convolution or upsampling: rows of its input} for inputs (1, *shape)."""
+    """{path of each convolution or upsampling: rows of its input} for an input (1, *shape)."""
     sizes, network = {}, copy.deepcopy(network).to("meta").eval()
     for path, layer in network.named_modules():
         if isinstance(layer, nn.Conv2d | nn.Upsample):
@@ -44,7 +44,7 @@ def _input_sizes(network, shape):
 
 
 def _fast_layers(layers, sizes):
-    """Yield the (name, layer) that stand for a sequence of (name, layer); sizes: {name: rows of the input}."""
+    """Yield the (name, layer) that replace a sequence of (name, layer). sizes: {name: rows of its input}."""
     while layers:
         (name, _), size = layers[0], sizes[layers[0][0]]
         match [layer for _, layer in layers]:
@@ -53,7 +53,7 @@ def _fast_layers(layers, sizes):
             case [nn.UpsamplingBilinear2d(), nn.Conv2d(kernel_size=(3, 3), padding=(2, 2)) as layer, *_]:
                 used, name = 2, layers[1][0]
                 fast = UpsampledConv2d(layer, sizes[name] // 2)
-            case [first, *_] if not size:  # of no such layer, or unknown
+            case [first, *_] if not size:  # another layer, or size unknown
                 used, fast = 1, first
             case [nn.Upsample(mode="bilinear") as layer, *_]:
                 used, fast = 1, BilinearUpsample(layer, size)
@@ -72,9 +72,9 @@ def _fast_layers(layers, sizes):
 
 
 class FastConv2d(nn.Conv2d):
-    """Stands for the convolution `plain`, whose parameters it takes over.
+    """Replaces the convolution `plain` and takes over its parameters.
 
-    `fast(x)` is the subclass's own way; `plain(x)` the library's, taken on devices that are not in `fast_on`.
+    `fast(x)` is the subclass's own computation; `plain(x)` is torch's, used on devices that are not in `fast_on`.
     """
 
     fast_on = ("cpu",)
@@ -96,7 +96,7 @@ class CollapsingConv2d(FastConv2d):
     fast_on = ("cpu", "cuda")
 
     def fast(self, x):
-        # Channels last on both sides, as both lie in memory: nothing is copied.
+        # Channels last on both sides, as in memory: nothing is copied.
         x, weight = (tensor.permute(0, 2, 3, 1).flatten(1) for tensor in (x, self.weight))
         return F.linear(x, weight, self.bias)[:, :, None, None]
 
@@ -117,7 +117,7 @@ class ExpandingConv2d(FastConv2d):
 
 
 class ELU(nn.Module):
-    """`nn.ELU` from exp, which is faster than expm1 and as good here; the gradient is taken from the result."""
+    """`nn.ELU` by exp, which is faster than expm1 and good enough here. The gradient is computed from the result."""
 
     fast_on = ("cpu",)
 
@@ -126,9 +126,10 @@ class ELU(nn.Module):
 
 
 class BilinearUpsample(nn.Module):
-    """The bilinear `nn.Upsample` `plain` of maps of n x n pixels, as products with one matrix for rows and columns.
+    """The bilinear `nn.Upsample` `plain` of n x n maps, as products with one matrix for rows and columns.
 
-    A GPU's own adds up gradients in any order, so that no run repeats to the bit; made to repeat, it is slow.
+    Torch's own on a GPU adds up gradients in no fixed order, so runs do not repeat bit for bit. Its deterministic
+    mode is slow.
     """
 
     fast_on = ("cuda",)
@@ -168,14 +169,14 @@ class _ELU(torch.autograd.Function):
 class BinaryStem(FastConv2d):
     """A 3x3 `Conv2d` of one channel, ELU, and average pooling by 2: (M, 1, n, n) -> (M, O, n/2 - 1, n/2 - 1), n even.
 
-    A 3x3 patch of a black and white image is one of 512. What each gives is therefore computed once and looked up;
-    images with other values, or that want a gradient, take the plain way.
+    A 3x3 patch of a black and white image is one of 512, so the result for each is computed once and looked up.
+    Images with other values, or that need a gradient, use the plain layers.
     """
 
     def __init__(self, plain):
         super().__init__(plain)
         patches = torch.arange(512)[:, None] >> torch.arange(9) & 1
-        patches = F.pad(patches, (0, 1), value=1)  # and the bias's one: (512, 10)
+        patches = F.pad(patches, (0, 1), value=1)  # and a 1 for the bias: (512, 10)
         self.register_buffer("patches", patches.float(), persistent=False)
 
     def plain(self, x):
@@ -193,8 +194,8 @@ class _BinaryStem(torch.autograd.Function):
     def forward(ctx, x, patches, weight):
         x = x[:, 0].int()
         across = x[:, :, :-2] + 2 * x[:, :, 1:-1] + 4 * x[:, :, 2:]
-        number = across[:, :-2] + 8 * across[:, 1:-1] + 64 * across[:, 2:]  # of each pixel's patch
-        corners = [number[:, i::2, j::2].flatten() for i in (0, 1) for j in (0, 1)]  # of what is pooled
+        number = across[:, :-2] + 8 * across[:, 1:-1] + 64 * across[:, 2:]  # of the patch around each pixel
+        corners = [number[:, i::2, j::2].flatten() for i in (0, 1) for j in (0, 1)]  # the four that are pooled together
         table = _elu(F.linear(patches, weight))
         ctx.save_for_backward(patches, table, *corners)
         table = 0.25 * table
@@ -207,9 +208,9 @@ class _BinaryStem(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad):
         patches, table, *corners = ctx.saved_tensors
-        slopes = torch.where(table > 0, 0.25, 0.25 * (table + 1))  # of ELU and of the pooling
+        slopes = torch.where(table > 0, 0.25, 0.25 * (table + 1))  # derivative of ELU and pooling
         grad, ones = grad.permute(0, 2, 3, 1).flatten(0, 2), patches.to(grad.dtype)
-        # A product with ten rows and its transpose, for one with ten columns takes several times as long.
+        # A product with ten rows, transposed: a product with ten columns takes several times as long.
         products = (ones.index_select(0, corner).T @ (slopes.index_select(0, corner) * grad) for corner in corners)
         return None, None, sum(product.to(patches.dtype) for product in products).T
 
@@ -217,9 +218,9 @@ class _BinaryStem(torch.autograd.Function):
 class UpsampledConv2d(FastConv2d):
     """Bilinear upsampling to twice the size, then a 3x3 `Conv2d` with padding 2: (M, C, n, n) -> (M, O, 2n+2, 2n+2).
 
-    Both are linear and the upsampling is the same matrix for rows and for columns, so channels are mixed where
-    there are half as many columns: rows are upsampled and convolved, and one matrix of the upsampling and
-    the kernel's shifts then makes the columns. On a GPU what is said of `BilinearUpsample` holds, too.
+    Both are linear, and the upsampling is the same matrix for rows and columns. So channels can be mixed while there
+    are half as many columns: rows are upsampled and convolved, then one matrix does the columns' upsampling and the
+    kernel's shifts. On a GPU it is used for the reason given in `BilinearUpsample`.
     """
 
     fast_on = ("cpu", "cuda")
@@ -239,7 +240,7 @@ class UpsampledConv2d(FastConv2d):
         (count, channels, size, _), wide = x.shape, len(self.columns)
         x = torch.bmm(self.rows.to(x.dtype).expand(count, -1, -1), x.permute(0, 2, 3, 1).reshape(count, size, -1))
         x = x.view(count, -1, size, channels).permute(0, 3, 1, 2)
-        # One output channel for each of the kernel's columns: (3 O, C, 3, 1).
+        # One output channel per column of the kernel: (3 O, C, 3, 1).
         weight = self.weight.permute(3, 0, 1, 2).reshape(-1, channels, 3, 1)
         y = F.conv2d(x, weight.contiguous(memory_format=torch.channels_last))
         y = y.permute(0, 2, 3, 1).reshape(count * wide, -1, self.out_channels)
@@ -264,9 +265,9 @@ class _Product(torch.autograd.Function):
 class SingleConv2d(FastConv2d):
     """`Conv2d` of kernel 3, padding 2 and one output channel: (M, C, n, n) -> (M, 1, n+2, n+2).
 
-    A convolution pads its channels to as many as the processor's registers hold. Here the kernel's columns are three,
-    convolved along the rows, and what they give is shifted and added by one matrix. In the weights' own numbers:
-    convolutions with few channels have slow gradients in bfloat16.
+    A convolution pads its channels to the width of the processor's registers. Here the kernel's three columns are
+    three output channels, convolved along the rows; one matrix then shifts and adds them. It computes in the type of
+    the weights, because convolutions with few channels have slow gradients in bfloat16.
     """
 
     def __init__(self, plain, size):

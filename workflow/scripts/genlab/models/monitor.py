@@ -1,4 +1,4 @@
-"""The Frechet distance of a generator's samples to validation images, measured while it trains, on its own device."""
+"""The Frechet distance of a generator's samples to validation images, measured during training on its device."""
 
 import torch
 
@@ -9,10 +9,10 @@ BATCH = 500  # images at a time
 
 
 class FrechetMonitor:
-    """Measures Frechet distances to `images` uint8 (N, 3, 32, 32) on features of `network`, in eval mode.
+    """Measures Frechet distances to `images` uint8 (N, 3, 32, 32) on features of `network`, which is in eval mode.
 
-    On a GPU all of it stays there, in float64; on the CPU it is `frechet.frechet_distance`. They agree to about 1e-6 of
-    the distance: there are fewer images than features, so the smallest eigenvalues are rounding errors.
+    On a GPU everything is computed there, in float64; on the CPU by `frechet.frechet_distance`. They agree to about
+    1e-6 relative: there are fewer images than features, so the smallest eigenvalues are rounding errors.
     """
 
     def __init__(self, network, images):
@@ -25,7 +25,7 @@ class FrechetMonitor:
             self.reference = self._cpu_moments(images)
 
     def distance(self, images):
-        """The distance of images uint8 (M, 3, 32, 32), on any device, to the reference."""
+        """The distance of images uint8 (M, 3, 32, 32) on any device to the reference images."""
         if not self.on_gpu:
             moments, reference = self._cpu_moments(images), self.reference
             return frechet.frechet_distance(moments.mean, moments.covariance, reference.mean, reference.covariance)

@@ -1,7 +1,7 @@
 """Every architecture of the project, as plain torch modules.
 
-Nothing here knows about data, losses or training, and nothing here is tuned: `layers.accelerate` puts faster equals
-in the places of layers that have one.
+Nothing here knows about data, losses or training, and nothing is optimised for speed: `layers.accelerate` replaces
+layers by their fast versions.
 """
 
 import torch
@@ -10,7 +10,7 @@ from torch import nn
 
 
 class LinearToMaps(nn.Linear):
-    """`nn.Linear` without bias onto maps of n x n pixels, channels last in memory: (M, in) -> (M, O, n, n)."""
+    """`nn.Linear` without bias to maps of n x n pixels, channels last in memory: (M, in) -> (M, O, n, n)."""
 
     def __init__(self, in_features, out_channels, size):
         super().__init__(in_features, size**2 * out_channels, bias=False)
@@ -43,8 +43,8 @@ class Residual(nn.Module):
 def suggested_binary_vae(latents):
     """Encoder (M, 1, 28, 28) -> (M, 2 latents) and decoder (M, latents) -> logits (M, 1, 28, 28).
 
-    The course's suggested architecture: convolutions with ELU, average pooling on the way
-    down, bilinear upsampling on the way up. 938,825 parameters with 100 latents.
+    The assignment's suggested architecture: convolutions with ELU, average pooling in the
+    encoder, bilinear upsampling in the decoder. 938,825 parameters with 100 latents.
     """
     encoder = nn.Sequential(
         nn.Conv2d(1, 32, 3),
@@ -76,7 +76,7 @@ def suggested_binary_vae(latents):
 
 
 def residual_binary_vae(latents):
-    """The same shapes as `suggested_binary_vae` from residual blocks at 28, 14 and 7 pixels."""
+    """Encoder and decoder of the same shapes as `suggested_binary_vae`, from residual blocks at 28, 14 and 7 pixels."""
     wide, wider = 32, 64
     encoder = nn.Sequential(
         nn.Conv2d(1, wide, 3, padding=1),
@@ -114,11 +114,10 @@ def residual_binary_vae(latents):
 class Generator(nn.Module):
     """Latents (M, latents) -> colour images (M, 3, 32, 32) in [-1, 1]: the one generator of VAE and WGAN-GP.
 
-    DCGAN's shape (Radford et al. 2016): maps of 4, 8, 16 and 32 pixels, `width` channels at 32 and twice
-    as many a step down; a last 3x3 convolution smooths the chequers that transposed ones leave.
-    To it is added a coarse picture straight from the 4x4 map: through the deep path alone a VAE
-    takes long to learn what is global and faint, such as colour. Batch normalisation: evaluate
-    in eval mode.
+    The shape of DCGAN (Radford et al. 2016): maps of 4, 8, 16 and 32 pixels, `width` channels at 32 and twice
+    as many at each smaller size. A last 3x3 convolution smooths the checkerboard of the transposed convolutions.
+    A coarse image straight from the 4x4 map is added: through the deep path alone a VAE learns global, faint
+    properties such as colour slowly. It has batch normalisation, so evaluate it in eval mode.
     """
 
     def __init__(self, latents, width):
@@ -150,7 +149,7 @@ class Generator(nn.Module):
 class Critic(nn.Sequential):
     """Images (M, 3, 32, 32) in [-1, 1] -> scores (M,), any real number; the mirror of `Generator`.
 
-    No batch normalisation: the gradient penalty is an image's own, and a norm over the batch
+    No batch normalisation: the gradient penalty is defined for each image alone, and batch normalisation
     would make it depend on the others (Gulrajani et al. 2017, section 4).
     """
 
@@ -170,10 +169,10 @@ class Critic(nn.Sequential):
         self.to(memory_format=torch.channels_last)
 
     def input_gradients(self, x):
-        """Gradient of each image's score in the image, differentiable in the weights: (M, 3, 32, 32), as x is.
+        """Gradient of each image's score with respect to the image, differentiable in the weights: (M, 3, 32, 32).
 
-        The critic is linear between the kinks of its LeakyReLU. Its gradient is therefore the same layers, transposed,
-        with slopes that no weight changes: an ordinary pass, without what double backward does about the slopes.
+        The critic is linear between the kinks of its LeakyReLU. So its gradient is a pass through the same layers,
+        transposed, with slopes that do not depend on the weights. This is cheaper than double backward.
         """
         *body, last, _ = self
         numbers, outputs, convolutions = x.dtype, [], body[::2]
@@ -192,7 +191,7 @@ class Critic(nn.Sequential):
 
 
 class Encoder(nn.Sequential):
-    """Images (M, 3, 32, 32) in [-1, 1] -> (M, 2 latents), posterior means and log-variances side by side."""
+    """Images (M, 3, 32, 32) in [-1, 1] -> (M, 2 latents), posterior means, then log-variances."""
 
     def __init__(self, latents, width):
         def down(channels):
@@ -217,8 +216,8 @@ class Encoder(nn.Sequential):
 class FeatureClassifier(nn.Module):
     """The course's classifier of colour digits: images (M, 3, 32, 32) in [-1, 1] -> logits (M, 10); class i is digit i.
 
-    `features` gives the 512 numbers after the last convolution, on which the Frechet distance
-    is taken. Module names are those of the course's weights.
+    `features` gives the 512 numbers after the last convolution. The Frechet distance is taken on them.
+    Module names are those in the course's weights.
     """
 
     def __init__(self):
@@ -242,15 +241,15 @@ class FeatureClassifier(nn.Module):
     def features(self, x):
         """(M, 3, 32, 32) -> (M, 512), the last convolution at its first position, as the course reads it.
 
-        The other eight of its 3 x 3 positions were never trained on; they are not computed either, nor is what
-        they alone depend on.
+        The other eight of its 3 x 3 positions were never trained, so they are not computed, nor is anything that
+        only they need.
         """
-        # Rows and columns of its input that a convolution needs to see for the last one's first position, and one more:
-        # there, where an image is cut, the padding stands in its place.
+        # The rows and columns of its input that each convolution needs for the first position of the last one, and one
+        # more: where the image is cut off, padding replaces that one.
         needed = {0: 30, 3: 29, 7: 14, 10: 13, 14: 6, 17: 5, 21: 2}
         layers = list(self.conv_stack)
         if not self.training:
-            # Pooling takes the largest, and ELU keeps order: pooled first, three quarters need no ELU.
+            # Pooling takes the maximum and ELU is monotonic: pool first, and three quarters need no ELU.
             for index in range(6, len(layers), 7):
                 layers[index - 2], layers[index] = layers[index], layers[index - 2]
         for index, layer in enumerate(layers):

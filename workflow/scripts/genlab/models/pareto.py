@@ -1,8 +1,8 @@
 """Pareto k-hat: how heavy the upper tail of importance weights is.
 
-Weights whose tail is that of a generalised Pareto distribution of shape k have moments below
-order 1 / k only: from k = 0.5 on their variance is infinite, from k = 1 on their mean too. Above
-0.7 the mean of any affordable number of weights is unreliable. Vehtari, Simpson, Gelman, Yao &
+Weights with the tail of a generalised Pareto distribution of shape k have only moments below order
+1 / k. From k = 0.5 on, their variance is infinite; from k = 1 on, their mean too. Above 0.7 the mean
+of any practical number of weights is unreliable. Vehtari, Simpson, Gelman, Yao &
 Gabry (2024), "Pareto smoothed importance sampling"; the fit is that of Zhang & Stephens (2009),
 "A new and efficient estimation method for the generalized Pareto distribution".
 """
@@ -11,29 +11,29 @@ import math
 
 import torch
 
-SHORTEST_TAIL = 5  # weights, of which a shape can be fitted
+SHORTEST_TAIL = 5  # fewest weights to fit a shape to
 
 
 def pareto_k(log_weights):
-    """k-hat of the upper tail of weights given by their logs, (..., K) -> (...), float64.
+    """k-hat of the upper tail of weights given as logs, (..., K) -> (...), float64.
 
-    The tail is the M = min(K / 5, 3 sqrt K) largest weights, M rounded down; NaN if M < 5, so for K < 25.
+    The tail is the M = min(K / 5, 3 sqrt K) largest weights, M rounded down. NaN if M < 5, that is K < 25.
     """
     samples = log_weights.shape[-1]
     tail = int(min(samples / 5, 3 * math.sqrt(samples)))
     if tail < SHORTEST_TAIL:
         return log_weights.new_full(log_weights.shape[:-1], math.nan, dtype=torch.float64)
     largest = log_weights.double().topk(tail + 1).values.flip(-1)
-    weights = torch.exp(largest - largest[..., -1:])  # the scale of weights does not change their shape
-    # Ties, and weights too small for float64, would be 0, whose scale has no logarithm.
+    weights = torch.exp(largest - largest[..., -1:])  # the scale of the weights does not affect the shape
+    # Ties, and weights too small for float64, would give 0, which has no logarithm.
     return generalised_pareto_shape((weights[..., 1:] - weights[..., :1]).clamp(min=1e-300))
 
 
 def generalised_pareto_shape(x):
-    """Shape k of the generalised Pareto distribution of positive ascending numbers, (..., M) -> (...).
+    """Shape k of the generalised Pareto distribution fitted to positive ascending numbers, (..., M) -> (...).
 
-    Density (1 + k x / sigma)^(-1 - 1 / k) / sigma. The mean of theta = -k / sigma under its
-    profile likelihood, on a grid; then k of that theta, drawn to 0.5 as by ten more numbers.
+    Density (1 + k x / sigma)^(-1 - 1 / k) / sigma. First the mean of theta = -k / sigma under its profile
+    likelihood, on a grid; then k of that theta, with a weak prior at 0.5 that counts as ten more numbers.
     """
     count = x.shape[-1]
     points = 30 + int(math.sqrt(count))

@@ -19,7 +19,7 @@ from . import gaussian, layers, networks
 from .pareto import pareto_k
 
 LOG_2PI = math.log(2 * math.pi)
-# Latents that are decoded, and drawn, at a time. On a CPU the maps of a chunk stay in its caches; a GPU wants many.
+# Latents decoded and drawn at a time. On a CPU the maps of a chunk stay in its caches; a GPU needs many.
 CHUNK = {"cpu": 100, "cuda": 20_000}
 DRAWN = {"cpu": 5_000, "cuda": 200_000}
 
@@ -30,7 +30,7 @@ def bernoulli_log_prob(x, logits):
 
 
 def softplus(x):
-    """log(1 + exp x), at any magnitude. Torch's own is from log1p, which is several times as slow on some machines."""
+    """log(1 + exp x), at any magnitude. Torch's own uses log1p, which is several times slower on some machines."""
     size = x.abs()
     return 0.5 * (x + size) + torch.log(1 + torch.exp(-size))
 
@@ -41,9 +41,9 @@ def gaussian_log_prob(x, mean):
 
 
 def bits_per_dimension(log_density, dimensions):
-    """Bits per dimension of 8-bit images from log p(x) in nats of x in [-1, 1]^dimensions; 8 is a uniform guess.
+    """Bits per dimension of 8-bit images, from log p(x) in nats of x in [-1, 1]^dimensions; 8 is a uniform guess.
 
-    A pixel in [-1, 1] is 127.5 times as dense as one in grey levels: log2 127.5 bits are added.
+    The density in [-1, 1] is 127.5 times that in grey levels, so log2 127.5 bits are added.
     """
     return -log_density / (dimensions * math.log(2)) + math.log2(images.GREY_LEVELS)
 
@@ -54,11 +54,11 @@ LIKELIHOODS = {"bernoulli": bernoulli_log_prob, "gaussian": gaussian_log_prob}
 class VAE(nn.Module):
     """An encoder and a decoder with a likelihood.
 
-    encoder   (M, *shape) -> (M, 2 L): posterior mean and log-variance, side by side
+    encoder   (M, *shape) -> (M, 2 L): posterior mean, then log-variance
     decoder   (M, L) -> (M, *shape): the likelihood's parameter (logits, or the mean)
     latents   L
     likelihood  "bernoulli" or "gaussian" (identity covariance)
-    shape     shape of one image, as the encoder wants it; D is its number of elements
+    shape     shape of one image for the encoder; D is its number of elements
     """
 
     def __init__(self, encoder, decoder, latents, likelihood, shape):
@@ -67,7 +67,7 @@ class VAE(nn.Module):
         self.log_prob, self.shape = LIKELIHOODS[likelihood], tuple(shape)
 
     def posterior(self, x):
-        """q(z|x) of x (M, D): mean and log-variance, (M, L) each."""
+        """q(z|x) for x (M, D): mean and log-variance, (M, L) each."""
         return self.encoder(x.view(-1, *self.shape)).chunk(2, dim=1)
 
     def decode(self, z):
@@ -81,13 +81,13 @@ def save_vae(path, model, about):
 
 
 def load_binary_vae(path, device="cpu"):
-    """(model in eval mode, about) from `save_vae`'s file of a binary VAE; refuses any other file."""
+    """(model in eval mode, about) from a file of `save_vae`. Raises `InputError` unless it is a binary VAE."""
     tensors, about = load_tensors(path)
     try:
         model = binary_vae(about["architecture"], about["latents"])
         model.load_state_dict(tensors)
     except (KeyError, RuntimeError) as error:
-        reason = str(error).splitlines()[-1].strip()  # torch names what differs in the lines below the first
+        reason = str(error).splitlines()[-1].strip()  # torch names the differences below its first line
         raise InputError(
             f"{path}: not the weights of a binary VAE ({reason}); train one with train_binary_vae.py"
         ) from None
@@ -95,7 +95,7 @@ def load_binary_vae(path, device="cpu"):
 
 
 def binary_vae(architecture, latents):
-    """A `VAE` of binary 28x28 images (D = 784) by the name of its architecture."""
+    """A `VAE` of binary 28x28 images (D = 784) with the named architecture."""
     encoder, decoder = networks.BINARY_VAES[architecture](latents)
     layers.accelerate(encoder, 1, 28, 28)
     layers.accelerate(decoder, latents)
@@ -110,9 +110,9 @@ def image_vae(generator):
 
 
 def elbo_terms(model, x, noise):
-    """Reconstruction E_q log p(x|z) and KL(q || p) per image; the ELBO is their difference.
+    """Reconstruction E_q log p(x|z) and KL(q || p) per image. The ELBO is reconstruction minus KL.
 
-    x (M, D); noise (S, M, L) standard normal: S samples of z per image are averaged.
+    x (M, D); noise (S, M, L), standard normal: an average over S samples of z per image.
     Returns two tensors (M,), in nats.
     """
     mean, log_variance = model.posterior(x)
@@ -124,7 +124,7 @@ def elbo_terms(model, x, noise):
 def importance_terms(model, x, z, chunk=100):
     """log p(x_i | z_ik) and log p(z_ik) - log q(z_ik | x_i) for x (M, D) and z (M, K, L): (M, K) each, in nats.
 
-    Latents are decoded `chunk` at a time, so memory does not grow with M K beyond z itself.
+    Latents are decoded `chunk` at a time, so only z itself grows with M K.
     """
     if x.ndim != 2 or z.ndim != 3 or len(x) != len(z):
         raise ValueError(
@@ -132,7 +132,9 @@ def importance_terms(model, x, z, chunk=100):
         )
     mean, log_variance = (parameter[:, None] for parameter in model.posterior(x))
     log_ratio = 0.5 * (log_variance + (z - mean) ** 2 / log_variance.exp() - z**2).sum(-1)
-    image = torch.arange(len(z), device=z.device).repeat_interleave(z.shape[1])  # which x a latent belongs to
+    image = torch.arange(len(z), device=z.device).repeat_interleave(
+        z.shape[1]
+    )  # index of the x that each latent belongs to
     log_p_x = [
         model.log_prob(x[rows], model.decode(latents))
         for rows, latents in zip(image.split(chunk), z.flatten(0, 1).split(chunk), strict=True)
@@ -143,27 +145,27 @@ def importance_terms(model, x, z, chunk=100):
 def importance_log_likelihood(model, x, z, chunk=100):
     """log p(x) of each image by importance sampling: (model, x (M, D), z (M, K, L)) -> (M,), in nats.
 
-    log 1/K sum_k p(x, z_k) / q(z_k | x) with z_k drawn from q(z|x), by log-sum-exp. In
-    expectation a lower bound on log p(x), tighter as K grows; with K = 1 it is the ELBO.
+    log 1/K sum_k p(x, z_k) / q(z_k | x) with z_k drawn from q(z|x), by log-sum-exp. In expectation
+    it is a lower bound on log p(x) that rises with K; for K = 1 its expectation is the ELBO.
     """
     return log_mean_exp(sum(importance_terms(model, x, z, chunk)))
 
 
 def log_mean_exp(log_weights):
-    """log of the mean of exp over the last dimension, stable at any magnitude: (..., K) -> (...)."""
+    """log of the mean of exp over the last dimension, numerically stable: (..., K) -> (...)."""
     return torch.logsumexp(log_weights, -1) - math.log(log_weights.shape[-1])
 
 
 def effective_sample_size(log_weights):
-    """(sum w)^2 / sum w^2 of weights given by their logs, (..., K) -> (...), between 1 and K."""
+    """(sum w)^2 / sum w^2 of weights given as logs, (..., K) -> (...), between 1 and K."""
     return torch.exp(2 * torch.logsumexp(log_weights, -1) - torch.logsumexp(2 * log_weights, -1))
 
 
 def log_likelihood_curve(log_weights, ks):
     """The estimate at every K' in `ks` from the same weights (M, K): (M, len(ks)), in nats.
 
-    The K weights are cut into K // K' disjoint groups whose estimates are averaged: each is
-    an unbiased draw of the K'-sample bound, and nothing is decoded twice.
+    The K weights are cut into K // K' disjoint groups, and the groups' estimates are averaged. Each has the
+    expectation of the K'-sample bound, and nothing is decoded twice.
     """
     columns = []
     for k in ks:
@@ -174,14 +176,14 @@ def log_likelihood_curve(log_weights, ks):
 
 @torch.no_grad()
 def evaluate_likelihood(model, images, samples, ks, generator, chunk=0, progress=lambda n: None):
-    """ELBO, log-likelihood and their diagnostics for every image (N, D), each with `samples` draws from q(z|x).
+    """ELBO, log-likelihood and diagnostics of every image (N, D), with `samples` draws from q(z|x) for each.
 
-    Returns float64 CPU tensors: `elbo` (N,) with the KL in closed form, `kl` (N,),
-    `log_likelihood` (N,), `elbo_gap` (N,), by which it exceeds the ELBO, `curve` (N, len(ks)),
-    the log-likelihood estimate at each K' of `ks`, all in nats; and `effective_sample_size` (N,)
-    and `pareto_k` (N,) of the importance weights. A few images go through at a time, at least
-    one, so memory depends on N only by these numbers and on K only from K = 5000 on (on a GPU 200,000);
-    `progress(n)` is told how many are done. The generator lives on the model's device.
+    Returns float64 CPU tensors. In nats: `elbo` (N,) with the KL in closed form, `kl` (N,),
+    `log_likelihood` (N,), `elbo_gap` (N,), log-likelihood minus ELBO, and `curve` (N, len(ks)), the
+    log-likelihood estimate at each K' in `ks`. Of the importance weights: `effective_sample_size` (N,) and
+    `pareto_k` (N,). A few images are computed at a time, at least one. So memory grows with N only by these
+    results, and with K only from K = 5000 on (200,000 on a GPU). progress(n) is called with the number of
+    images just done. The generator must be on the model's device.
     """
     columns, kind = {}, generator.device.type
     chunk = chunk or CHUNK[kind]
@@ -211,13 +213,13 @@ def evaluate_likelihood(model, images, samples, ks, generator, chunk=0, progress
 class VAETraining:
     """The task that `loop.train` runs: maximise the ELBO (or the IWAE bound) of a `VAE`.
 
-    valid     validation images (V, D), of the same kind as the training images
+    valid     validation images (V, D), of the same type as the training images
     settings  learning_rate, optimizer, weight_decay, schedule, warmup_steps, kl_warmup_epochs,
               average_decay, objective, samples_per_image, precision: keys of the configuration schema
-    convert   makes of a batch of stored images the floats that the likelihood wants
+    convert   turns a batch of stored images into the floats that the likelihood expects
     """
 
-    select = "valid_elbo"  # the epoch with the largest value is the one kept
+    select = "valid_elbo"  # the epoch with the largest value is kept
 
     def __init__(self, model, valid, settings, convert=torch.Tensor.float):
         self.model, self.valid, self.settings, self.convert = model, valid, settings, convert
@@ -226,7 +228,7 @@ class VAETraining:
         self.optimizers = {"optimizer": optimizer(model.parameters(), settings)}
 
     def schedule(self, progress):
-        """The numbers of the next step that change from step to step."""
+        """The numbers of the next step that change with every step."""
         return {
             "learning_rate": learning_rate(progress, self.settings),
             "kl_weight": self.kl_weight(progress),
@@ -234,7 +236,7 @@ class VAETraining:
         }
 
     def step(self, x, numbers):
-        """One update on a batch x (B, D); returns sums over the batch, keyed by column."""
+        """One update on a batch x (B, D); returns sums over the batch by column."""
         settings, x, kl_weight = self.settings, self.convert(x), numbers["kl_weight"]
         samples = settings["samples_per_image"]
         with autocast(settings, x.device):
@@ -264,9 +266,9 @@ class VAETraining:
 
     @torch.no_grad()
     def evaluate(self, progress):
-        """Validation ELBO, reconstruction and KL of the averaged weights, nats per image.
+        """Validation ELBO, reconstruction and KL of the averaged weights, in nats per image.
 
-        The noise is the same in every epoch, so that epochs differ by their weights alone.
+        The noise is the same in every epoch, so epochs differ only in their weights.
         """
         model = self.average.module.eval()
         generator = torch.Generator(self.valid.device).manual_seed(0)

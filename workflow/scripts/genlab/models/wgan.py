@@ -1,9 +1,9 @@
 """The Wasserstein GAN with gradient penalty (Gulrajani et al. 2017): its losses and its training task.
 
 The critic T maximises E T(real) - E T(generated) - penalty_weight E(||grad T||_2 - 1)^2, the last on
-random mixtures of a real and a generated image; the generator maximises E T(generated). The
-difference of means without the penalty is called the critic's estimate: on images it is not
-the Wasserstein distance.
+random interpolates of a real and a generated image. The generator maximises E T(generated). The
+difference of means without the penalty is called the critic's estimate. On images it is not the
+Wasserstein distance.
 """
 
 import functools
@@ -18,7 +18,7 @@ from .monitor import FrechetMonitor
 
 
 def mixtures(real, generated):
-    """Points alpha real + (1 - alpha) generated, one uniform alpha for each example: (M, ...), (M, ...) -> (M, ...)."""
+    """Interpolates alpha real + (1 - alpha) generated, a uniform alpha per example: (M, ...), (M, ...) -> (M, ...)."""
     alpha = torch.rand(len(real), *[1] * (real.ndim - 1), device=real.device)
     return generated + alpha * (real - generated)
 
@@ -26,8 +26,8 @@ def mixtures(real, generated):
 def gradient_norms(critic, points):
     """||grad T||_2 at each of the points (M, ...), over all dimensions of an example: (M,), differentiable in T.
 
-    Exact for a critic that scores each example of a batch on its own (no batch normalisation). One that has
-    `input_gradients`, as `networks.Critic` has, is asked for them; of others they are torch's.
+    Exact for a critic that scores each example independently (no batch normalisation). If the critic has its own
+    `input_gradients`, like `networks.Critic`, these are used; else torch's.
     """
     gradients = getattr(critic, "input_gradients", None) or functools.partial(input_gradients, critic)
     return torch.linalg.vector_norm(gradients(points).flatten(1), dim=1)
@@ -40,9 +40,9 @@ def input_gradients(critic, points):
 
 
 class Frames(nn.Module):
-    """What the same latents give as training goes on, after the epochs 1, 2, 4, 8, ... and the last.
+    """Samples of the same latents during training, after epochs 1, 2, 4, 8, ... and the last.
 
-    A module, so that it is saved and resumed with the rest: `images` uint8 (F, count, 3, 32, 32)
+    It is a module, so that it is saved and resumed with the rest: `images` uint8 (F, count, 3, 32, 32)
     and `epochs` (F,).
     """
 
@@ -53,24 +53,24 @@ class Frames(nn.Module):
         self.register_buffer("images", torch.zeros(len(kept), count, 3, 32, 32, dtype=torch.uint8))
 
     def keep(self, epoch, pictures):
-        """Store the images uint8 (count, 3, 32, 32) if `epoch` is one of those to keep."""
+        """Store the images uint8 (count, 3, 32, 32) if `epoch` is to be kept."""
         self.images[self.epochs == epoch] = pictures
 
     def load_state_dict(self, state):
-        """Take over what was kept, also by a training of another number of epochs."""
+        """Load kept frames, also those of a training with another number of epochs."""
         for epoch, pictures in zip(state["epochs"], state["images"], strict=True):
             self.keep(epoch, pictures)
 
 
 class WGANTraining:
-    """The task that `loop.train` runs: one critic update a batch, one of the generator every critic_steps.
+    """The task that `loop.train` runs: one critic update per batch, one generator update every critic_steps batches.
 
-    valid       validation images uint8 (V, 3, 32, 32); no update ever sees them
-    features    a `networks.FeatureClassifier` in eval mode, for the Frechet distance to them
+    valid       validation images uint8 (V, 3, 32, 32), never used in an update
+    features    a `networks.FeatureClassifier` in eval mode, for the Frechet distance to `valid`
     settings    keys of the configuration schema's `image_gan`
     """
 
-    select = None  # the last epoch is kept: a GAN has no validation objective that ranks epochs fairly
+    select = None  # keep the last epoch: a GAN has no validation objective that ranks epochs fairly
 
     def __init__(self, model, critic, valid, features, settings):
         self.generator = layers.accelerate(model, model.latents)
@@ -86,13 +86,13 @@ class WGANTraining:
         self.monitor = FrechetMonitor(features, valid)
 
     def noise(self, count, seed=None):
-        """Latents (count, L) from the process's generator, or the same at every call from a seed of their own."""
+        """Latents (count, L) from the process's random generator; with `seed`, the same in every call."""
         device = self.valid.device
         source = None if seed is None else torch.Generator(device).manual_seed(seed)
         return torch.randn(count, self.generator.latents, device=device, generator=source)
 
     def schedule(self, progress):
-        """The numbers of the next step that change from step to step; `average_rate` if it updates the generator."""
+        """The numbers of the next step that change with every step; `average_rate` only if it updates the generator."""
         numbers = {"learning_rate": learning_rate(progress, self.settings)}
         if (progress.step + 1) % self.settings["critic_steps"] == 0:
             numbers["average_rate"] = self.average.next_rate()
@@ -106,7 +106,7 @@ class WGANTraining:
         self.optimizers[name].step()
 
     def step(self, batch, numbers):
-        """One update on real images uint8 (B, 3, 32, 32); returns sums over the batch, keyed by column."""
+        """One update on real images uint8 (B, 3, 32, 32); returns sums over the batch by column."""
         real, count = images.to_model(batch), len(batch)
         with torch.no_grad(), autocast(self.settings, batch.device):
             generated = self.generator(self.noise(count)).float()
@@ -128,7 +128,7 @@ class WGANTraining:
 
     @torch.no_grad()
     def evaluate(self, progress):
-        """The critic's estimate on held-out images; at intervals the Frechet distance of few samples to them."""
+        """The critic's estimate on held-out images; every `monitor_epochs`, also the FID to them."""
         count = len(self.valid)
         generated = self.generator.eval()
         scores = [

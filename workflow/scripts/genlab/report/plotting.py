@@ -91,22 +91,18 @@ def new_figure(width=9.0, height=4.5):
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def describe(figure, title, data, caption=""):
-    """Write `title` and the data set's title `data` above `figure`, and `caption` below it.
+def describe(figure, title, data):
+    """Write `title` and the data set's title `data` above `figure`. Its caption stands on the page, not in the picture.
 
-    Long lines are wrapped to the figure's width, never before a number. The texts stand
-    outside the figure's box, which `save_figure` widens to hold them.
+    Long lines are wrapped to the figure's width, never before a number. The text stands outside the figure's box,
+    which `save_figure` widens to hold it.
     """
 
-    def wrapped(text, size):
-        letters = figure.get_figwidth() * 72 / (LETTER * size)
-        text = re.sub(r" (?=[\d=])|(?<==) ", "\N{NO-BREAK SPACE}", text)
-        return "\n".join(textwrap.fill(line, max(40, int(letters))) for line in text.splitlines())
-
-    large, small = matplotlib.rcParams["figure.titlesize"], matplotlib.rcParams["legend.fontsize"]
-    gap = 0.1 / figure.get_figheight()
-    figure.text(0, 1 + gap, wrapped(f"{title}\nData: {data}", large), size=large, va="bottom", linespacing=1.3)
-    figure.text(0, -gap, wrapped(caption, small), size=small, va="top", color="0.25", linespacing=1.3)
+    size = matplotlib.rcParams["figure.titlesize"]
+    letters = max(40, int(figure.get_figwidth() * 72 / (LETTER * size)))
+    text = re.sub(r" (?=[\d=])|(?<==) ", "\N{NO-BREAK SPACE}", f"{title}\nData: {data}")
+    lines = "\n".join(textwrap.fill(line, letters) for line in text.splitlines())
+    figure.text(0, 1 + 0.1 / figure.get_figheight(), lines, size=size, va="bottom", linespacing=1.3)
 
 
 def check_output(path):

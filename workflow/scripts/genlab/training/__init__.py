@@ -1,1 +1,1 @@
-"""The one training loop, its saved state, and what every training stage shares."""
+"""The training loop, its saved state, and what all training stages share."""

@@ -1,4 +1,4 @@
-"""What is kept on disk so that a killed training goes on: tensors in safetensors, a folder of state, when to save."""
+"""The state on disk from which a killed training resumes: tensors in safetensors, the state folder, when to save."""
 
 import contextlib
 import json
@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 
 from .. import InputError, Interrupted, cli, files, log
 
-FORMAT = 1  # of what a training keeps; to be raised when a newer version could misread an older state
-METADATA = "genlab"  # one key only: safetensors writes several in an arbitrary order
+FORMAT = 1  # of the saved state; raise it when a new version could misread an old state
+METADATA = "genlab"  # a single key, because safetensors writes several in arbitrary order
 
 
 def save_tensors(path, tensors, about):
@@ -28,9 +28,9 @@ def save_tensors(path, tensors, about):
 
 
 def load_tensors(path, about=None):
-    """Read (tensors, about) that `save_tensors` wrote; anything else is an `InputError`.
+    """(tensors, about) from a file of `save_tensors`. Raises `InputError` for any other file.
 
-    With a default `about`, safetensors files of others are read too, which say nothing about themselves.
+    With a default `about`, other safetensors files, which have none, are read too.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -47,7 +47,7 @@ def load_tensors(path, about=None):
 
 
 def _sum(tensors, about):
-    """CRC-32 of all that a checkpoint says, so that a damaged one is not trusted."""
+    """CRC-32 of the whole content of a checkpoint, to detect damage."""
     import torch
 
     result = zlib.crc32(json.dumps(about, sort_keys=True).encode())
@@ -58,36 +58,36 @@ def _sum(tensors, about):
 
 
 class StateFolder:
-    """The folder where a training keeps its checkpoint: outside the declared outputs, one trainer at a time."""
+    """The folder of a training's checkpoint, outside the declared outputs, for one process at a time."""
 
     def __init__(self, folder, name="checkpoint"):
         self.folder = Path(folder)
         self.path = self.folder / f"{name}.safetensors"
-        self.waited = False  # for another training to end
+        self.waited = False  # whether `lock` waited for another training
 
     @contextlib.contextmanager
     def lock(self, limit=0):
-        """Hold the folder; wait while another process does. The lock dies with its process.
+        """Lock the folder, waiting while another process holds it. A killed process frees the lock.
 
-        limit: raise `Interrupted` so many seconds after the process has started; 0 for never. At the end no
-        folder is left that holds no checkpoint.
+        limit: raise `Interrupted` this many seconds after the process started; 0 for never. Afterwards the
+        folder is deleted if it is empty.
         """
         with self._acquire(limit) as file:
-            for left in self.folder.glob(".*.safetensors.*.part*"):  # by a killed process, on whatever machine
+            for left in self.folder.glob(".*.safetensors.*.part*"):  # left by a killed process, on any machine
                 left.unlink(missing_ok=True)
             try:
                 yield
             finally:
                 if not any(self.folder.glob("*.safetensors")):
                     Path(file.name).unlink()
-                    with contextlib.suppress(OSError):  # other files may lie there
+                    with contextlib.suppress(OSError):  # it may hold other files
                         self.folder.rmdir()
 
     def _acquire(self, limit):
         """The locked file."""
         while True:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with contextlib.suppress(FileNotFoundError):  # who holds it may delete it, and the folder
+            with contextlib.suppress(FileNotFoundError):  # its holder may delete it and the folder
                 file = files.locked(path := self.folder / "lock")
                 if file and os.path.samestat(os.fstat(file.fileno()), path.stat()):
                     return file
@@ -99,11 +99,11 @@ class StateFolder:
             time.sleep(0.5)
 
     def is_of_this_run(self):
-        """Whether the checkpoint was written since the run of the workflow began that this process belongs to."""
+        """Whether the checkpoint is newer than the start of the workflow run that this process belongs to."""
         return self.path.stat().st_mtime > float(os.environ.get("GENLAB_RUN_STARTED", "inf"))
 
     def load(self, fingerprint):
-        """The last checkpoint (tensors, about) of exactly this experiment, or None."""
+        """The last checkpoint (tensors, about) with this fingerprint, or None."""
         if not self.path.exists():
             return None
         try:
@@ -121,23 +121,23 @@ class StateFolder:
         return tensors, about
 
     def save(self, tensors, about):
-        """Put a checkpoint in the place of the last one; `about` holds its `fingerprint`."""
+        """Replace the last checkpoint; `about` holds the `fingerprint`."""
         save_tensors(self.path, tensors, about | {"sum": _sum(tensors, about)})
 
     def finish(self):
-        """Note that the outputs are published: only more epochs go on from here, the same number trains anew."""
+        """Note that the outputs are published: more epochs resume from here, the same number trains anew."""
         tensors, about = load_tensors(self.path)
         about.pop("sum")
         self.save(tensors, about | {"finished": True})
 
     def clear(self):
-        """Forget the checkpoint; nothing else that may lie in the folder is deleted."""
+        """Delete the checkpoint, and nothing else in the folder."""
         self.path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def stop_signals():
-    """Yield a list that receives the name of a signal that asks to stop, instead of dying of it."""
+    """Yield a list that receives the name of each signal that asks to stop, in place of its effect."""
     received, names = [], ("SIGTERM", "SIGINT", "SIGUSR1")
     handlers = {
         name: signal.signal(getattr(signal, name), lambda number, _: received.append(signal.Signals(number).name))
@@ -154,9 +154,9 @@ class CheckpointPolicy:
     """Loads and saves a training's state, and says when to save and when to stop.
 
     state        a `StateFolder`, locked by the caller
-    fingerprint  JSON-able: all that the state depends on, but for the number of epochs
-    seconds      the time between two savings
-    limit        stop so many seconds after the process has started; 0 for never
+    fingerprint  JSON-able: everything that the state depends on except the number of epochs
+    seconds      time between two checkpoints
+    limit        stop this many seconds after the process started; 0 for never
     stop         the list of `stop_signals`
     """
 
@@ -166,11 +166,11 @@ class CheckpointPolicy:
         self.last = time.perf_counter()
 
     def load(self):
-        """(tensors, about) of the last saving of this experiment, or None."""
+        """(tensors, about) of the last checkpoint of this experiment, or None."""
         return self.state.load(self.fingerprint)
 
     def why_stop(self):
-        """What asks to stop, in words; empty if nothing does."""
+        """The reason to stop, in words; empty if there is none."""
         if self.stop:
             return f"by {self.stop[0]}"
         return f"by the limit of {self.limit} s" if self.limit and cli.seconds_since_start() > self.limit else ""
@@ -180,11 +180,11 @@ class CheckpointPolicy:
         return time.perf_counter() - self.last > self.seconds or bool(self.why_stop())
 
     def save(self, tensors, about):
-        """Save tensors and what there is to say about them."""
+        """Save tensors and their description `about`."""
         self.state.save(tensors, about | {"fingerprint": self.fingerprint})
         self.last = time.perf_counter()
 
     def heed(self):
-        """Raise `Interrupted` if something asks to stop; to be called after saving."""
+        """Raise `Interrupted` if there is a reason to stop. Call it after saving."""
         if why := self.why_stop():
-            raise Interrupted(f"{why}; the state is saved in {self.state.folder}; run again to go on")
+            raise Interrupted(f"{why}; the state is saved in {self.state.folder}; run again to resume")

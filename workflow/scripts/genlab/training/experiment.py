@@ -1,4 +1,4 @@
-"""What every training stage shares: its options, the fingerprint of the experiment, its state, its files."""
+"""What all training stages share: options, the fingerprint of the experiment, state, files."""
 
 import contextlib
 import sys
@@ -8,9 +8,9 @@ from .. import cli, configuration, files, log, provenance
 
 
 def parser(doc, name, *definitions):
-    """The parser of a training stage: data, files to write, state, and the settings of schema definitions.
+    """The parser of a training stage: data, outputs, state, and the settings in schema definitions.
 
-    name: the model's default name in tables and figures.
+    name: the default of the model's name in tables and figures.
     """
     result = cli.parser(doc, seed=True, device=True)
     result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared data")
@@ -26,7 +26,7 @@ def parser(doc, name, *definitions):
 
 
 def add_state_options(parser, output):
-    """The options of a stage that can be interrupted; `output`: the placeholder of the one its state is named after."""
+    """Add the options of a stage that can be interrupted. output: placeholder of the output that names the state."""
     parser.add_argument(
         "--state", type=Path, metavar="DIR", help=f"where to keep the checkpoint (default: {output}.state)"
     )
@@ -38,14 +38,14 @@ def add_state_options(parser, output):
         type=cli.natural,
         default=0,
         metavar="N",
-        help=f"save and exit with code {cli.EXIT_RESUMABLE} after so long; 0 for no limit (default: 0)",
+        help=f"save and exit with code {cli.EXIT_RESUMABLE} after this many seconds; 0 for no limit (default: 0)",
     )
 
 
 def fingerprint(settings, **more):
-    """All that a saved state depends on: settings, what `more` says, code, versions, and how a state is written.
+    """Everything that a saved state depends on: settings, `more`, code, versions, and the format of the state.
 
-    A training goes on only from a state of the same fingerprint.
+    A training resumes only from a state with the same fingerprint.
     """
     from . import checkpoint
 
@@ -55,9 +55,9 @@ def fingerprint(settings, **more):
 
 @contextlib.contextmanager
 def checkpoints(options, output, identity, *names):
-    """A list with a `CheckpointPolicy` for each name, in the locked folder that the options say or `output` names.
+    """Yield a list with a `CheckpointPolicy` for each name, in the locked state folder (--state, else OUTPUT.state).
 
-    Inside, a signal that asks to stop is noted for them and kills nothing. identity: the `fingerprint`.
+    Inside, a signal that asks to stop is only noted for the policies. identity: the `fingerprint`.
     """
     from . import checkpoint
 
@@ -74,20 +74,20 @@ def run(options, settings, task, data, about, publish, more=()):
     """Train `task` on the tensor `data` as the options of `parser` say, and write its files.
 
     settings     all settings of the experiment, as one dict
-    about        what the prepared data say about themselves
+    about        the `about` of the prepared data
     publish      called as publish(facts) to write the weights, after training and before the summary; `facts` is
                  JSON-able: model, seed, settings, data, versions
-    more         {name: file} of other inputs that belong to the experiment
+    more         {name: file} of other inputs of the experiment
 
-    Interrupted, the same call goes on where it stopped, and later one with more epochs. Returns the summary
-    that is written as JSON.
+    If interrupted, the same call resumes, and later a call with more epochs. Returns the summary that is written
+    as JSON.
     """
     import pandas
 
     from . import loop
 
     identity = fingerprint(
-        {key: value for key, value in settings.items() if key != "epochs"},  # these may become more
+        {key: value for key, value in settings.items() if key != "epochs"},  # may be raised later
         seed=options.seed,
         data=files.checksum(options.data),
         device=data.device.type,

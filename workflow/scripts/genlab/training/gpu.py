@@ -1,4 +1,4 @@
-"""Which GPU a process takes, when several local ones share several GPUs."""
+"""Which GPU a process takes when several local processes share several GPUs."""
 
 import contextlib
 import fcntl
@@ -11,15 +11,15 @@ from pathlib import Path
 from .. import InputError
 from ..files import locked
 
-PROCESSES = 16  # of one user on one GPU that are told apart
+PROCESSES = 16  # of one user on one GPU that are counted
 
 
-@functools.cache  # the lock is held as long as the process lives
+@functools.cache  # the process holds the lock until it ends
 def choose():
-    """(index, lock) of the visible GPU that the fewest other processes of this user have chosen, a free one if any.
+    """(index, lock) of the visible GPU that the fewest other processes of this user have taken; a free one if any.
 
-    What a cluster gives a job is all that is visible to it. Local jobs know of each other by locked files in the
-    temporary folder, one for each process on a GPU.
+    On a cluster only the job's own GPUs are visible. Local jobs see each other by locked files in the temporary
+    folder, one for each process on a GPU.
     """
     import torch
 
@@ -28,7 +28,7 @@ def choose():
         fcntl.flock(turn, fcntl.LOCK_EX)
         places = {}
         for index in range(torch.cuda.device_count()):
-            name = torch.cuda.get_device_properties(index).uuid  # the same, whatever else is visible
+            name = torch.cuda.get_device_properties(index).uuid  # the same whichever GPUs are visible
             files = [locked(folder / f"{name}.{place}") for place in range(PROCESSES)]
             places[index] = [file for file in files if file]
         chosen = max(places, key=lambda index: len(places[index]))
@@ -39,9 +39,9 @@ def choose():
 
 
 def own_folder():
-    """This user's folder in the temporary folder, where any user may have put something else under its name.
+    """This user's folder inside the temporary folder.
 
-    Raises `InputError` if so: what is written there could be led anywhere by a link.
+    Raises `InputError` if another user can have put something else there: a link could lead writes anywhere.
     """
     folder = Path(tempfile.gettempdir()) / f"genlab-{os.getuid()}"
     with contextlib.suppress(FileExistsError):

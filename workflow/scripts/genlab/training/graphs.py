@@ -1,9 +1,9 @@
 """The steps of a training, on a GPU as CUDA graphs.
 
-A step of these networks is hundreds of kernels, most of them shorter than the time in which Python starts them. A CUDA
-graph records the kernels of a step once and then starts them all at once. It repeats the same kernels on the same
-memory. So everything that changes from step to step (which images, which numbers) lies in tensors that are filled
-before the graph is started, and nothing in a step may ask the GPU for a value.
+A step of these networks is hundreds of kernels, most of them shorter than the time Python takes to launch them. A CUDA
+graph records the kernels of a step once, then launches them all at once. It repeats the same kernels on the same
+memory. So everything that changes with every step (images and numbers) is in tensors that are filled before the graph
+is launched, and no step may ask the GPU for a value.
 """
 
 from collections import Counter
@@ -12,22 +12,22 @@ import torch
 
 from .. import log
 
-WARM_UP = 3  # steps of a kind that run kernel by kernel before one is recorded: libraries set themselves up in them
+WARM_UP = 3  # steps of each kind before one is recorded; libraries initialise themselves in them
 
 
 class Steps:
-    """Runs the steps of a task on `data`, and adds up by column what they return.
+    """Runs the steps of a task on `data` and sums their results by column.
 
-    task      as `loop.train` takes it
+    task      as in `loop.train`
     data      (N, ...) on the task's device
-    sums      {column: float64 tensor ()} to start from; added to in place
-    graphs    whether to record CUDA graphs: one for each batch size and each set of numbers
+    sums      {column: float64 tensor ()} to start from; changed in place
+    graphs    whether to record CUDA graphs, one for each batch size and each set of numbers
     """
 
     def __init__(self, task, data, sums, graphs):
         self.task, self.data, self.sums, self.graphs = task, data, sums, graphs
         self.seen, self.recorded, self.indices, self.numbers = Counter(), {}, {}, {}
-        self.pool = None  # of memory, shared by all graphs: they never run at the same time
+        self.pool = None  # memory pool that all graphs share, because they never run at the same time
 
     def __call__(self, indices, numbers):
         """One step on `data[indices]`, int64 (B,); numbers: {name: float} of `task.schedule`."""
@@ -45,7 +45,7 @@ class Steps:
             self._step(indices, numbers)
 
     def reset(self):
-        """Begin the sums anew."""
+        """Reset the sums."""
         for value in self.sums.values():
             value.zero_()
 
@@ -56,7 +56,7 @@ class Steps:
             self.sums[name] += value
 
     def _fill(self, indices, numbers):
-        """The tensors that graphs read, with these values in them."""
+        """The tensors that the graphs read, filled with these values."""
         if len(indices) not in self.indices:
             self.indices[len(indices)] = torch.empty_like(indices)
         for name in numbers.keys() - self.numbers.keys():

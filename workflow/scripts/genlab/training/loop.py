@@ -1,18 +1,18 @@
-"""The one training loop: epochs, checkpoints, resume, best-on-validation, history.
+"""The training loop: epochs, checkpoints, resuming, best epoch on validation, history.
 
 `train` runs any task: an object with
 
-    modules     dict of torch modules whose parameters and buffers are the state to keep
+    modules     dict of torch modules whose parameters and buffers are saved
     optimizers  dict of torch optimizers
     select      name of the validation column to maximise, or None to keep the last epoch
-    schedule(progress)  {name: float} of what changes from step to step, called once before each
-    step(batch, numbers)  one update with these numbers, as floats or as tensors (); returns sums over the batch by
-                column name. Which names there are decides what it does. It asks the device for no value.
-    evaluate(progress)  validation numbers by column name, after every epoch
+    schedule(progress)  {name: float} of the numbers that change with every step; called once before each step
+    step(batch, numbers)  one update with these numbers, floats or tensors (); returns sums over the batch by column.
+                The names in `numbers` decide what it does. It must not ask the device for a value.
+    evaluate(progress)  validation numbers by column, after every epoch
 
-A killed run goes on from its last checkpoint and ends with the same bytes on the CPU as an
-undisturbed one: modules, optimizers, random generators, position in the data and running
-sums are all in the checkpoint, and the order of the data follows from (seed, epoch) alone.
+A killed run resumes from its last checkpoint, and on the CPU it ends with the same bytes as an
+undisturbed one. Modules, optimizers, random generators, position in the data and running sums are
+all in the checkpoint, and the order of the data depends on (seed, epoch) alone.
 """
 
 import math
@@ -29,20 +29,20 @@ from .optimization import Progress
 
 
 def set_up(device, threads, seed):
-    """Seed every generator, set the thread count, return the `torch.device` for "auto", "cpu" or "cuda"."""
+    """Seed every random generator, set the number of threads, return the `torch.device` for "auto", "cpu" or "cuda"."""
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError("--device cuda: no GPU that this torch can use was found; give --device auto or cpu")
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
-    # A freed block just below glibc's limit of 32 MiB: from then on it keeps what is freed, up to 64 MB, in place of
-    # asking the system for the same pages again in every step. To other allocators it means nothing.
+    # Free a block just below glibc's limit of 32 MiB. From then on glibc keeps freed memory, up to 64 MB, and does not
+    # request the same pages from the system in every step. Other allocators are not affected.
     torch.empty(8_000_000)
     if device == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
-    torch.backends.cudnn.allow_tf32 = False  # float32 means float32; `autocast` allows it where it is asked for
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # with it matrix products repeat to the bit
+    torch.backends.cudnn.allow_tf32 = False  # float32 means float32; `autocast` allows TF32 if asked to
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # makes matrix products repeat bit for bit
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # a kernel more for every tensor
+    torch.utils.deterministic.fill_uninitialized_memory = False  # it would launch a kernel for every tensor
     index, _ = gpu.choose()
     torch.cuda.set_device(index)
     torch.cuda.set_stream(torch.cuda.Stream())  # graphs are not recorded on the default stream
@@ -50,7 +50,7 @@ def set_up(device, threads, seed):
 
 
 def collect(task, device):
-    """All tensors of a task and of the random generators that a step on `device` uses, by unique names."""
+    """All tensors of a task and of the random generators that it uses on `device`, by unique names."""
     tensors = {
         f"module.{name}.{key}": value for name, m in task.modules.items() for key, value in m.state_dict().items()
     }
@@ -64,7 +64,7 @@ def collect(task, device):
 
 
 def restore(task, tensors, device):
-    """Undo `collect`."""
+    """Load into a task and the random generators what `collect` returned."""
     for name, module in task.modules.items():
         prefix = f"module.{name}."
         module.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
@@ -76,7 +76,7 @@ def restore(task, tensors, device):
                 index, entry = key.removeprefix(f"optimizer.{name}.").split(".")
                 parameter = parameters[int(index)]
                 if value.shape == parameter.shape:
-                    # Fused kernels walk parameter and moments side by side in memory: same strides, or nonsense.
+                    # Fused kernels go through parameter and moments side by side in memory, so strides must match.
                     value = torch.empty_like(parameter, requires_grad=False).copy_(value)
                 state.setdefault(int(index), {})[entry] = value
         opt.load_state_dict({"state": state, "param_groups": opt.state_dict()["param_groups"]})
@@ -90,14 +90,14 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
 
     checkpoints  a `checkpoint.CheckpointPolicy`
     events       folder for TensorBoard events, or None
-    history      a list with one dict an epoch: epoch, step, the task's columns as means per
+    history      a list with one dict per epoch: epoch, step, the task's columns as means per
                  example, images_per_second and the cumulative training seconds
-    stretches    what the training was made of: from which step on it was to have how many epochs, on how many threads
+    stretches    the training segments: from which step on the training aimed at how many epochs, on how many threads
 
-    A finished state goes on if it is to have more epochs, else it is trained anew. On return
-    `task.modules` hold the best epoch's weights by `task.select`. Raises `Interrupted` after saving
-    when asked to stop, and `ComputationError` when a number stops being finite, leaving the last
-    good checkpoint in place.
+    A finished training resumes if `epochs` is now larger, else it is trained anew. On return,
+    `task.modules` hold the weights of the best epoch by `task.select`. Raises `Interrupted` after saving
+    when asked to stop, and `ComputationError` when a number is no longer finite; the last good
+    checkpoint stays.
     """
     steps = math.ceil(len(data) / batch_size)
     history, best_epoch, best, stretches, start, first = [], 0, {}, [], 0, 0
@@ -172,11 +172,13 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
             first = 0
             epoch_is_done(row)
             last = epoch + 1 == epochs
-            if last or checkpoints.due():  # not after every epoch: on a GPU one is over sooner than it is saved
+            if (
+                last or checkpoints.due()
+            ):  # not after every epoch, because on a GPU an epoch may be shorter than saving it
                 save(epoch + 1, 0)
                 if not last:
                     checkpoints.heed()
-            started = time.perf_counter()  # neither validation nor saving counts as training
+            started = time.perf_counter()  # validation and saving do not count as training time
     for name, module in task.modules.items():
         prefix = f"{name}."
         module.load_state_dict({k.removeprefix(prefix): v for k, v in best.items() if k.startswith(prefix)})
@@ -184,14 +186,14 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
 
 
 def _standing(checkpoints, epochs):
-    """The saved state that a training of so many epochs goes on from, or None; what is odd about it is logged."""
+    """The saved state from which a training of `epochs` epochs resumes, or None. Logs why not."""
     if not (saved := checkpoints.load()):
         return None
     about = saved[1]
     planned, reached = about["stretches"][-1]["epochs"], about["epoch"]
     published = about.get("finished")
     if published and (checkpoints.state.waited or checkpoints.state.is_of_this_run()):
-        published = False  # by this one, but by a copy of it that was waited for, or that a lost run had left behind
+        published = False  # by a copy of this job: one that it waited for, or one left by a lost run
     if epochs < reached or (epochs == reached and (published or about["step"])):
         watch.trains_anew(about.get("finished"), reached, epochs)
         return None

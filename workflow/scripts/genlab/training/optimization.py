@@ -1,4 +1,4 @@
-"""What the updates of every training share: optimizers, learning rates, precision, averages of weights."""
+"""What the updates of all trainings share: optimizers, learning rates, precision, averages of weights."""
 
 import copy
 import math
@@ -9,7 +9,7 @@ import torch
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands before a step: `step` of `total` updates, `epochs` done so far (a fraction)."""
+    """The progress before a step: `step` of `total` updates, `epochs` done so far (may be fractional)."""
 
     step: int
     total: int
@@ -34,7 +34,7 @@ def set_rate(optimizer, rate):
 
 
 def precision(name, device):
-    """The dtype that the setting `precision` names; auto is bfloat16 where the processor computes with it."""
+    """The dtype that the setting `precision` names; auto is bfloat16 if the processor supports it, else float32."""
     if name == "auto":
         native = ("avx512_bf16", "amx_bf16", "sve_bf16")
         fast = (
@@ -49,7 +49,7 @@ def precision(name, device):
 def autocast(settings, device):
     """A context in which convolutions and matrix products run in the dtype that `settings["precision"]` names.
 
-    tf32 is no dtype but a way to multiply float32 numbers: GPUs take it from here on, in the backward pass too.
+    tf32 is not a dtype but a way to multiply float32 numbers. GPUs use it from now on, in the backward pass too.
     """
     dtype = precision(settings["precision"], device)
     if device.type == "cuda":
@@ -59,7 +59,7 @@ def autocast(settings, device):
 
 
 def learning_rate(progress, settings):
-    """The rate at a step: linear warm-up, then constant, or half a cosine down to zero at the end."""
+    """The learning rate at a step: linear warm-up, then constant or a half cosine down to zero at the end."""
     rate = settings["learning_rate"] * min(1.0, (progress.step + 1) / max(1, settings["warmup_steps"]))
     if settings["schedule"] == "cosine":
         rate *= 0.5 * (1 + math.cos(math.pi * progress.step / progress.total))
@@ -70,7 +70,7 @@ class WeightAverage(torch.nn.Module):
     """Exponential moving average of a module's parameters; `.module` is the averaged copy.
 
     The decay grows as (1 + n) / (10 + n) up to `decay`, so that early, poor weights are
-    forgotten. With decay 0 the copy simply follows the module.
+    forgotten. With decay 0 the copy equals the module.
     """
 
     def __init__(self, module, decay):
@@ -79,16 +79,16 @@ class WeightAverage(torch.nn.Module):
         self.register_buffer("updates", torch.zeros((), dtype=torch.int64, device="cpu"))
 
     def next_rate(self):
-        """How far the next `update` goes towards the module: 1 - decay. To be called once for each."""
+        """How far the next `update` moves towards the module: 1 - decay. Call it once for each update."""
         self.updates += 1
         n = int(self.updates)
         return 1 - min(self.decay, (1 + n) / (10 + n))
 
     @torch.no_grad()
     def update(self, module, rate):
-        """Take in the module's weights; rate: of `next_rate`, as a float or as a tensor ()."""
+        """Move towards the module's weights. rate: that of `next_rate`, as a float or a tensor ()."""
         averages, current = list(self.module.parameters()), list(module.parameters())
-        if isinstance(rate, torch.Tensor):  # three kernels; with a tensor lerp would take one for each parameter
+        if isinstance(rate, torch.Tensor):  # three kernels; lerp with a tensor would launch one per parameter
             way = torch._foreach_sub(current, averages)
             torch._foreach_mul_(way, rate)
             torch._foreach_add_(averages, way)

@@ -1,4 +1,4 @@
-"""What a person sees of a training: progress, log lines, TensorBoard events, why it stopped. It changes no number."""
+"""What people see of a training: progress, log lines, TensorBoard events, why it stopped. It changes no number."""
 
 import contextlib
 import os
@@ -9,28 +9,28 @@ from .. import ComputationError, cli, log
 
 
 def going_on(epoch, step, steps):
-    """Log where a training goes on: epochs done, and step of the next one."""
-    log.info("going on at epoch %d, step %d of %d", epoch + 1, step, steps)
+    """Log where a training resumes: epochs done, and steps done of the next one."""
+    log.info("resuming at epoch %d, step %d of %d", epoch + 1, step, steps)
 
 
 def trains_anew(finished, reached, epochs):
-    """Warn that what is there is not gone on from, because no more epochs are asked for."""
+    """Warn that a training starts anew because it asks for no more epochs than the saved one."""
     what = "finished training" if finished else "saved state"
     log.warning("a %s of %d epochs is there, and %d are asked for; training anew", what, reached, epochs)
 
 
 def goes_further(planned, epochs, schedule):
-    """Log that a training is to have another number of epochs, and warn if its learning rate was made for the first."""
-    log.info("the training of %d epochs goes on to %d", planned, epochs)
+    """Log that the number of epochs has changed, and warn if the learning rate was scheduled for the old number."""
+    log.info("the training of %d epochs continues to %d", planned, epochs)
     if schedule != "constant":
         log.warning(
-            "its learning rate has followed a schedule of %d epochs: the result is not that of %d undisturbed ones",
+            "its learning rate has followed a schedule of %d epochs: the result differs from %d undisturbed epochs",
             planned, epochs,
         )  # fmt: skip
 
 
 def not_finite(epoch, step, state):
-    """The error of weights or sums that stopped being finite."""
+    """The error for weights or sums that are no longer finite."""
     return ComputationError(
         f"numbers stopped being finite by epoch {epoch + 1}, step {step}; {_kept(state)}"
         "lower learning_rate or lengthen warmup_steps and run again"
@@ -38,12 +38,12 @@ def not_finite(epoch, step, state):
 
 
 def not_finite_on_validation(row):
-    """The error of a validation number that is not finite; row: of the history."""
+    """The error for a validation number that is not finite. row: that of the history."""
     return ComputationError(f"a validation number is not finite after epoch {row['epoch']}: {row}")
 
 
 def out_of_memory(error, state):
-    """The error of a GPU whose memory is full."""
+    """The error for a GPU whose memory is full."""
     reason = str(error).split(". ")[0]
     return ComputationError(
         f"the GPU's memory is full ({reason}); {_kept(state)}free the GPU, lower batch_size, or give --device cpu, "
@@ -57,10 +57,10 @@ def _kept(state):
 
 @contextlib.contextmanager
 def watched(steps, done, epochs, events, afresh):
-    """Yield (step, epoch): functions to call after each step, and with the history's row after each epoch.
+    """Yield two functions: step, to call after each step, and epoch, to call with the history's row after each epoch.
 
-    steps of an epoch, of which `done` were made before; events: folder for TensorBoard events, or None, whose earlier
-    events are deleted if the training begins `afresh`.
+    steps: of an epoch; done: steps made before; events: folder for TensorBoard events, or None. Its earlier events are
+    deleted if the training begins `afresh`.
     """
     if events and afresh:
         for file in Path(events).glob("events.out.tfevents.*"):
@@ -76,7 +76,7 @@ def watched(steps, done, epochs, events, afresh):
 
 
 class EventWriter(contextlib.AbstractContextManager):
-    """TensorBoard events, one scalar a column: none without a folder, and no more once the disk takes no more."""
+    """TensorBoard events, one scalar per column. Without a folder it writes none; after a disk error, no more."""
 
     def __init__(self, folder, purge):
         self.folder, self.purge, self.writer = folder, purge, None
@@ -86,14 +86,14 @@ class EventWriter(contextlib.AbstractContextManager):
         if self.folder:
             from torch.utils.tensorboard import SummaryWriter
 
-            threading.excepthook = lambda error: None  # of the thread that writes: `add` gets its error, too
+            threading.excepthook = lambda error: None  # for the thread that writes; `add` gets its error, too
             with self.tolerant():
                 self.writer = SummaryWriter(os.fspath(self.folder), purge_step=self.purge)
         return self
 
     @contextlib.contextmanager
     def tolerant(self):
-        """Events are worth no training: an error ends them alone."""
+        """An error ends the events, not the training."""
         try:
             yield
         except OSError as error:
