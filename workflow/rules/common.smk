@@ -97,14 +97,7 @@ def time_limit(wildcards, resources):
 
 
 # The files of both data sets by their official names: (data set, split).
-DATA_FILES = {}
-for name in ("binarized_mnist", "svhn"):
-    for split, known in config["data"][name]["files"].items():
-        file = known["urls"][0].rsplit("/", 1)[-1]
-        if DATA_FILES.setdefault(file, (name, split)) != (name, split):
-            raise WorkflowError(
-                f"configuration: data.{name}.files.{split}: another file is called {file} too; rename one"
-            )
+DATA_FILES = {name: owner for *owner, name in configuration.data_files(config)}
 
 
 wildcard_constraints:
@@ -122,7 +115,7 @@ def raw_files(name):
 
 def data_file(name, split):
     """Where the file of one split lies."""
-    return next(path for path in raw_files(name) if DATA_FILES[path.rsplit("/", 1)[-1]] == (name, split))
+    return next(path for path in raw_files(name) if DATA_FILES[path.rsplit("/", 1)[-1]] == [name, split])
 
 
 def prepared(name):
@@ -166,11 +159,6 @@ def seeds_of(file):
     return expand(f"<results>/runs/{{model}}/seed{{seed}}/{file}", seed=config["seeds"], allow_missing=True)
 
 
-def given_weights():
-    """The file of weights for the feature classifier that the configuration names; none if it names none."""
-    return config["images"]["feature_weights"] or []
-
-
 def feature_weights():
     """Where the weights of the feature classifier lie, trained or imported, as the configuration says."""
     kind = "imported" if config["images"]["feature_weights"] else "trained"
@@ -180,11 +168,6 @@ def feature_weights():
 def runs(pattern, models):
     """`pattern` for every seed of every model of a table."""
     return expand(pattern, model=models, seed=config["seeds"])
-
-
-def category_of_run(wildcards):
-    """Under which head Snakemake's own report shows a figure of one run."""
-    return "Likelihood" if wildcards.run.startswith("binary_") else "Images"
 
 
 def comparisons(*plots):
@@ -248,11 +231,6 @@ def fetch_options(file):
     known = config["data"][name]["files"][split]
     checks = options({key: known[key] for key in ("sha256", "md5", "bytes") if known[key]})
     return f"--url {shlex.join(known['urls'])} {checks}"
-
-
-def mirror_options():
-    """Where to look for official files first."""
-    return f"--mirror {shlex.join(config['data']['mirrors'])}"
 
 
 def render_options(file):

@@ -15,9 +15,9 @@ rule fetch:
     params:
         options=lambda wildcards: fetch_options(wildcards.file),
         # A function of the output is no reason to rerun: a mirror says where from, not what.
-        mirrors=lambda wildcards, output: mirror_options(),
+        mirrors=lambda wildcards, output: shlex.join(config["data"]["mirrors"]),
     shell:
-        "python {input.script:q} --output {output:q} {params.options} {params.mirrors} > {log:q} 2>&1"
+        "python {input.script:q} --output {output:q} {params.options} --mirror {params.mirrors} > {log:q} 2>&1"
 
 
 rule render_digits:

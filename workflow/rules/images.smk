@@ -28,7 +28,7 @@ rule train_classifier:
 rule import_classifier:
     input:
         **stage("import_classifier"),
-        weights=given_weights(),
+        weights=config["images"]["feature_weights"] or [],
     output:
         "<results>/classifier/imported.safetensors",
     log:

@@ -120,7 +120,7 @@ rule plot_learning_curves:
         history=expand("<results>/runs/{run}/seed{seed}/history.csv", seed=config["seeds"], allow_missing=True),
         training=expand("<results>/runs/{run}/seed{seed}/training.json", seed=config["seeds"], allow_missing=True),
     output:
-        **figure("learning_curves_{run}", category_of_run),
+        **figure("learning_curves_{run}", lambda wildcards: "Likelihood" if "binary_" in wildcards.run else "Images"),
     log:
         "<results>/logs/plot_learning_curves/{run}.log",
     benchmark:
