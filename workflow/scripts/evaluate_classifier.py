@@ -6,7 +6,7 @@ digit, and the confusion matrix, rows the true digit, columns the classifier's.
 
 example:
   python workflow/scripts/evaluate_classifier.py --data resources/prepared/embedded/svhn.npz \\
-      --classifier classifier.safetensors --json accuracy.json
+      --classifier classifier.safetensors --output accuracy.json
 """
 
 from pathlib import Path
