@@ -10,6 +10,7 @@ byte for byte, except history.csv and the state of trainings, which hold times.
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -51,6 +52,8 @@ def snakemake(options, cores, folder, *more):
 def plan(options, cores, folder):
     """(commands of all jobs in a valid order, folders that Snakemake would make for them)."""
     text = snakemake(options, cores, folder, "--dry-run", "--printshellcmds")
+    # Snakemake itself writes the configuration, for which there is no command.
+    snakemake(options, cores, folder, "--until", "write_configuration")
     commands = [command for command in re.findall(r"^Shell command: (.*)$", text, re.M) if command != "None"]
     if not commands:
         sys.exit(f"no commands found in the dry run:\n{text}")
@@ -77,6 +80,8 @@ def main(options):
             folder = Path(tempfile.mkdtemp(dir=temporary))
             for each in folders:
                 (folder / each).mkdir(parents=True, exist_ok=True)
+            for file in planned.rglob("configuration.json"):
+                shutil.copy(file, folder / file.relative_to(planned))
             for command in commands:
                 subprocess.run(["bash", "-euo", "pipefail", "-c", command], cwd=folder, env=environment, check=True)
             return folder
@@ -93,7 +98,8 @@ def main(options):
 
         records = []
         for cores in options.cores:
-            commands, folders = plan(options, cores, Path(temporary, "planned"))
+            planned = Path(temporary, "planned")
+            commands, folders = plan(options, cores, planned)
             subject = f"{len(commands)} stages, {' '.join(options.targets)} of {options.configfile.name}"
             start = time.perf_counter()
             result = side_by_side.compare(

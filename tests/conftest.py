@@ -46,7 +46,7 @@ def prepared_numbers(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def trained_vae(prepared_digits, tmp_path_factory):
-    """A folder with vae.safetensors, vae.csv and vae.json of a VAE trained for two epochs."""
+    """A folder with model.safetensors, history.csv and training.json of a VAE trained for two epochs."""
     folder = tmp_path_factory.mktemp("vae")
     succeed("train_binary_vae", *training_options(prepared_digits, folder))
     return folder
@@ -55,8 +55,7 @@ def trained_vae(prepared_digits, tmp_path_factory):
 def training_options(data, folder, epochs=2):
     """Options of train_binary_vae for a training of seconds."""
     return [
-        "--data", data, "--model", folder / "vae.safetensors", "--history", folder / "vae.csv",
-        "--training", folder / "vae.json", "--epochs", epochs, "--warmup-steps", 5, "--threads", 1, "--device", "cpu",
+        "--data", data, "--output", folder, "--epochs", epochs, "--warmup-steps", 5, "--threads", 1, "--device", "cpu",
     ]  # fmt: skip
 
 
@@ -64,8 +63,8 @@ def training_options(data, folder, epochs=2):
 def estimates(trained_vae, prepared_digits, tmp_path):
     """A folder with the likelihood estimates of two "seeds": seed2 is seed1 with other numbers."""
     succeed(
-        "estimate_likelihood", "--model", trained_vae / "vae.safetensors", "--data", prepared_digits,
-        "--output", tmp_path / "seed1.json", "--curve", tmp_path / "seed1.csv", "--samples", 20, "--threads", 1,
+        "estimate_likelihood", "--weights", trained_vae / "model.safetensors", "--data", prepared_digits,
+        "--output", tmp_path / "seed1.json", "--samples", 20, "--threads", 1,
         "--train-images", 30, "--curve-samples", 60, "--curve-images", 5,
     )  # fmt: skip
     second = json.loads((tmp_path / "seed1.json").read_text())

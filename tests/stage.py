@@ -48,7 +48,7 @@ def run_without_torch(stages):
 
 def kill_and_resume(name, *args):
     """Run a training, kill it outright at its first checkpoint, and run it again: it must go on from there."""
-    model = Path(args[args.index("--model") + 1])
+    model = Path(args[args.index("--output") + 1]) / "model.safetensors"
     checkpoint = Path(f"{model}.state") / "checkpoint.safetensors"
     process = subprocess.Popen(command(name, *args), stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60

@@ -84,17 +84,12 @@ def stage(name, *words):
 def train(name, folder, words, column, kill):
     """(last value of a column of the history, whether it was killed and resumed) of a training."""
     folder.mkdir(exist_ok=True)
-    files = ("--model", "model.safetensors", "--history", "history.csv", "--training", "training.json")
-    files = [str(folder / word) if at % 2 else word for at, word in enumerate(files)]
-    if name == "train_gan":
-        files += ["--frames-output", str(folder / "frames.npz")]
-    words = [*map(str, words), *files, "--checkpoint-seconds", "1", "--threads", "1"]
+    words = [*map(str, words), "--output", str(folder), "--checkpoint-seconds", "1", "--threads", "1"]
     went_on = False
     if kill:
         with (folder / "killed.log").open("w") as log:
             process = subprocess.Popen([sys.executable, SCRIPTS / f"{name}.py", *words], stderr=log, stdout=log)
-            state = folder / "model.safetensors.state" / "checkpoint.safetensors"
-            while not state.exists() and process.poll() is None:
+            while not list(folder.glob("*.state/checkpoint.safetensors")) and process.poll() is None:
                 time.sleep(0.05)
             time.sleep(1)  # well within the training, which takes longer
             os.kill(process.pid, signal.SIGKILL)

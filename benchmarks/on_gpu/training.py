@@ -66,42 +66,30 @@ def words(name, options, **more):
     return [f"--{key.replace('_', '-')}={value}" for key, value in settings.items()]
 
 
-def outputs(folder, name):
-    where = folder / name
-    where.mkdir(exist_ok=True)
-    return [
-        "--model",
-        where / "model.safetensors",
-        "--history",
-        where / "history.csv",
-        "--training",
-        where / "about.json",
-    ]
-
-
 def train_classifier(svhn, folder, options):
-    stage("train_classifier", "--data", svhn, *outputs(folder, "classifier"), *words("classifier", options),
+    stage("train_classifier", "--data", svhn, "--output", folder / "classifier", *words("classifier", options),
           "--device", options.device)  # fmt: skip
-    return folder / "classifier" / "model.safetensors"
+    return folder / "classifier" / "trained.safetensors"
 
 
 def told(folder, name):
-    """The summary of a training, and its history."""
-    about = json.loads((folder / name / "about.json").read_text())
+    """What a training says of itself, and its history."""
+    about = json.loads((folder / name / "training.json").read_text())
     with (folder / name / "history.csv").open() as file:
         return about, list(csv.DictReader(file))
 
 
 def binary_vae(data, folder, options, record):
-    files = outputs(folder, "binary_vae")
-    stage("train_binary_vae", "--data", data, *files, *words("binary VAE", options), "--device", options.device)
+    stage("train_binary_vae", "--data", data, "--output", folder / "binary_vae", *words("binary VAE", options),
+          "--device", options.device)  # fmt: skip
     about, history = told(folder, "binary_vae")
     record("binary VAE", data=about["data"]["title"], epochs=len(history), seconds=about["seconds"],
            valid_elbo=about["best"]["valid_elbo"])  # fmt: skip
     start = time.perf_counter()
     few = ["--images", 20, "--train-images", 20, "--curve-images", 0] if options.quick else ["--train-images", 10000]
-    stage("estimate_likelihood", "--model", files[1], "--data", data, "--output", folder / "likelihood.json",
-          "--curve", folder / "curve.csv", "--device", options.device, *few)  # fmt: skip
+    stage("estimate_likelihood", "--weights", folder / "binary_vae" / "model.safetensors", "--data", data,
+          "--output", folder / "likelihood.json",
+          "--device", options.device, *few)  # fmt: skip
     splits = json.loads((folder / "likelihood.json").read_text())["splits"]
     numbers = {
         f"{split}_{name}": splits[split][name]["mean"] for split in splits for name in ("elbo", "log_likelihood")
@@ -110,7 +98,7 @@ def binary_vae(data, folder, options, record):
 
 
 def image_vae(svhn, weights, folder, options, record):
-    stage("train_vae", "--data", svhn, *outputs(folder, "vae"), *words("generator", options),
+    stage("train_vae", "--data", svhn, "--output", folder / "vae", *words("generator", options),
           *words("image VAE", options), "--device", options.device)  # fmt: skip
     score("image VAE", "vae", svhn, weights, folder, options, record)
 
@@ -121,9 +109,8 @@ def gan(svhn, weights, folder, options, record):
     share = 0.9 if options.trainings == ["WGAN-GP"] else 0.65  # of the time, because the other two run beside it
     epochs = max(1, int(share * options.train_seconds * rate(options) / steps))
     more = {"epochs": epochs, "monitor_epochs": max(1, epochs // 40)}
-    stage("train_gan", "--data", svhn, "--classifier", weights, *outputs(folder, "gan"), "--frames-output",
-          folder / "frames.npz", *words("generator", options), *words("WGAN-GP", options, **more),
-          "--device", options.device)  # fmt: skip
+    stage("train_gan", "--data", svhn, "--classifier", weights, "--output", folder / "gan",
+          *words("generator", options), *words("WGAN-GP", options, **more), "--device", options.device)  # fmt: skip
     score("WGAN-GP", "gan", svhn, weights, folder, options, record)
 
 

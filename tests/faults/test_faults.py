@@ -118,14 +118,14 @@ def leftovers(folder):
 
 def elsewhere(command, outputs, folder):
     """A training's outputs and command in a folder of its own, so that every test has a state of its own."""
-    moved = {str(output): folder / output.name for output in outputs}
-    old = outputs[0].parent
-    words = []
-    for word in command:
-        if str(old / Path(word).name) in moved or Path(word).name in (f"{outputs[0].name}.state", "tensorboard"):
-            word = str(folder / Path(word).name)
-        words.append(word)
-    return list(moved.values()), words
+    names = {output.name for output in outputs}
+    words = list(command)
+    for place, word in enumerate(words):
+        if Path(word).name in names | {f"{outputs[0].name}.state"}:
+            words[place] = str(folder / Path(word).name)
+        elif words[place - 1] == "--output":  # the folder of all
+            words[place] = str(folder)
+    return [folder / output.name for output in outputs], words
 
 
 @pytest.fixture(scope="module")

@@ -101,10 +101,9 @@ def epochs(finished, tmp_path_factory):
     """A function: how many epochs a training of so many seconds has, as a setting of the configuration."""
     folder = tmp_path_factory.mktemp("timing")
     data = finished[0] / "resources/smoke/prepared/embedded/binarized_mnist.npz"
-    files = ("--model", folder / "m.safetensors", "--history", folder / "h.csv", "--training", folder / "t.json")
     settings = ("--epochs", 40, "--threads", 1, "--device", "cpu")
-    subprocess.run([*map(str, command("train_binary_vae", "--data", data, *files, *settings))], check=True)
-    seconds = pandas.read_csv(folder / "h.csv")["seconds"]
+    subprocess.run([*map(str, command("train_binary_vae", "--data", data, "--output", folder, *settings))], check=True)
+    seconds = pandas.read_csv(folder / "history.csv")["seconds"]
     epoch = (seconds.iloc[-1] - seconds.iloc[9]) / 30
     return lambda wanted: f"likelihood={{'models': {{'vae': {{'epochs': {math.ceil(wanted / epoch)}}}}}}}"
 

@@ -18,14 +18,13 @@ from stage import run_stage, run_without_torch
 
 def options(data, folder, epochs=2):
     return [
-        "--data", data, "--model", folder / "c.safetensors", "--history", folder / "c.csv",
-        "--training", folder / "c.json", "--epochs", epochs, "--warmup-steps", 5, "--threads", 1, "--device", "cpu",
+        "--data", data, "--output", folder, "--epochs", epochs, "--warmup-steps", 5, "--threads", 1, "--device", "cpu",
     ]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def trained(prepared_numbers, tmp_path_factory):
-    """A folder with c.safetensors, c.csv and c.json of an undisturbed training of three epochs."""
+    """A folder with trained.safetensors, history.csv and training.json of an undisturbed training of three epochs."""
     folder = tmp_path_factory.mktemp("classifier")
     succeed("train_classifier", *options(prepared_numbers, folder, 3))
     return folder
@@ -35,14 +34,14 @@ def trained(prepared_numbers, tmp_path_factory):
 def evaluated(trained, prepared_numbers):
     """The JSON of evaluate_classifier.py."""
     succeed(
-        "evaluate_classifier", "--data", prepared_numbers, "--classifier", trained / "c.safetensors",
-        "--json", trained / "accuracy.json", "--threads", 1,
+        "evaluate_classifier", "--data", prepared_numbers, "--classifier", trained / "trained.safetensors",
+        "--output", trained / "accuracy.json", "--threads", 1,
     )  # fmt: skip
     return trained / "accuracy.json"
 
 
 def test_training_writes_weights_history_and_summary(trained, prepared_numbers):
-    rows = list(csv.DictReader((trained / "c.csv").open()))
+    rows = list(csv.DictReader((trained / "history.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     for row in rows:
         for split, count in (("train", 270), ("valid", 30)):
@@ -50,11 +49,11 @@ def test_training_writes_weights_history_and_summary(trained, prepared_numbers):
             correct = float(row[f"{split}_accuracy"]) * count
             assert correct == pytest.approx(round(correct)) and 0 <= correct <= count
         assert float(row["images_per_second"]) > 0
-    summary = json.loads((trained / "c.json").read_text())
+    summary = json.loads((trained / "training.json").read_text())
     assert summary["best"]["valid_accuracy"] == max(float(row["valid_accuracy"]) for row in rows)
     assert summary["parameters"] == networks.count_parameters(networks.FeatureClassifier())
     assert "stand-in" in summary["data"]["title"] and "torch" in summary["provenance"]["versions"]
-    network, about = classifier.load_classifier(trained / "c.safetensors")
+    network, about = classifier.load_classifier(trained / "trained.safetensors")
     assert about["source"] == "trained" and about["seed"] == 1 and about["data"] == summary["data"]
     prepared = arrays.load_svhn(prepared_numbers)
     ((_, logits),) = classifier.feature_batches(network, [prepared.valid_images])
@@ -65,7 +64,7 @@ def test_import_converts_the_weights_once_and_says_where_they_are_from(tmp_path)
     torch.manual_seed(0)
     weights = {name: tensor.contiguous() for name, tensor in networks.FeatureClassifier().state_dict().items()}
     torch.save(weights, tmp_path / "given.pt", _use_new_zipfile_serialization=False)
-    succeed("import_classifier", "--weights", tmp_path / "given.pt", "--model", tmp_path / "out" / "c.safetensors")
+    succeed("import_classifier", "--weights", tmp_path / "given.pt", "--output", tmp_path / "out" / "c.safetensors")
     tensors, about = checkpoint.load_tensors(tmp_path / "out" / "c.safetensors")
     original = {"file": "given.pt", "sha256": files.checksum(tmp_path / "given.pt")}
     assert about == {"source": "given", "original": original}
@@ -74,7 +73,7 @@ def test_import_converts_the_weights_once_and_says_where_they_are_from(tmp_path)
 
 def test_evaluation_counts_what_the_classifier_says(evaluated, trained, prepared_numbers):
     content = json.loads(evaluated.read_text())
-    network, _ = classifier.load_classifier(trained / "c.safetensors")
+    network, _ = classifier.load_classifier(trained / "trained.safetensors")
     prepared = arrays.load_svhn(prepared_numbers)
     for split in ("valid", "test"):
         images, labels = getattr(prepared, f"{split}_images"), getattr(prepared, f"{split}_labels")
@@ -89,7 +88,7 @@ def test_evaluation_counts_what_the_classifier_says(evaluated, trained, prepared
         np.testing.assert_array_equal(confusion.sum(0), np.bincount(logits.argmax(1), minlength=10))
         for digit, accuracy in enumerate(numbers["class_accuracy"]):
             assert accuracy == (right[labels == digit].mean() if (labels == digit).any() else None)
-    assert content["classifier"]["sha256"] == files.checksum(trained / "c.safetensors")
+    assert content["classifier"]["sha256"] == files.checksum(trained / "trained.safetensors")
     assert "stand-in" in content["data"]["title"] and "torch" in content["provenance"]["versions"]
 
 
@@ -168,11 +167,11 @@ def folder(tmp_path, prepared_numbers, trained, evaluated):
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(folder, prepared_numbers, trained, evaluated, stage, change, message):
-    weights = trained / "c.safetensors"
+    weights = trained / "trained.safetensors"
     arguments = {
         "train_classifier": options(prepared_numbers, folder / "out"),
-        "import_classifier": ["--weights", weights, "--model", "out/c.safetensors"],
-        "evaluate_classifier": ["--data", prepared_numbers, "--classifier", weights, "--json", "out/accuracy.json"],
+        "import_classifier": ["--weights", weights, "--output", "out/c.safetensors"],
+        "evaluate_classifier": ["--data", prepared_numbers, "--classifier", weights, "--output", "out/accuracy.json"],
         "plot_confusion": ["--evaluation", evaluated, "--output", "out/figure.png"],
     }[stage]
     process = run_stage(stage, *arguments, *change, cwd=folder)

@@ -17,13 +17,11 @@ BRIEFLY = ("--steps", 20, "--batch-size", 16, "--threads", 1)
 
 def estimate(folder, *more, name="divergences"):
     """Run an estimator's stage; returns its process, its table and its summary."""
-    files = {"--output": folder / f"{name}.csv", "--summary": folder / f"{name}.json"}
-    if name == "density":
-        files["--histogram"] = folder / "histogram.csv"
-    process = run_stage(f"estimate_{name}", *(word for item in files.items() for word in item), *more)
+    output = folder / f"{name}.csv"
+    process = run_stage(f"estimate_{name}", "--output", output, *more)
     if process.returncode:
         return process, None, None
-    return process, pd.read_csv(files["--output"]), json.loads(files["--summary"].read_text())
+    return process, pd.read_csv(output), json.loads(output.with_suffix(".json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +152,7 @@ def test_discriminator_and_density_are_one_another_s_transform(density_by_defaul
     np.testing.assert_allclose(table["d_optimal"], table["density_exact"] / (base + table["density_exact"]), rtol=1e-6)
     assert sorted(table["x"].unique())[::1000] == [-5, 5] and len(table) == 3 * 1001
 
-    histogram = pd.read_csv(folder / "histogram.csv")
+    histogram = pd.read_csv(folder / "density_histogram.csv")
     widths = histogram["right"] - histogram["left"]
     assert (histogram["density"] * widths).sum() == pytest.approx(1, rel=1e-5)
     middle = (histogram["left"] + histogram["right"]) / 2
@@ -178,7 +176,7 @@ def drawings(by_default, density_by_default, tmp_path):
         ],
         "plot_density": [
             *("--table", second / "density.csv", "--summary", second / "density.json"),
-            *("--histogram", second / "histogram.csv", "--output", tmp_path / "out" / "density.png"),
+            *("--histogram", second / "density_histogram.csv", "--output", tmp_path / "out" / "density.png"),
         ],
     }
 

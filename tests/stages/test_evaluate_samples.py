@@ -55,9 +55,8 @@ def arguments(folder, out, samples="copies", **changes):
         "data": folder / "svhn.npz",
         "classifier": folder / "classifier.safetensors",
         "name": "copier",
-        "json": out / "copier.json",
-        "spectrum": out / "copier.csv",
-        "draws": 3,
+        "output": out,
+        "floor-draws": 3,
         "threads": 1,
         "device": "cpu",
     }
@@ -69,7 +68,7 @@ def evaluated(folder, tmp_path_factory):
     """The folder, the folder of the outputs, and the parsed JSON, of the samples that are copies of test images."""
     out = tmp_path_factory.mktemp("out")
     succeed("evaluate_samples", *arguments(folder, out))
-    return folder, out, json.loads((out / "copier.json").read_text())
+    return folder, out, json.loads((out / "statistics.json").read_text())
 
 
 def test_the_json_is_complete_and_traceable(evaluated):
@@ -129,7 +128,7 @@ def test_training_images_give_the_noise_floor(evaluated):
 
 def test_the_spectra_are_those_of_the_images(evaluated):
     folder, out, result = evaluated
-    table = pd.read_csv(out / "copier.csv")
+    table = pd.read_csv(out / "spectrum.csv")
     assert list(table) == ["frequency", "samples", "samples_error", "test", "test_error", "train", "train_sd"]
     frequencies, power = image_statistics.power_spectrum(
         np.concatenate(list(images.read_directory(folder / "copies")[1]))
@@ -148,8 +147,8 @@ def test_the_spectra_are_those_of_the_images(evaluated):
 def test_same_seed_same_bytes_and_sets_no_larger_than_the_test_images(folder, tmp_path):
     results = []
     for run in ("one", "two"):
-        run_here(evaluate_samples, *arguments(folder, tmp_path, "many", json=tmp_path / run, draws=10))
-        results.append(json.loads((tmp_path / run).read_text()) | {"provenance": None})
+        run_here(evaluate_samples, *arguments(folder, tmp_path / run, "many", **{"floor-draws": 10}))
+        results.append(json.loads((tmp_path / run / "statistics.json").read_text()) | {"provenance": None})
     assert results[0] == results[1]
     assert (results[0]["images"], results[0]["available"], results[0]["draws"]) == (30, 50, 2)
 
@@ -168,7 +167,7 @@ def test_bad_input_is_one_line_and_exit_code_2(folder, tmp_path):
         ({"data": "classifier.safetensors"}, r"classifier\.safetensors: not a prepared SVHN file"),
         ({"classifier": "svhn.npz"}, r"svhn\.npz: "),
         ({"samples": "single"}, "single: 1 samples, 30 test and 75 training images; expected 2, 2 and 4 or more"),
-        ({"draws": 1}, "--draws 1: a spread needs two sets"),
+        ({"floor-draws": 1}, "--floor-draws 1: a spread needs two sets"),
     ],
 )
 def test_refuses(folder, tmp_path, changes, message):

@@ -53,9 +53,8 @@ def made(tmp_path_factory):
 
 def explore(made, out, **changes):
     options = {
-        "model": made / "gan.safetensors", "classifier": made / "classifier.safetensors", "data": made / "svhn.npz",
-        "output": out / "latents.npz", "table": out / "paths.csv", "json": out / "latents.json", "pairs": PAIRS,
-        "epsilon": 2, "threads": 1, "device": "cpu",
+        "weights": made / "gan.safetensors", "classifier": made / "classifier.safetensors", "data": made / "svhn.npz",
+        "output": out, "pairs": PAIRS, "epsilon": 2, "threads": 1, "device": "cpu",
     } | changes  # fmt: skip
     return [word for name, value in options.items() for word in (f"--{name}", value)]
 
@@ -93,7 +92,7 @@ def test_images_and_effects(explored):
 
 
 def test_table_and_summary(explored):
-    rows = list(csv.DictReader((explored / "paths.csv").open()))
+    rows = list(csv.DictReader((explored / "interpolation.csv").open()))
     table = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
     assert table["alpha"].tolist() == [k / 10 for k in range(11)]
     quantities = ("sharpness", "distance", "top_probability")
@@ -118,19 +117,19 @@ def test_table_and_summary(explored):
 
 def test_the_seed_decides_everything(made, explored, tmp_path):
     run_here(explore_latents, *explore(made, tmp_path))
-    assert (tmp_path / "paths.csv").read_bytes() == (explored / "paths.csv").read_bytes()
+    assert (tmp_path / "interpolation.csv").read_bytes() == (explored / "interpolation.csv").read_bytes()
     with np.load(tmp_path / "latents.npz") as one, np.load(explored / "latents.npz") as other:
         for name in one:
             if name != "about":  # it holds the paths of the outputs
                 np.testing.assert_array_equal(one[name], other[name])
     run_here(explore_latents, *explore(made, tmp_path, seed=2))
-    assert (tmp_path / "paths.csv").read_bytes() != (explored / "paths.csv").read_bytes()
+    assert (tmp_path / "interpolation.csv").read_bytes() != (explored / "interpolation.csv").read_bytes()
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"model": "classifier.safetensors"}, "classifier.safetensors: not the weights of an image model"),
+        ({"weights": "classifier.safetensors"}, "classifier.safetensors: not the weights of an image model"),
         ({"classifier": "gan.safetensors"}, "gan.safetensors: not the weights of the feature classifier"),
     ],
 )
@@ -159,12 +158,12 @@ def test_bad_input_is_one_line_and_exit_code_2(made, tmp_path, changes, message)
 
 
 def reconstruct(made, output, model="vae", **changes):
-    options = {"model": made / f"{model}.safetensors", "data": made / "svhn.npz", "output": output} | changes
+    options = {"weights": made / f"{model}.safetensors", "data": made / "svhn.npz", "output": output} | changes
     return [word for name, value in options.items() for word in (f"--{name}", value)]
 
 
 def test_reconstructions(made, tmp_path):
-    succeed("reconstruct_images", *reconstruct(made, tmp_path / "images.npz", images=5))
+    succeed("reconstruct_images", *reconstruct(made, tmp_path / "images.npz", count=5))
     with np.load(tmp_path / "images.npz", allow_pickle=False) as archive:
         originals, reconstructions = archive["originals"], archive["reconstructions"]
         about = json.loads(str(archive["about"]))
@@ -183,7 +182,7 @@ def test_reconstructions(made, tmp_path):
     expected = image_model.generate(parts["generator"], mean + torch.exp(log_variance / 2) * noise)
     assert np.abs(expected.numpy().astype(int) - reconstructions).max() <= 1
 
-    run_here(reconstruct_images, *reconstruct(made, tmp_path / "all.npz", images=100))
+    run_here(reconstruct_images, *reconstruct(made, tmp_path / "all.npz", count=100))
     with np.load(tmp_path / "all.npz") as archive:
         assert sorted(archive["originals"].tolist()) == sorted(test.tolist())
 

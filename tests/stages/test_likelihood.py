@@ -88,11 +88,11 @@ def test_the_summary_of_images_counts_shapes_that_could_be_fitted():
 
 def test_every_split_is_estimated_on_its_own_images(trained_vae, prepared_digits, tmp_path):
     succeed(
-        "estimate_likelihood", "--model", trained_vae / "vae.safetensors", "--data", prepared_digits, "--output",
-        tmp_path / "x.json", "--curve", tmp_path / "x.csv", "--samples", 1, "--curve-images", 0,
+        "estimate_likelihood", "--weights", trained_vae / "model.safetensors", "--data", prepared_digits, "--output",
+        tmp_path / "x.json", "--samples", 1, "--curve-images", 0,
     )  # fmt: skip
     splits = json.loads((tmp_path / "x.json").read_text())["splits"]
-    model, _ = vae.load_binary_vae(trained_vae / "vae.safetensors")
+    model, _ = vae.load_binary_vae(trained_vae / "model.safetensors")
     prepared = arrays.load_binarized_mnist(prepared_digits)
     for split, count in (("train", 200), ("valid", 40), ("test", 40)):  # 1000 training images are all of them
         with torch.no_grad():
@@ -103,8 +103,8 @@ def test_every_split_is_estimated_on_its_own_images(trained_vae, prepared_digits
 
 def test_what_is_not_asked_for_is_left_out(trained_vae, prepared_digits, tmp_path):
     succeed(
-        "estimate_likelihood", "--model", trained_vae / "vae.safetensors", "--data", prepared_digits, "--output",
-        tmp_path / "seed1.json", "--curve", tmp_path / "seed1.csv", "--samples", 30, "--train-images", 0,
+        "estimate_likelihood", "--weights", trained_vae / "model.safetensors", "--data", prepared_digits, "--output",
+        tmp_path / "seed1.json", "--samples", 30, "--train-images", 0,
         "--curve-samples", 30,
     )  # fmt: skip
     content = json.loads((tmp_path / "seed1.json").read_text())
@@ -118,8 +118,8 @@ def test_what_is_not_asked_for_is_left_out(trained_vae, prepared_digits, tmp_pat
 
 def test_the_chunk_does_not_change_the_estimate(estimates, trained_vae, prepared_digits, tmp_path):
     succeed(
-        "estimate_likelihood", "--model", trained_vae / "vae.safetensors", "--data", prepared_digits, "--output",
-        tmp_path / "chunk.json", "--curve", tmp_path / "chunk.csv", "--samples", 20, "--threads", 1, "--chunk", 37,
+        "estimate_likelihood", "--weights", trained_vae / "model.safetensors", "--data", prepared_digits, "--output",
+        tmp_path / "chunk.json", "--samples", 20, "--threads", 1, "--chunk", 37,
         "--train-images", 30, "--curve-images", 0,
     )  # fmt: skip
     one, other = (json.loads((tmp_path / name).read_text())["splits"] for name in ("seed1.json", "chunk.json"))
@@ -131,8 +131,8 @@ def test_a_subset_is_random_and_not_a_prefix(trained_vae, prepared_digits, tmp_p
     means = []
     for seed in (1, 1, 2):
         succeed(
-            "estimate_likelihood", "--model", trained_vae / "vae.safetensors", "--data", prepared_digits, "--output",
-            tmp_path / "x.json", "--curve", tmp_path / "x.csv", "--samples", 2, "--images", 5,
+            "estimate_likelihood", "--weights", trained_vae / "model.safetensors", "--data", prepared_digits,
+            "--output", tmp_path / "x.json", "--samples", 2, "--images", 5,
             "--evaluation-seed", seed, "--curve-images", 0,
         )  # fmt: skip
         content = json.loads((tmp_path / "x.json").read_text())
@@ -150,8 +150,8 @@ def test_data_other_than_the_model_s_is_refused(trained_vae, prepared_digits, tm
         "--test", folder / "test.amat", "--source", "embedded", "--output", folder / "other.npz",
     )  # fmt: skip
     process = run_stage(
-        "estimate_likelihood", "--model", trained_vae / "vae.safetensors", "--data", folder / "other.npz",
-        "--output", tmp_path / "x.json", "--curve", tmp_path / "x.csv",
+        "estimate_likelihood", "--weights", trained_vae / "model.safetensors", "--data", folder / "other.npz",
+        "--output", tmp_path / "x.json",
     )  # fmt: skip
     assert process.returncode == 2 and "give the data that it was trained on" in process.stderr.splitlines()[-1]
     assert not (tmp_path / "x.json").exists()
@@ -161,8 +161,8 @@ def test_data_other_than_the_model_s_is_refused(trained_vae, prepared_digits, tm
 def test_weights_of_no_use_are_refused(prepared_digits, tmp_path, content):
     (tmp_path / "bad.safetensors").write_bytes(content)
     process = run_stage(
-        "estimate_likelihood", "--model", tmp_path / "bad.safetensors", "--data", prepared_digits,
-        "--output", tmp_path / "x.json", "--curve", tmp_path / "x.csv",
+        "estimate_likelihood", "--weights", tmp_path / "bad.safetensors", "--data", prepared_digits,
+        "--output", tmp_path / "x.json",
     )  # fmt: skip
     assert process.returncode == 2 and "bad.safetensors: not a sound safetensors" in process.stderr.splitlines()[-1]
 
@@ -171,7 +171,7 @@ def summarise(folder, *seeds):
     return run_stage(
         "summarise_likelihood", "--estimates", *[folder / f"seed{seed}.json" for seed in seeds],
         "--curves", *[folder / f"seed{seed}.csv" for seed in seeds],
-        "--text", folder / "vae.txt", "--json", folder / "vae.json", "--csv", folder / "vae.csv",
+        "--output", folder / "vae.txt",
     )  # fmt: skip
 
 
@@ -240,7 +240,7 @@ def here(folder, *seeds):
     run_here(
         summarise_likelihood, "--estimates", *[folder / f"seed{seed}.json" for seed in seeds],
         "--curves", *[folder / f"seed{seed}.csv" for seed in seeds],
-        "--text", out / "vae.txt", "--json", out / "vae.json", "--csv", out / "vae.csv",
+        "--output", out / "vae.txt",
     )  # fmt: skip
 
 
@@ -272,8 +272,8 @@ def test_a_fault_of_the_code_is_not_called_a_fault_of_the_estimates(estimates, m
 def test_sampled_images(trained_vae, prepared_digits, tmp_path):
     for name in ("a.npz", "b.npz"):
         succeed(
-            "sample_binary_vae", "--model", trained_vae / "vae.safetensors", "--data", prepared_digits,
-            "--output", tmp_path / name, "--reconstruct", 6, "--samples", 9, "--threads", 1,
+            "sample_binary_vae", "--weights", trained_vae / "model.safetensors", "--data", prepared_digits,
+            "--output", tmp_path / name, "--reconstructions", 6, "--count", 9, "--threads", 1,
         )  # fmt: skip
     with np.load(tmp_path / "a.npz") as one, np.load(tmp_path / "b.npz") as other:
         assert one["originals"].shape == one["reconstructions"].shape == (6, 28, 28) and one["samples"].shape == (

@@ -57,9 +57,9 @@ def extract(folder, output, source, model=None, **changes):
     """Run extract_features here; returns the `Features` that it wrote."""
     options = {
         "source": source, "data": folder / "svhn.npz", "classifier": folder / "classifier.safetensors",
-        "output": output, "device": "cpu", "threads": 1, "number": 80, "seed": 3,
+        "output": output, "device": "cpu", "threads": 1, "count": 80, "seed": 3,
     }  # fmt: skip
-    options |= ({"model": folder / model} if model else {}) | changes
+    options |= ({"weights": folder / model} if model else {}) | changes
     run_here(extract_features, *(word for key, value in options.items() for word in (f"--{key}", value)))
     return arrays.load_features(output)
 
@@ -119,8 +119,8 @@ def test_features_of_samples_noise_mean_and_reconstructions(folder, tmp_path, mo
 @pytest.mark.parametrize(
     ("source", "model", "message"),
     [
-        ("samples", None, "--source samples: needs the weights of a model; give --model"),
-        ("noise", "gan.safetensors", "--source noise: is of no model; leave out --model"),
+        ("samples", None, "--source samples: needs the weights of a model; give --weights"),
+        ("noise", "gan.safetensors", "--source noise: is of no model; leave out --weights"),
         ("reconstructions", "gan.safetensors", "a gan has no encoder to reconstruct with"),
     ],
 )
@@ -173,11 +173,12 @@ def sets(tmp_path):
 def evaluate(folder, name="samples", **changes):
     """Run evaluate_features here; returns its JSON, its curve (empty for test images) and its neighbours."""
     options = {
-        "features": folder / f"{name}.npz", "test": folder / "test.npz", "train": folder / "train.npz", "samples": 100,
-        "threads": 1, "json": folder / "out.json", "curve": folder / "out.csv", "nearest": folder / "out.npz",
+        "features": folder / f"{name}.npz", "test": folder / "test.npz", "train": folder / "train.npz", "count": 100,
+        "threads": 1, "output": folder / "evaluated",
     } | changes  # fmt: skip
     run_here(evaluate_features, *(word for key, value in options.items() for word in (f"--{key}", value)))
-    return json.loads(options["json"].read_text()), pd.read_csv(options["curve"]), np.load(options["nearest"])
+    metrics, curve, nearest = (options["output"] / name for name in ("metrics.json", "fid_curve.csv", "nearest.npz"))
+    return json.loads(metrics.read_text()), pd.read_csv(curve), np.load(nearest)
 
 
 def test_every_metric_is_the_mean_over_disjoint_sets_with_its_interval(sets, tmp_path):
@@ -220,14 +221,14 @@ def test_balls_are_of_equally_many_test_images(sets, tmp_path):
     write_features(
         tmp_path / "samples.npz", features["test"][::-1], kind="samples"
     )  # a model that copies the test images
-    found = evaluate(tmp_path, samples=200)[0]["metrics"]
+    found = evaluate(tmp_path, count=200)[0]["metrics"]
     assert (found["precision"]["value"], found["recall"]["value"], found["coverage"]["value"]) == (1, 1, 1)
     assert found["fid"]["value"] == pytest.approx(0, abs=1e-6) and found["precision"]["low"] is None
 
 
 def test_the_curve_has_the_distance_at_every_size(sets, tmp_path):
     features, _ = sets
-    _, curve, _ = evaluate(tmp_path, samples=150)
+    _, curve, _ = evaluate(tmp_path, count=150)
     assert list(curve["n"]) == [100, 150, 200, 500] and list(curve["sets"]) == [5, 3, 2, 1]
     whole = frechet.calculate_fid_score([features["samples"]], [features["test"]])
     assert curve["mean"].iloc[-1] == pytest.approx(whole) and np.isnan(curve["sd"].iloc[-1])
@@ -259,7 +260,7 @@ def test_test_images_have_only_neighbours_and_training_images_all_but_those(sets
     ("changes", "message"),
     [
         ({"test": "train.npz"}, "train.npz: features of 'train'; give those of 'test'"),
-        ({"samples": 1000, "features": "few.npz"}, "few.npz: 20 images, and 200 test images, for sets of 1000"),
+        ({"count": 1000, "features": "few.npz"}, "few.npz: 20 images, and 200 test images, for sets of 1000"),
         ({"features": "other.npz"}, "test.npz: its data differs from that of"),
         ({"features": "damaged.npz"}, "damaged.npz: not a file of features"),
         ({"features": "nan.npz"}, "nan.npz: features hold NaN or infinity"),
@@ -273,7 +274,7 @@ def test_features_that_do_not_fit_are_refused(sets, tmp_path, changes, message):
     changes = {key: tmp_path / value if isinstance(value, str) else value for key, value in changes.items()}
     with pytest.raises(InputError, match=message):
         evaluate(tmp_path, **changes)
-    assert not (tmp_path / "out.json").exists()
+    assert not (tmp_path / "evaluated").exists()
 
 
 # Comparison
@@ -308,7 +309,7 @@ def compared(folder, runs, likelihoods=()):
             path.write_text(json.dumps(content))
         options += [f"--{name}", *paths] if paths else []
     files = folder / "out" / "summary.csv", folder / "out" / "comparison.csv"
-    run_here(compare, *options, "--summary", files[0], "--comparison", files[1])
+    run_here(compare, *options, "--output", folder / "out")
     return tuple(pd.read_csv(file) for file in files)
 
 
@@ -427,22 +428,20 @@ def test_runs_that_do_not_belong_together_are_refused(tmp_path, runs, message):
 @pytest.fixture
 def drawings(folder, sets, tmp_path):
     """{stage: arguments} of the three figures, which go to the folder tmp_path / "out"."""
-    files = {}
-    for name in ("samples", "test", "train"):
-        files[name] = {key: tmp_path / f"{name}_{key}" for key in ("json", "curve", "nearest")}
-        evaluate(tmp_path, name, **files[name])
-    table, _ = compared(tmp_path, [json.loads(each["json"].read_text()) for each in files.values()])
+    contents = [evaluate(tmp_path, name, output=tmp_path / name)[0] for name in ("samples", "test", "train")]
+    table, _ = compared(tmp_path, contents)
     table.to_csv(tmp_path / "summary.csv", index=False)
     (tmp_path / "out" / "summary.csv").unlink(), (tmp_path / "out" / "comparison.csv").unlink()
-    out, pair = tmp_path / "out", (files["samples"], files["train"])
+    out, pair = tmp_path / "out", (tmp_path / "samples", tmp_path / "train")
     return {
         "plot_summary": ["--summary", tmp_path / "summary.csv", "--output", out / "summary.png"],
         "plot_fid_curve": [
-            *("--metrics", *(each["json"] for each in pair), "--curves", *(each["curve"] for each in pair)),
+            *("--metrics", *(each / "metrics.json" for each in pair)),
+            *("--curves", *(each / "fid_curve.csv" for each in pair)),
             *("--output", out / "curve.png"),
         ],
         "plot_nearest": [
-            *("--nearest", files["samples"]["nearest"], "--test", files["test"]["nearest"]),
+            *("--nearest", tmp_path / "samples" / "nearest.npz", "--test", tmp_path / "test" / "nearest.npz"),
             *("--data", folder / "svhn.npz", "--output", out / "nearest.png"),
         ],
     }
@@ -492,9 +491,9 @@ def test_the_summary_shows_each_value_with_its_interval(drawings, tmp_path, monk
 def test_the_curve_marks_the_protocol_and_infinity(drawings, tmp_path, monkeypatch):
     figure = captured(plot_fid_curve, drawings["plot_fid_curve"], monkeypatch)
     (axes,) = figure.axes
-    curve = pd.read_csv(tmp_path / "samples_curve")
+    curve = pd.read_csv(tmp_path / "samples" / "fid_curve.csv")
     np.testing.assert_allclose(axes.lines[0].get_xydata(), curve[["n", "mean"]])
-    level = json.loads((tmp_path / "samples_json").read_text())["metrics"]["fid_infinity"]["value"]
+    level = json.loads((tmp_path / "samples" / "metrics.json").read_text())["metrics"]["fid_infinity"]["value"]
     assert any(line.get_xydata().shape == (1, 2) and line.get_ydata()[0] == level for line in axes.lines)
     assert any(text.get_text() == "N = 100" for text in axes.texts)
 

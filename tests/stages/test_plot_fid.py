@@ -41,7 +41,7 @@ def summarise(folder, scores):
     """The summary's JSON and text of scores, run in this process."""
     files = [write(folder / f"score{n}.json", each) for n, each in enumerate(scores)]
     out = folder / "out"
-    run_here(summarise_fid, "--scores", *files, "--text", out / "fid.txt", "--json", out / "fid.json")
+    run_here(summarise_fid, "--scores", *files, "--output", out / "fid.txt")
     return json.loads((out / "fid.json").read_text()), (out / "fid.txt").read_text()
 
 
@@ -131,8 +131,7 @@ def summaries(tmp_path):
     """Summaries of a VAE and a GAN of two seeds."""
     for model, fids in (("vae", (5000.0, 5200.0)), ("gan", (1230.0, 1250.0))):
         files = [write(tmp_path / f"{seed}.json", score(seed, fid, model)) for seed, fid in enumerate(fids, 1)]
-        outputs = ("--text", tmp_path / "fid.txt", "--json", tmp_path / f"{model}.json")
-        run_here(summarise_fid, "--scores", *files, *outputs)
+        run_here(summarise_fid, "--scores", *files, "--output", tmp_path / f"{model}.txt")
     return [tmp_path / "vae.json", tmp_path / "gan.json"]
 
 
@@ -215,7 +214,9 @@ def test_bad_input_is_one_line_and_exit_code_2(summaries, tmp_path):
     result = run_stage("plot_fid", "--scores", *summaries, "--output", tmp_path / "out" / "fid.png")
     assert result.returncode == 2 and result.stderr.count("\n") == 1
     assert "vae.json: 'model' is missing" in result.stderr
-    result = run_stage("summarise_fid", "--scores", *summaries, "--text", tmp_path / "t", "--json", tmp_path / "j")
+    result = run_stage("summarise_fid", "--scores", *summaries, "--output", tmp_path / "t.txt")
     assert result.returncode == 2 and result.stderr.count("\n") == 1
     assert "vae.json: 'model' is missing; remake it" in result.stderr
-    assert not (tmp_path / "out").exists() and not (tmp_path / "t").exists() and not (tmp_path / "j").exists()
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob("t.*"))
+    result = run_stage("summarise_fid", "--scores", *summaries, "--output", tmp_path / "t.json")
+    assert result.returncode == 2 and "t.json: give a name that ends in .txt" in result.stderr.splitlines()[-1]

@@ -95,7 +95,7 @@ def inputs(tmp_path):
             *("--history", tmp_path / "history0.csv", tmp_path / "history1.csv"),
             *("--training", tmp_path / "training0.json", tmp_path / "training1.json"),
             *("--frames", tmp_path / "frames.npz", "--columns", 4),
-            *("--output", out / "training.png", "--frames-output", out / "frames.png"),
+            *("--output", out / "training.png", out / "frames.png"),
         ],
     }
     return tmp_path, arguments

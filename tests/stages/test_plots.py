@@ -97,7 +97,7 @@ def inputs(tmp_path):
         ],
         "plot_digits": [
             *("--images", tmp_path / "digits.npz", "--columns", 4),
-            *("--reconstructions", out / "pairs.png", "--samples", out / "samples.png"),
+            *("--output", out / "pairs.png", out / "samples.png"),
         ],
     }
     return tmp_path, arguments

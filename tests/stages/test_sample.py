@@ -31,7 +31,7 @@ def contents(directory):
 
 def arguments(model, output, **options):
     words = [word for key, value in ({"seed": 3, "threads": 1} | options).items() for word in (f"--{key}", value)]
-    return [str(word) for word in ("--model", model, "--output", output, "--device", "cpu", *words)]
+    return [str(word) for word in ("--weights", model, "--output", output, "--device", "cpu", *words)]
 
 
 def draw(*args, **options):
@@ -40,7 +40,7 @@ def draw(*args, **options):
 
 
 def test_writes_as_many_images_of_the_generator_in_eval_mode(model, tmp_path):
-    result = run_stage("sample", *arguments(model, tmp_path / "out", number=12))
+    result = run_stage("sample", *arguments(model, tmp_path / "out", count=12))
     assert (result.returncode, result.stdout) == (0, f"12 images of tiny in {tmp_path / 'out'}\n")
     assert "tiny (seed 5), latents of seed 3, device cpu" in result.stderr
     assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["samples"]
@@ -56,10 +56,10 @@ def test_writes_as_many_images_of_the_generator_in_eval_mode(model, tmp_path):
 
 def test_same_seed_same_bytes_and_another_seed_other_images(model, tmp_path):
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
-        draw(model, tmp_path / name, number=5, seed=seed)
+        draw(model, tmp_path / name, count=5, seed=seed)
     assert contents(tmp_path / "a") == contents(tmp_path / "b") != contents(tmp_path / "c")
     before = contents(tmp_path / "a")
-    draw(model, tmp_path / "a", number=2)  # an earlier directory is replaced as a whole
+    draw(model, tmp_path / "a", count=2)  # an earlier directory is replaced as a whole
     assert len(contents(tmp_path / "a")) == 2 and before != contents(tmp_path / "a")
 
 
@@ -71,7 +71,7 @@ def test_default_is_1000(model, tmp_path):
 def test_refuses_with_one_line_and_writes_nothing(model, tmp_path, capsys):
     def refused(message, *args, **options):
         with pytest.raises(SystemExit) as left:
-            draw(*args, number=2, **options)
+            draw(*args, count=2, **options)
         said = capsys.readouterr()
         assert left.value.code == 2 and said.out == ""
         assert said.err.count("\n") == 1 and ": error: " in said.err and message in said.err

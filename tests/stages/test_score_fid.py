@@ -74,7 +74,7 @@ def lines(text):
 
 def test_score_is_that_of_the_definition_and_comes_with_its_floor(world, tmp_path):
     folder, splits, _ = world
-    more = ("--json", tmp_path / "fid.json", "--name", "tiny", "--seed", 7, "--floor-draws", 4)
+    more = ("--output", tmp_path / "fid.json", "--name", "tiny", "--seed", 7, "--floor-draws", 4)
     result = run_stage("score_fid", *arguments(world, *more))
     assert result.returncode == 0, result.stderr
     said = lines(result.stdout)
@@ -111,21 +111,21 @@ def test_mat_files_and_directories_give_the_same_numbers_as_the_prepared_file(wo
     scores = {}
     for reference, floor in (("svhn.npz", None), ("test.mat", "train.mat"), ("real", "svhn.npz")):
         more = ["--floor", world[0] / floor] if floor else []
-        score(world, capsys, "--floor-draws", 2, "--json", tmp_path / "fid.json", *more, reference=reference)
+        score(world, capsys, "--floor-draws", 2, "--output", tmp_path / "fid.json", *more, reference=reference)
         written = json.loads((tmp_path / "fid.json").read_text())
         scores[reference] = (written["fid"], written["floor"]["values"])
     assert scores["svhn.npz"] == scores["test.mat"] == scores["real"]
 
 
 def test_real_test_images_score_nothing_against_themselves(world, tmp_path, capsys):
-    score(world, capsys, "--json", tmp_path / "fid.json", "--floor-draws", 2, directory="real")
+    score(world, capsys, "--output", tmp_path / "fid.json", "--floor-draws", 2, directory="real")
     written = json.loads((tmp_path / "fid.json").read_text())
     assert written["fid"] < 1e-6 * written["floor"]["mean"]
     assert written["model"] == "real"  # the name of the directory
 
 
 def test_without_training_images_it_says_so(world, tmp_path, capsys):
-    said = lines(score(world, capsys, "--json", tmp_path / "fid.json", reference="test.mat"))
+    said = lines(score(world, capsys, "--output", tmp_path / "fid.json", reference="test.mat"))
     assert said["floor"] == "unknown: no training images; give them with --floor"
     assert said["reference"] == "40 images of test.mat" and "ratio" not in said
     written = json.loads((tmp_path / "fid.json").read_text())
@@ -133,7 +133,7 @@ def test_without_training_images_it_says_so(world, tmp_path, capsys):
 
 
 def test_few_training_images_are_all_taken_and_it_says_so(world, tmp_path, capsys):
-    said = lines(score(world, capsys, "--floor", world[0] / "valid.mat", "--json", tmp_path / "fid.json"))
+    said = lines(score(world, capsys, "--floor", world[0] / "valid.mat", "--output", tmp_path / "fid.json"))
     assert said["note"].startswith("only 5 training images for 30 samples")
     assert "one draw: FID of 5 real images of valid.mat" in said["floor"]
     floor = json.loads((tmp_path / "fid.json").read_text())["floor"]
@@ -144,7 +144,7 @@ def test_few_training_images_are_all_taken_and_it_says_so(world, tmp_path, capsy
 
 def test_same_seed_same_bytes_and_nothing_written_without_json(world, tmp_path, capsys):
     for name in "ab":
-        score(world, capsys, "--json", tmp_path / name, "--floor-draws", 2, "--name", "x")
+        score(world, capsys, "--output", tmp_path / name, "--floor-draws", 2, "--name", "x")
     first, second = (json.loads((tmp_path / name).read_text()) for name in "ab")
     first["provenance"]["settings"].pop("json"), second["provenance"]["settings"].pop("json")
     assert first == second
@@ -159,7 +159,7 @@ def test_refuses_bad_input_with_one_line(world, tmp_path, capsys):
 
     def bad(message, *args, **keywords):
         with pytest.raises(SystemExit) as left:
-            score(world, capsys, "--json", output, *args, **keywords)
+            score(world, capsys, "--output", output, *args, **keywords)
         said = capsys.readouterr()
         assert left.value.code == 2 and said.out == "" and not output.parent.exists()
         assert said.err.count("\n") == 1 and ": error: " in said.err and message in said.err

@@ -11,19 +11,19 @@ from stage import command, kill_and_resume, run_stage
 
 
 def test_it_writes_weights_history_and_summary(trained_vae):
-    rows = list(csv.DictReader((trained_vae / "vae.csv").open()))
+    rows = list(csv.DictReader((trained_vae / "history.csv").open()))
     assert [row["epoch"] for row in rows] == ["1", "2"]
     for row in rows:
         for split in ("train", "valid"):
             elbo, reconstruction, kl = (float(row[f"{split}_{name}"]) for name in ("elbo", "reconstruction", "kl"))
             assert elbo == pytest.approx(reconstruction - kl) and -700 < elbo < -100 and kl > 0
         assert float(row["images_per_second"]) > 0
-    summary = json.loads((trained_vae / "vae.json").read_text())
+    summary = json.loads((trained_vae / "training.json").read_text())
     best = max(rows, key=lambda row: float(row["valid_elbo"]))
     assert summary["best_epoch"] == int(best["epoch"]) and summary["parameters"] == 938_825
     assert summary["data"]["source"] == "embedded" and "stand-in" in summary["data"]["title"]
     assert summary["settings"]["latents"] == 100 and "torch" in summary["provenance"]["versions"]
-    _, about = checkpoint.load_tensors(trained_vae / "vae.safetensors")
+    _, about = checkpoint.load_tensors(trained_vae / "model.safetensors")
     assert about["seed"] == 1 and about["architecture"] == "suggested" and about["data"] == summary["data"]
     assert summary["stretches"] == [{"epochs": 2, "threads": 1, "from_step": 0}]
 
@@ -32,7 +32,7 @@ def test_killed_halfway_and_run_again_it_ends_with_the_same_bytes(prepared_digit
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     succeed("train_binary_vae", *training_options(prepared_digits, undisturbed, epochs=4))
     kill_and_resume("train_binary_vae", *training_options(prepared_digits, killed, epochs=4))
-    assert (killed / "vae.safetensors").read_bytes() == (undisturbed / "vae.safetensors").read_bytes()
+    assert (killed / "model.safetensors").read_bytes() == (undisturbed / "model.safetensors").read_bytes()
 
 
 def test_sigterm_saves_and_exits_with_its_own_code(prepared_digits, tmp_path):
@@ -46,7 +46,7 @@ def test_sigterm_saves_and_exits_with_its_own_code(prepared_digits, tmp_path):
     assert process.returncode == 75 and error.splitlines()[-1].startswith(
         "train_binary_vae.py: interrupted: by SIGTERM"
     )
-    assert (tmp_path / "vae.safetensors.state" / "checkpoint.safetensors").exists()
+    assert (tmp_path / "model.safetensors.state" / "checkpoint.safetensors").exists()
 
 
 @pytest.mark.parametrize(
@@ -75,4 +75,4 @@ def test_a_diverging_training_says_so_and_writes_no_results(prepared_digits, tmp
     )  # fmt: skip
     assert process.returncode == 1
     assert "stopped being finite" in process.stderr.splitlines()[-1] and "lower learning_rate" in process.stderr
-    assert not (tmp_path / "vae.safetensors").exists() and not (tmp_path / "vae.csv").exists()
+    assert not (tmp_path / "model.safetensors").exists() and not (tmp_path / "history.csv").exists()

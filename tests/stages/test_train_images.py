@@ -21,12 +21,11 @@ def options(prepared_numbers, tmp_path_factory):
 
     def options(kind, folder, epochs=3):
         words = [
-            "--data", prepared_numbers, "--model", folder / "model.safetensors", "--history", folder / "history.csv",
-            "--training", folder / "training.json", "--epochs", epochs, "--threads", 1, "--device", "cpu",
+            "--data", prepared_numbers, "--output", folder, "--epochs", epochs, "--threads", 1, "--device", "cpu",
             "--latents", 10, "--width", 4, "--batch-size", 32,
         ]  # fmt: skip
         if kind == "gan":
-            words += ["--classifier", weights, "--frames-output", folder / "frames.npz", "--critic-width", 4]
+            words += ["--classifier", weights, "--critic-width", 4]
             words += ["--monitor-epochs", 2, "--monitor-samples", 30, "--frames", 5]
         return words
 

@@ -1,6 +1,9 @@
 """What every stage does for who runs it: exit codes, one-line errors, help, progress."""
 
+import importlib
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -113,3 +116,21 @@ def test_help_of_every_stage_is_understandable_and_needs_no_heavy_import(name):
     assert process.returncode == 0, process.stderr
     assert process.stdout.rstrip().endswith("HEAVY []")
     assert "example:" in process.stdout and f"{name}.py" in process.stdout
+
+
+@pytest.mark.parametrize("name", STAGES)
+def test_the_example_in_the_help_is_a_sound_command_line(name):
+    stage = importlib.import_module(name)
+    examples = re.sub(r"\\\n *", "", stage.__doc__.split("\nexample:\n")[1])
+    for line in examples.strip().splitlines():
+        python, script, *words = shlex.split(line.split("|")[-1])
+        assert (python, script) == ("python", f"workflow/scripts/{name}.py")
+        stage.parser().parse_args(words)
+
+
+def test_options_of_one_meaning_have_one_name_in_every_stage():
+    for name in STAGES:
+        options = {action.dest for action in importlib.import_module(name).parser()._actions}
+        assert not options & {"number", "json", "text", "csv", "events", "frames_output"}, name
+        assert "output" in options, name
+        assert "model" not in options or name == "score_fid"  # whose command line the course's users know

@@ -37,7 +37,7 @@ def test_every_key_has_a_description_and_a_default():
         for key, child in properties.items():
             reference = child.get("$ref")
             child = (schema["$defs"][reference.rsplit("/", 1)[-1]] if reference else {}) | child
-            assert child.get("description"), f"{path}{key}"
+            assert child.get("description", "").endswith("."), f"{path}{key}"
             assert "default" in child or key == "urls", f"{path}{key}"
             check(child.get("properties", {}), f"{path}{key}.")
 

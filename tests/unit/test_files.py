@@ -141,3 +141,19 @@ def test_read_field():
             files.read_field(content, field, kind, "f")
     with pytest.raises(InputError, match="is missing"):
         files.read_field([1, 2], "k", int, "f")
+
+
+@pytest.mark.parametrize(
+    ("paths", "words"),
+    [
+        ([f"a b/{x}/{y}/n.csv" for x in ("vae", "g{a,n}") for y in ("s1", "s2")], "'a b'/{vae,'g{a,n}'}/{s1,s2}/n.csv"),
+        (["r/1/x", "r/2/x", "ref/x", "r/1/2/x"], "r/{1,2}/x ref/x r/1/2/x"),
+        (["a/1", "b/2"], "a/1 b/2"),  # no combinations of their parts
+        (["one"], "one"),
+        ([], ""),
+    ],
+)
+def test_bash_expands_braces_to_the_paths_in_their_order(paths, words):
+    assert files.in_braces(paths) == words
+    expanded = subprocess.run(["bash", "-c", f"printf '%s\\n' {words}"], capture_output=True, text=True, check=True)
+    assert expanded.stdout.splitlines() == (paths or [""])

@@ -8,7 +8,6 @@ import importlib.metadata
 import json
 import os
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -73,19 +72,17 @@ def project(run, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def calls(project):
-    """{stage: [command line, standard input]}: of each rule one job, as Snakemake would run it."""
+    """{stage: [command line, standard input]}: of each rule one job, as Snakemake would run it by bash."""
     plan = snakemake("all", "--forceall", "--dry-run", "--printshellcmds", directory=project).stdout
     found = {}
     for block in re.split(r"^rule ", plan, flags=re.MULTILINE)[1:]:
-        command = re.search(r"^Shell command: (.*)$", block, re.MULTILINE)
-        words = shlex.split(command[1]) if command else []
-        if "python" in words:
-            start = len(words) - words[::-1].index("python")
-            end = next(place for place in range(start, len(words)) if words[place] in (">", "2>>"))
-            found.setdefault(block.split(":")[0], [words[start:end], words[1] if words[0] == "echo" else GRAPH])
+        command = re.search(r"^Shell command: (?:.* \| )?python (.*?) 2?>>? ", block, re.MULTILINE)
+        if command and (name := block.split(":")[0]) not in found:
+            words = subprocess.run(["bash", "-c", rf"printf '%s\n' {command[1]}"], capture_output=True, text=True)
+            found[name] = [words.stdout.splitlines(), GRAPH]
     weights = project / "results" / "smoke" / "classifier" / "trained.safetensors"
     script, output = str(SCRIPTS / "import_classifier.py"), str(project / "imported.safetensors")
-    found["import_classifier"] = [[script, "--weights", str(weights), "--model", output], ""]
+    found["import_classifier"] = [[script, "--weights", str(weights), "--output", output], ""]
     return found
 
 

@@ -34,7 +34,7 @@ def test_every_rule_that_runs_something_has_its_parts():
             name = rule.split(":", 1)[0]
             if "shell:" not in rule:
                 continue
-            parts = ["log:", "conda:", "threads:", "resources:", *(["benchmark:"] if "output:" in rule else [])]
+            parts = ["log:", "conda:", "resources:", *(["benchmark:"] if "output:" in rule else [])]
             if "python " in rule:
                 parts.append(f'**stage("{name}")')
                 assert (ROOT / "workflow" / "scripts" / f"{name}.py").exists()

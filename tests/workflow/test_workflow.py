@@ -33,7 +33,8 @@ def times(jobs, number):
 
 CLASSIFIER = {"evaluate_classifier": 1, "plot_confusion": 1}
 ALL_IMAGES = times(SAMPLES, 2) | times(LATENTS, 2) | COMPARISONS | VAE | GAN
-REPORT = {"plot_workflow": 1, "export_tables": 1, "write_report": 1}  # at every change of the configuration
+# At every change of the configuration.
+REPORT = dict.fromkeys(("write_configuration", "plot_workflow", "export_tables", "write_report"), 1)
 SUMMARY = {"compare": 1, "plot_summary": 1}
 
 

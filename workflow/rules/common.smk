@@ -1,5 +1,4 @@
 # Configuration and the helpers that the rules share. Rules themselves hold no logic.
-import json
 import os
 import re
 import shlex
@@ -16,7 +15,7 @@ sys.path.insert(0, str(SCRIPTS))
 # Jobs call `python`: the one that runs Snakemake, unless conda puts its own before it.
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]))
 
-from genlab import InputError, configuration, provenance
+from genlab import InputError, configuration, files, provenance
 
 # When this run began, for its jobs too, on whatever machine: a training that a job of an earlier, lost run has
 # finished since then is not repeated.
@@ -61,13 +60,28 @@ def options(settings):
     return " ".join(f"--{key.replace('_', '-')} {shlex.quote(str(value))}" for key, value in settings.items())
 
 
-# What a job that computes on the configured device asks for besides. With `auto` nothing: it takes what it finds.
+# The device of jobs that compute with torch, and what they ask for: with `auto` nothing, a job takes what it finds.
+DEVICE = {"device": config["device"]}
 GPUS = {"gpu": 1} if config["device"] == "cuda" else {}
 
 
-def growing(amount):
-    """A resource of which every retry of a job asks for more: `amount` times the number of the attempt."""
-    return lambda wildcards, attempt: amount * attempt
+def growing(fixed=None, **amounts):
+    """Resources of a job: those that stay as they are, and amounts that are multiplied by the number of the attempt."""
+
+    def growth(amount):
+        return lambda wildcards, attempt: amount * attempt
+
+    return (fixed or {}) | {name: growth(amount) for name, amount in amounts.items()}
+
+
+def figure(name, category, caption=None, key=""):
+    """What a plot makes: `png`, shown in Snakemake's report, and `pdf`; their names begin with `key`.
+
+    The caption is the one in workflow/report that has the name of the figure, less what follows "_{", or another.
+    """
+    caption = f"../report/{caption or name.partition('_{')[0]}.rst"
+    png, pdf = (f"<results>/figures/{name}.{suffix}" for suffix in ("png", "pdf"))
+    return {f"{key}png": report(png, caption=caption, category=category), f"{key}pdf": pdf}
 
 
 def time_limit(wildcards, resources):
@@ -83,14 +97,7 @@ def time_limit(wildcards, resources):
 
 
 # The files of both data sets by their official names: (data set, split).
-DATA_FILES = {}
-for name in ("binarized_mnist", "svhn"):
-    for split, known in config["data"][name]["files"].items():
-        file = known["urls"][0].rsplit("/", 1)[-1]
-        if DATA_FILES.setdefault(file, (name, split)) != (name, split):
-            raise WorkflowError(
-                f"configuration: data.{name}.files.{split}: another file is called {file} too; rename one"
-            )
+DATA_FILES = {name: owner for *owner, name in configuration.data_files(config)}
 
 
 wildcard_constraints:
@@ -108,7 +115,7 @@ def raw_files(name):
 
 def data_file(name, split):
     """Where the file of one split lies."""
-    return next(path for path in raw_files(name) if DATA_FILES[path.rsplit("/", 1)[-1]] == (name, split))
+    return next(path for path in raw_files(name) if DATA_FILES[path.rsplit("/", 1)[-1]] == [name, split])
 
 
 def prepared(name):
@@ -130,8 +137,9 @@ def of_kind(kind):
 
 
 def image_options(model):
-    """Settings of an image model and of the generator that all share, as command-line options."""
-    return options(config["images"]["generator"] | {k: v for k, v in IMAGE_MODELS[model].items() if k != "kind"})
+    """Settings of an image model, of the generator that all share and the device, as command-line options."""
+    settings = {key: value for key, value in IMAGE_MODELS[model].items() if key != "kind"}
+    return options(config["images"]["generator"] | settings | DEVICE)
 
 
 def image_settings(model):
@@ -151,11 +159,6 @@ def seeds_of(file):
     return expand(f"<results>/runs/{{model}}/seed{{seed}}/{file}", seed=config["seeds"], allow_missing=True)
 
 
-def given_weights():
-    """The file of weights for the feature classifier that the configuration names; none if it names none."""
-    return config["images"]["feature_weights"] or []
-
-
 def feature_weights():
     """Where the weights of the feature classifier lie, trained or imported, as the configuration says."""
     kind = "imported" if config["images"]["feature_weights"] else "trained"
@@ -165,11 +168,6 @@ def feature_weights():
 def runs(pattern, models):
     """`pattern` for every seed of every model of a table."""
     return expand(pattern, model=models, seed=config["seeds"])
-
-
-def category_of_run(wildcards):
-    """Under which head Snakemake's own report shows a figure of one run."""
-    return "Likelihood" if wildcards.run.startswith("binary_") else "Images"
 
 
 def comparisons(*plots):
@@ -199,7 +197,7 @@ def set_options(wildcards, input):
     if kind == "references":
         return f"--source {name} --seed {evaluation['sample_seed']}"
     source, seed = ("reconstructions", "sample_seed") if more[1:] else ("samples", "pool_seed")
-    return f"--source {source} --seed {evaluation[seed]} --model {shlex.quote(str(input.model))}"
+    return f"--source {source} --seed {evaluation[seed]} --weights {shlex.quote(str(input.model))}"
 
 
 def compared_stages():
@@ -233,11 +231,6 @@ def fetch_options(file):
     known = config["data"][name]["files"][split]
     checks = options({key: known[key] for key in ("sha256", "md5", "bytes") if known[key]})
     return f"--url {shlex.join(known['urls'])} {checks}"
-
-
-def mirror_options():
-    """Where to look for official files first."""
-    return f"--mirror {shlex.join(config['data']['mirrors'])}"
 
 
 def render_options(file):

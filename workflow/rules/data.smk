@@ -10,16 +10,14 @@ rule fetch:
     retries: 1
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(500),
-        runtime=growing(120),
+        **growing(mem_mb=500, runtime=120),
     params:
         options=lambda wildcards: fetch_options(wildcards.file),
         # A function of the output is no reason to rerun: a mirror says where from, not what.
-        mirrors=lambda wildcards, output: mirror_options(),
+        mirrors=lambda wildcards, output: shlex.join(config["data"]["mirrors"]),
     shell:
-        "python {input.script:q} --output {output:q} {params.options} {params.mirrors} > {log:q} 2>&1"
+        "python {input.script:q} --output {output:q} {params.options} --mirror {params.mirrors} > {log:q} 2>&1"
 
 
 rule render_digits:
@@ -33,10 +31,8 @@ rule render_digits:
         "<results>/benchmarks/render_digits/{file}.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        **growing(mem_mb=2000, runtime=30),
     params:
         options=lambda wildcards: render_options(wildcards.file),
     shell:
@@ -57,10 +53,8 @@ rule prepare_binarized_mnist:
         "<results>/benchmarks/prepare_binarized_mnist.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(15),
+        **growing(mem_mb=1000, runtime=15),
     params:
         source=config["data"]["binarized_mnist"]["source"],
     shell:
@@ -81,10 +75,8 @@ rule prepare_svhn:
         "<results>/benchmarks/prepare_svhn.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(2000),
-        runtime=growing(15),
+        **growing(mem_mb=2000, runtime=15),
     params:
         source=config["data"]["svhn"]["source"],
         split=options(
@@ -101,18 +93,15 @@ rule plot_data:
         binarized_mnist=prepared("binarized_mnist"),
         svhn=prepared("svhn"),
     output:
-        png=report("<results>/figures/data.png", caption="../report/data.rst", category="Data"),
-        pdf="<results>/figures/data.pdf",
+        **figure("data", "Data"),
     log:
         "<results>/logs/plot_data.log",
     benchmark:
         "<results>/benchmarks/plot_data.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(15),
+        **growing(mem_mb=1000, runtime=15),
     shell:
         "python {input.script:q} --binarized-mnist {input.binarized_mnist:q} --svhn {input.svhn:q}"
         " --output {output.png:q} > {log:q} 2>&1"

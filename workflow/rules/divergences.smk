@@ -12,15 +12,15 @@ rule estimate_divergences:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        mem_mb=growing(2000),
+        **growing(mem_mb=2000),
         runtime=20,
     params:
         settings=options(config["divergences"]["estimation"]),
         seeds=config["divergences"]["seeds"],
         limit=time_limit,
     shell:
-        "python {input.script:q} --output {output.table:q} --summary {output.summary:q} --seeds {params.seeds}"
-        " --threads {threads} --max-seconds {params.limit} {params.settings} > {log:q} 2>&1"
+        "python {input.script:q} --output {output.table:q} --seeds {params.seeds} --threads {threads}"
+        " --max-seconds {params.limit} {params.settings} > {log:q} 2>&1"
 
 
 rule plot_divergences:
@@ -29,18 +29,15 @@ rule plot_divergences:
         table=rules.estimate_divergences.output.table,
         summary=rules.estimate_divergences.output.summary,
     output:
-        png=report("<results>/figures/divergences.png", caption="../report/divergences.rst", category="Divergences"),
-        pdf="<results>/figures/divergences.pdf",
+        **figure("divergences", "Divergences"),
     log:
         "<results>/logs/plot_divergences.log",
     benchmark:
         "<results>/benchmarks/plot_divergences.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        **growing(mem_mb=1000, runtime=10),
     shell:
         "python {input.script:q} --table {input.table:q} --summary {input.summary:q} --output {output.png:q} > {log:q} 2>&1"
 
@@ -60,15 +57,15 @@ rule estimate_density:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        mem_mb=growing(2000),
+        **growing(mem_mb=2000),
         runtime=20,
     params:
         settings=options(config["divergences"]["density"]),
         seeds=config["divergences"]["seeds"],
         limit=time_limit,
     shell:
-        "python {input.script:q} --output {output.table:q} --summary {output.summary:q}"
-        " --histogram {output.histogram:q} --seeds {params.seeds} --threads {threads} --max-seconds {params.limit} {params.settings} > {log:q} 2>&1"
+        "python {input.script:q} --output {output.table:q} --seeds {params.seeds} --threads {threads}"
+        " --max-seconds {params.limit} {params.settings} > {log:q} 2>&1"
 
 
 rule plot_density:
@@ -78,18 +75,15 @@ rule plot_density:
         summary=rules.estimate_density.output.summary,
         histogram=rules.estimate_density.output.histogram,
     output:
-        png=report("<results>/figures/density.png", caption="../report/density.rst", category="Divergences"),
-        pdf="<results>/figures/density.pdf",
+        **figure("density", "Divergences"),
     log:
         "<results>/logs/plot_density.log",
     benchmark:
         "<results>/benchmarks/plot_density.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        **growing(mem_mb=1000, runtime=10),
     shell:
         "python {input.script:q} --table {input.table:q} --summary {input.summary:q} --histogram {input.histogram:q}"
         " --output {output.png:q} > {log:q} 2>&1"

@@ -14,26 +14,21 @@ rule train_classifier:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        **GPUS,
-        mem_mb=growing(3000),
+        **growing(GPUS, mem_mb=3000),
         runtime=120,
     params:
-        settings=options(config["images"]["classifier"]),
-        seed=config["images"]["classifier_seed"],
-        device=config["device"],
-        state=lambda wildcards, output: f"{output.model}.state",
-        events=lambda wildcards, output: os.path.join(os.path.dirname(output.model), "tensorboard"),
+        settings=options(config["images"]["classifier"] | {"seed": config["images"]["classifier_seed"]} | DEVICE),
+        folder=lambda wildcards, output: os.path.dirname(output.model),
         limit=time_limit,
     shell:
-        "python {input.script:q} --data {input.data:q} --model {output.model:q} --history {output.history:q}"
-        " --training {output.training:q} --seed {params.seed} --device {params.device} --threads {threads}"
-        " --state {params.state:q} --max-seconds {params.limit} --events {params.events:q} {params.settings} > {log:q} 2>&1"
+        "python {input.script:q} --data {input.data:q} --output {params.folder:q} --threads {threads}"
+        " --max-seconds {params.limit} {params.settings} > {log:q} 2>&1"
 
 
 rule import_classifier:
     input:
         **stage("import_classifier"),
-        weights=given_weights(),
+        weights=config["images"]["feature_weights"] or [],
     output:
         "<results>/classifier/imported.safetensors",
     log:
@@ -42,12 +37,10 @@ rule import_classifier:
         "<results>/benchmarks/import_classifier.tsv"
     conda:
         "../envs/torch.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        **growing(mem_mb=1000, runtime=10),
     shell:
-        "python {input.script:q} --weights {input.weights:q} --model {output:q} > {log:q} 2>&1"
+        "python {input.script:q} --weights {input.weights:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule evaluate_classifier:
@@ -65,13 +58,11 @@ rule evaluate_classifier:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        **GPUS,
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        **growing(GPUS, mem_mb=2000, runtime=30),
     params:
         device=config["device"],
     shell:
-        "python {input.script:q} --data {input.data:q} --classifier {input.classifier:q} --json {output:q}"
+        "python {input.script:q} --data {input.data:q} --classifier {input.classifier:q} --output {output:q}"
         " --device {params.device} --threads {threads} > {log:q} 2>&1"
 
 
@@ -80,18 +71,15 @@ rule plot_confusion:
         **stage("plot_confusion"),
         accuracy=rules.evaluate_classifier.output,
     output:
-        png=report("<results>/figures/confusion.png", caption="../report/confusion.rst", category="Images"),
-        pdf="<results>/figures/confusion.pdf",
+        **figure("confusion", "Images"),
     log:
         "<results>/logs/plot_confusion.log",
     benchmark:
         "<results>/benchmarks/plot_confusion.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        **growing(mem_mb=1000, runtime=10),
     shell:
         "python {input.script:q} --evaluation {input.accuracy:q} --output {output.png:q} > {log:q} 2>&1"
 
@@ -115,19 +103,15 @@ rule train_vae:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        **GPUS,
-        mem_mb=growing(4000),
+        **growing(GPUS, mem_mb=4000),
         runtime=720,
     params:
         settings=lambda wildcards: image_options(wildcards.model),
-        device=config["device"],
-        state=lambda wildcards, output: f"{output.model}.state",
-        events=lambda wildcards, output: os.path.join(os.path.dirname(output.model), "tensorboard"),
+        folder=lambda wildcards, output: os.path.dirname(output.model),
         limit=time_limit,
     shell:
-        "python {input.script:q} --data {input.data:q} --model {output.model:q} --history {output.history:q}"
-        " --training {output.training:q} --name {wildcards.model} --seed {wildcards.seed} --device {params.device}"
-        " --threads {threads} --state {params.state:q} --max-seconds {params.limit} --events {params.events:q} {params.settings} > {log:q} 2>&1"
+        "python {input.script:q} --data {input.data:q} --output {params.folder:q} --name {wildcards.model}"
+        " --seed {wildcards.seed} --threads {threads} --max-seconds {params.limit} {params.settings} > {log:q} 2>&1"
 
 
 rule train_gan:
@@ -150,20 +134,16 @@ rule train_gan:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        **GPUS,
-        mem_mb=growing(4000),
+        **growing(GPUS, mem_mb=4000),
         runtime=1440,
     params:
         settings=lambda wildcards: image_options(wildcards.model),
-        device=config["device"],
-        state=lambda wildcards, output: f"{output.model}.state",
-        events=lambda wildcards, output: os.path.join(os.path.dirname(output.model), "tensorboard"),
+        folder=lambda wildcards, output: os.path.dirname(output.model),
         limit=time_limit,
     shell:
-        "python {input.script:q} --data {input.data:q} --classifier {input.classifier:q} --model {output.model:q}"
-        " --history {output.history:q} --training {output.training:q} --frames-output {output.frames:q}"
-        " --name {wildcards.model} --seed {wildcards.seed} --device {params.device} --threads {threads}"
-        " --state {params.state:q} --max-seconds {params.limit} --events {params.events:q} {params.settings} > {log:q} 2>&1"
+        "python {input.script:q} --data {input.data:q} --classifier {input.classifier:q} --output {params.folder:q}"
+        " --name {wildcards.model} --seed {wildcards.seed} --threads {threads}"
+        " --max-seconds {params.limit} {params.settings} > {log:q} 2>&1"
 
 
 rule sample:
@@ -180,15 +160,13 @@ rule sample:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        **GPUS,
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        **growing(GPUS, mem_mb=2000, runtime=30),
     params:
-        number=config["images"]["evaluation"]["samples"],
+        images=config["images"]["evaluation"]["samples"],
         seed=config["images"]["evaluation"]["sample_seed"],
         device=config["device"],
     shell:
-        "python {input.script:q} --model {input.model:q} --output {output:q} --number {params.number} --seed {params.seed}"
+        "python {input.script:q} --weights {input.model:q} --output {output:q} --count {params.images} --seed {params.seed}"
         " --device {params.device} --threads {threads} > {log:q} 2>&1"
 
 
@@ -204,10 +182,8 @@ rule publish_samples:
         "<results>/benchmarks/publish_samples/{model}.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(100),
-        runtime=growing(5),
+        **growing(mem_mb=100, runtime=5),
     shell:
         "cp -R {input:q} {output:q} > {log:q} 2>&1"
 
@@ -228,14 +204,12 @@ rule score_fid:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        **GPUS,
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        **growing(GPUS, mem_mb=2000, runtime=30),
     params:
         draws=config["images"]["evaluation"]["floor_draws"],
         device=config["device"],
     shell:
-        "python {input.script:q} {input.samples:q} --model {input.classifier:q} --reference {input.data:q} --json {output:q}"
+        "python {input.script:q} {input.samples:q} --model {input.classifier:q} --reference {input.data:q} --output {output:q}"
         " --name {wildcards.model} --seed {wildcards.seed} --floor-draws {params.draws} --device {params.device}"
         " --threads {threads} > {log:q} 2>&1"
 
@@ -256,14 +230,12 @@ rule summarise_fid:
         "<results>/benchmarks/summarise_fid/{model}.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(500),
-        runtime=growing(10),
+        **growing(mem_mb=500, runtime=10),
     params:
         upstream=lambda wildcards: [config["data"]["svhn"], image_settings(wildcards.model), config["device"]],
     shell:
-        "python {input.script:q} --scores {input.scores:q} --text {output.text:q} --json {output.json:q} > {log:q} 2>&1"
+        "python {input.script:q} --scores {input.scores:q} --output {output.text:q} > {log:q} 2>&1"
 
 
 rule evaluate_samples:
@@ -283,16 +255,15 @@ rule evaluate_samples:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        **GPUS,
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        **growing(GPUS, mem_mb=2000, runtime=30),
     params:
         draws=config["images"]["evaluation"]["floor_draws"],
         device=config["device"],
+        folder=lambda wildcards, output: os.path.dirname(output.statistics),
     shell:
         "python {input.script:q} --samples {input.samples:q} --data {input.data:q} --classifier {input.classifier:q}"
-        " --name {wildcards.model} --seed {wildcards.seed} --json {output.statistics:q} --spectrum {output.spectrum:q}"
-        " --draws {params.draws} --device {params.device} --threads {threads} > {log:q} 2>&1"
+        " --output {params.folder:q} --name {wildcards.model} --seed {wildcards.seed} --floor-draws {params.draws}"
+        " --device {params.device} --threads {threads} > {log:q} 2>&1"
 
 
 rule explore_latents:
@@ -313,16 +284,13 @@ rule explore_latents:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        **GPUS,
-        mem_mb=growing(2000),
-        runtime=growing(30),
+        **growing(GPUS, mem_mb=2000, runtime=30),
     params:
-        settings=options(config["images"]["exploration"]),
-        device=config["device"],
+        settings=options(config["images"]["exploration"] | DEVICE),
+        folder=lambda wildcards, output: os.path.dirname(output.latents),
     shell:
-        "python {input.script:q} --model {input.model:q} --data {input.data:q} --classifier {input.classifier:q}"
-        " --output {output.latents:q} --table {output.table:q} --json {output.summary:q} {params.settings}"
-        " --seed {wildcards.seed} --device {params.device} --threads {threads} > {log:q} 2>&1"
+        "python {input.script:q} --weights {input.model:q} --data {input.data:q} --classifier {input.classifier:q}"
+        " --output {params.folder:q} --seed {wildcards.seed} --threads {threads} {params.settings} > {log:q} 2>&1"
 
 
 rule reconstruct_images:
@@ -338,15 +306,12 @@ rule reconstruct_images:
         "<results>/benchmarks/reconstruct_images/{model}_seed{seed}.tsv"
     conda:
         "../envs/torch.yaml"
-    threads: 1
     resources:
-        **GPUS,
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        **growing(GPUS, mem_mb=2000, runtime=10),
     params:
         device=config["device"],
     shell:
-        "python {input.script:q} --model {input.model:q} --data {input.data:q} --output {output:q}"
+        "python {input.script:q} --weights {input.model:q} --data {input.data:q} --output {output:q}"
         " --seed {wildcards.seed} --device {params.device} --threads {threads} > {log:q} 2>&1"
 
 
@@ -357,23 +322,19 @@ rule plot_gan_training:
         training=seeds_of("training.json"),
         frames=f"<results>/runs/{{model}}/seed{config['seeds'][0]}/frames.npz",
     output:
-        png=report("<results>/figures/training_{model}.png", caption="../report/gan_training.rst", category="Images"),
-        pdf="<results>/figures/training_{model}.pdf",
-        frames=report("<results>/figures/frames_{model}.png", caption="../report/frames.rst", category="Images"),
-        frames_pdf="<results>/figures/frames_{model}.pdf",
+        **figure("training_{model}", "Images", "gan_training"),
+        **figure("frames_{model}", "Images", key="frames_"),
     log:
         "<results>/logs/plot_gan_training/{model}.log",
     benchmark:
         "<results>/benchmarks/plot_gan_training/{model}.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        **growing(mem_mb=1000, runtime=10),
     shell:
         "python {input.script:q} --history {input.history:q} --training {input.training:q} --frames {input.frames:q}"
-        " --output {output.png:q} --frames-output {output.frames:q} > {log:q} 2>&1"
+        " --output {output.png:q} {output.frames_png:q} > {log:q} 2>&1"
 
 
 rule plot_latents:
@@ -381,18 +342,15 @@ rule plot_latents:
         **stage("plot_latents"),
         latents=f"<results>/runs/{{model}}/seed{config['seeds'][0]}/latents.npz",
     output:
-        png=report("<results>/figures/latents_{model}.png", caption="../report/latents.rst", category="Images"),
-        pdf="<results>/figures/latents_{model}.pdf",
+        **figure("latents_{model}", "Images"),
     log:
         "<results>/logs/plot_latents/{model}.log",
     benchmark:
         "<results>/benchmarks/plot_latents/{model}.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        **growing(mem_mb=1000, runtime=10),
     shell:
         "python {input.script:q} --latents {input.latents:q} --output {output.png:q} > {log:q} 2>&1"
 
@@ -403,20 +361,15 @@ rule plot_interpolation:
         latents=f"<results>/runs/{{model}}/seed{config['seeds'][0]}/latents.npz",
         table=f"<results>/runs/{{model}}/seed{config['seeds'][0]}/interpolation.csv",
     output:
-        png=report(
-            "<results>/figures/interpolation_{model}.png", caption="../report/interpolation.rst", category="Images"
-        ),
-        pdf="<results>/figures/interpolation_{model}.pdf",
+        **figure("interpolation_{model}", "Images"),
     log:
         "<results>/logs/plot_interpolation/{model}.log",
     benchmark:
         "<results>/benchmarks/plot_interpolation/{model}.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        **growing(mem_mb=1000, runtime=10),
     shell:
         "python {input.script:q} --latents {input.latents:q} --table {input.table:q} --output {output.png:q} > {log:q} 2>&1"
 
@@ -426,22 +379,15 @@ rule plot_reconstructions:
         **stage("plot_reconstructions"),
         images=f"<results>/runs/{{model}}/seed{config['seeds'][0]}/reconstructions.npz",
     output:
-        png=report(
-            "<results>/figures/reconstructions_{model}.png",
-            caption="../report/image_reconstructions.rst",
-            category="Images",
-        ),
-        pdf="<results>/figures/reconstructions_{model}.pdf",
+        **figure("reconstructions_{model}", "Images", "image_reconstructions"),
     log:
         "<results>/logs/plot_reconstructions/{model}.log",
     benchmark:
         "<results>/benchmarks/plot_reconstructions/{model}.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        **growing(mem_mb=1000, runtime=10),
     shell:
         "python {input.script:q} --images {input.images:q} --output {output.png:q} > {log:q} 2>&1"
 
@@ -452,18 +398,15 @@ rule plot_samples:
         samples=expand("<results>/samples/{model}", model=IMAGE_MODELS),
         data=prepared("svhn"),
     output:
-        png=report("<results>/figures/samples.png", caption="../report/image_samples.rst", category="Images"),
-        pdf="<results>/figures/samples.pdf",
+        **figure("samples", "Images", "image_samples"),
     log:
         "<results>/logs/plot_samples.log",
     benchmark:
         "<results>/benchmarks/plot_samples.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        **growing(mem_mb=1000, runtime=10),
     params:
         names=" ".join(IMAGE_MODELS),
     shell:
@@ -477,20 +420,15 @@ rule plot_image_statistics:
         statistics=expand(rules.evaluate_samples.output.statistics, model=IMAGE_MODELS, seed=config["seeds"][0]),
         spectra=expand(rules.evaluate_samples.output.spectrum, model=IMAGE_MODELS, seed=config["seeds"][0]),
     output:
-        png=report(
-            "<results>/figures/image_statistics.png", caption="../report/image_statistics.rst", category="Images"
-        ),
-        pdf="<results>/figures/image_statistics.pdf",
+        **figure("image_statistics", "Images"),
     log:
         "<results>/logs/plot_image_statistics.log",
     benchmark:
         "<results>/benchmarks/plot_image_statistics.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        **growing(mem_mb=1000, runtime=10),
     shell:
         "python {input.script:q} --statistics {input.statistics:q} --spectra {input.spectra:q} --output {output.png:q} > {log:q} 2>&1"
 
@@ -500,18 +438,15 @@ rule plot_fid:
         **stage("plot_fid"),
         scores=expand(rules.summarise_fid.output.json, model=IMAGE_MODELS),
     output:
-        png=report("<results>/figures/fid.png", caption="../report/fid.rst", category="Images"),
-        pdf="<results>/figures/fid.pdf",
+        **figure("fid", "Images"),
     log:
         "<results>/logs/plot_fid.log",
     benchmark:
         "<results>/benchmarks/plot_fid.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        **growing(mem_mb=1000, runtime=10),
     shell:
         "python {input.script:q} --scores {input.scores:q} --output {output.png:q} > {log:q} 2>&1"
 

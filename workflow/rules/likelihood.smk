@@ -17,20 +17,16 @@ rule train_binary_vae:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        **GPUS,
-        mem_mb=growing(3000),
+        **growing(GPUS, mem_mb=3000),
         runtime=240,
     params:
-        settings=lambda wildcards: options(BINARY_MODELS[wildcards.model]),
-        device=config["device"],
-        # Not declared as outputs: Snakemake deletes the outputs of a killed job, and these let it go on.
-        state=lambda wildcards, output: f"{output.model}.state",
-        events=lambda wildcards, output: os.path.join(os.path.dirname(output.model), "tensorboard"),
+        settings=lambda wildcards: options(BINARY_MODELS[wildcards.model] | DEVICE),
+        # The checkpoint lies there too, undeclared: Snakemake deletes the outputs of a killed job, and it must stay.
+        folder=lambda wildcards, output: os.path.dirname(output.model),
         limit=time_limit,
     shell:
-        "python {input.script:q} --data {input.data:q} --model {output.model:q} --history {output.history:q}"
-        " --training {output.training:q} --name {wildcards.model} --seed {wildcards.seed} --device {params.device}"
-        " --threads {threads} --state {params.state:q} --max-seconds {params.limit} --events {params.events:q} {params.settings} > {log:q} 2>&1"
+        "python {input.script:q} --data {input.data:q} --output {params.folder:q} --name {wildcards.model}"
+        " --seed {wildcards.seed} --threads {threads} --max-seconds {params.limit} {params.settings} > {log:q} 2>&1"
 
 
 rule estimate_likelihood:
@@ -49,15 +45,12 @@ rule estimate_likelihood:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        **GPUS,
-        mem_mb=growing(2000),
-        runtime=growing(120),
+        **growing(GPUS, mem_mb=2000, runtime=120),
     params:
-        settings=options(config["likelihood"]["evaluation"]),
-        device=config["device"],
+        settings=options(config["likelihood"]["evaluation"] | DEVICE),
     shell:
-        "python {input.script:q} --model {input.model:q} --data {input.data:q} --output {output.estimate:q}"
-        " --curve {output.curve:q} --device {params.device} --threads {threads} {params.settings} > {log:q} 2>&1"
+        "python {input.script:q} --weights {input.model:q} --data {input.data:q} --output {output.estimate:q}"
+        " --threads {threads} {params.settings} > {log:q} 2>&1"
 
 
 rule summarise_likelihood:
@@ -85,10 +78,8 @@ rule summarise_likelihood:
         "<results>/benchmarks/summarise_likelihood/{model}.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(500),
-        runtime=growing(10),
+        **growing(mem_mb=500, runtime=10),
     params:
         upstream=lambda wildcards: [
             config["data"]["binarized_mnist"],
@@ -97,8 +88,7 @@ rule summarise_likelihood:
             config["device"],
         ],
     shell:
-        "python {input.script:q} --estimates {input.estimates:q} --curves {input.curves:q}"
-        " --text {output.text:q} --json {output.json:q} --csv {output.csv:q} > {log:q} 2>&1"
+        "python {input.script:q} --estimates {input.estimates:q} --curves {input.curves:q} --output {output.text:q} > {log:q} 2>&1"
 
 
 rule sample_binary_vae:
@@ -114,15 +104,12 @@ rule sample_binary_vae:
         "<results>/benchmarks/sample_binary_vae/{model}_seed{seed}.tsv"
     conda:
         "../envs/torch.yaml"
-    threads: 1
     resources:
-        **GPUS,
-        mem_mb=growing(2000),
-        runtime=growing(10),
+        **growing(GPUS, mem_mb=2000, runtime=10),
     params:
         device=config["device"],
     shell:
-        "python {input.script:q} --model {input.model:q} --data {input.data:q} --output {output:q}"
+        "python {input.script:q} --weights {input.model:q} --data {input.data:q} --output {output:q}"
         " --seed {wildcards.seed} --device {params.device} --threads {threads} > {log:q} 2>&1"
 
 
@@ -133,22 +120,15 @@ rule plot_learning_curves:
         history=expand("<results>/runs/{run}/seed{seed}/history.csv", seed=config["seeds"], allow_missing=True),
         training=expand("<results>/runs/{run}/seed{seed}/training.json", seed=config["seeds"], allow_missing=True),
     output:
-        png=report(
-            "<results>/figures/learning_curves_{run}.png",
-            caption="../report/learning_curves.rst",
-            category=category_of_run,
-        ),
-        pdf="<results>/figures/learning_curves_{run}.pdf",
+        **figure("learning_curves_{run}", lambda wildcards: "Likelihood" if "binary_" in wildcards.run else "Images"),
     log:
         "<results>/logs/plot_learning_curves/{run}.log",
     benchmark:
         "<results>/benchmarks/plot_learning_curves/{run}.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        **growing(mem_mb=1000, runtime=10),
     shell:
         "python {input.script:q} --history {input.history:q} --training {input.training:q} --output {output.png:q} > {log:q} 2>&1"
 
@@ -158,29 +138,19 @@ rule plot_digits:
         **stage("plot_digits"),
         images=f"<results>/runs/binary_{{model}}/seed{config['seeds'][0]}/images.npz",
     output:
-        reconstructions=report(
-            "<results>/figures/reconstructions_binary_{model}.png",
-            caption="../report/reconstructions.rst",
-            category="Likelihood",
-        ),
-        samples=report(
-            "<results>/figures/samples_binary_{model}.png", caption="../report/samples.rst", category="Likelihood"
-        ),
-        reconstructions_pdf="<results>/figures/reconstructions_binary_{model}.pdf",
-        samples_pdf="<results>/figures/samples_binary_{model}.pdf",
+        **figure("reconstructions_binary_{model}", "Likelihood", "reconstructions", key="reconstructions_"),
+        **figure("samples_binary_{model}", "Likelihood", "samples", key="samples_"),
     log:
         "<results>/logs/plot_digits/{model}.log",
     benchmark:
         "<results>/benchmarks/plot_digits/{model}.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        **growing(mem_mb=1000, runtime=10),
     shell:
-        "python {input.script:q} --images {input.images:q} --reconstructions {output.reconstructions:q}"
-        " --samples {output.samples:q} > {log:q} 2>&1"
+        "python {input.script:q} --images {input.images:q}"
+        " --output {output.reconstructions_png:q} {output.samples_png:q} > {log:q} 2>&1"
 
 
 rule plot_log_likelihood:
@@ -189,22 +159,15 @@ rule plot_log_likelihood:
         table=rules.summarise_likelihood.output.csv,
         summary=rules.summarise_likelihood.output.json,
     output:
-        png=report(
-            "<results>/figures/log_likelihood_{model}.png",
-            caption="../report/log_likelihood.rst",
-            category="Likelihood",
-        ),
-        pdf="<results>/figures/log_likelihood_{model}.pdf",
+        **figure("log_likelihood_{model}", "Likelihood"),
     log:
         "<results>/logs/plot_log_likelihood/{model}.log",
     benchmark:
         "<results>/benchmarks/plot_log_likelihood/{model}.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        **growing(mem_mb=1000, runtime=10),
     shell:
         "python {input.script:q} --table {input.table:q} --summary {input.summary:q} --output {output.png:q} > {log:q} 2>&1"
 

@@ -17,18 +17,15 @@ rule extract_features:
         "<results>/benchmarks/extract_features/{set}.tsv"
     conda:
         "../envs/torch.yaml"
-    threads: 1
     resources:
-        **GPUS,
-        mem_mb=growing(3000),
-        runtime=growing(60),
+        **growing(GPUS, mem_mb=3000, runtime=60),
     params:
         source=set_options,
-        number=config["images"]["evaluation"]["pool"],
+        images=config["images"]["evaluation"]["pool"],
         device=config["device"],
     shell:
         "python {input.script:q} {params.source} --data {input.data:q} --classifier {input.classifier:q} --output {output:q}"
-        " --number {params.number} --device {params.device} --threads {threads} > {log:q} 2>&1"
+        " --count {params.images} --device {params.device} --threads {threads} > {log:q} 2>&1"
 
 
 rule evaluate_features:
@@ -47,17 +44,15 @@ rule evaluate_features:
         "<results>/benchmarks/evaluate_features/{set}.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(3000),
-        runtime=growing(60),
+        **growing(mem_mb=3000, runtime=60),
     params:
-        samples=config["images"]["evaluation"]["samples"],
+        images=config["images"]["evaluation"]["samples"],
         seed=config["images"]["evaluation"]["sample_seed"],
+        folder=lambda wildcards, output: os.path.dirname(output.metrics),
     shell:
         "python {input.script:q} --features {input.features:q} --test {input.test:q} --train {input.train:q}"
-        " --json {output.metrics:q} --curve {output.curve:q} --nearest {output.nearest:q} --samples {params.samples}"
-        " --seed {params.seed} --threads {threads} > {log:q} 2>&1"
+        " --output {params.folder:q} --count {params.images} --seed {params.seed} --threads {threads} > {log:q} 2>&1"
 
 
 rule compare:
@@ -82,15 +77,16 @@ rule compare:
         "<results>/benchmarks/compare.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(500),
-        runtime=growing(10),
+        **growing(mem_mb=500, runtime=10),
     params:
         upstream=[config["data"], *map(image_settings, IMAGE_MODELS), config["likelihood"], config["device"]],
+        metrics=lambda wildcards, input: files.in_braces(input.metrics),
+        likelihoods=lambda wildcards, input: files.in_braces(input.likelihoods),
+        folder=lambda wildcards, output: os.path.dirname(output.summary),
     shell:
-        "python {input.script:q} --metrics {input.metrics:q} --likelihoods {input.likelihoods:q}"
-        " --summary {output.summary:q} --comparison {output.comparison:q} > {log:q} 2>&1"
+        "python {input.script:q} --metrics {params.metrics} --likelihoods {params.likelihoods} --output {params.folder:q}"
+        " > {log:q} 2>&1"
 
 
 rule plot_summary:
@@ -98,18 +94,15 @@ rule plot_summary:
         **stage("plot_summary"),
         summary=rules.compare.output.summary,
     output:
-        png=report("<results>/figures/summary.png", caption="../report/summary.rst", category="Comparison"),
-        pdf="<results>/figures/summary.pdf",
+        **figure("summary", "Comparison"),
     log:
         "<results>/logs/plot_summary.log",
     benchmark:
         "<results>/benchmarks/plot_summary.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        **growing(mem_mb=1000, runtime=10),
     shell:
         "python {input.script:q} --summary {input.summary:q} --output {output.png:q} > {log:q} 2>&1"
 
@@ -120,20 +113,20 @@ rule plot_fid_curve:
         metrics=expand(rules.evaluate_features.output.metrics, set=image_sets(curves=True)),
         curves=expand(rules.evaluate_features.output.curve, set=image_sets(curves=True)),
     output:
-        png=report("<results>/figures/fid_curve.png", caption="../report/fid_curve.rst", category="Comparison"),
-        pdf="<results>/figures/fid_curve.pdf",
+        **figure("fid_curve", "Comparison"),
     log:
         "<results>/logs/plot_fid_curve.log",
     benchmark:
         "<results>/benchmarks/plot_fid_curve.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        **growing(mem_mb=1000, runtime=10),
+    params:
+        metrics=lambda wildcards, input: files.in_braces(input.metrics),
+        curves=lambda wildcards, input: files.in_braces(input.curves),
     shell:
-        "python {input.script:q} --metrics {input.metrics:q} --curves {input.curves:q} --output {output.png:q} > {log:q} 2>&1"
+        "python {input.script:q} --metrics {params.metrics} --curves {params.curves} --output {output.png:q} > {log:q} 2>&1"
 
 
 rule plot_nearest:
@@ -143,18 +136,15 @@ rule plot_nearest:
         test="<results>/references/test/nearest.npz",
         data=prepared("svhn"),
     output:
-        png=report("<results>/figures/nearest_{model}.png", caption="../report/nearest.rst", category="Comparison"),
-        pdf="<results>/figures/nearest_{model}.pdf",
+        **figure("nearest_{model}", "Comparison"),
     log:
         "<results>/logs/plot_nearest/{model}.log",
     benchmark:
         "<results>/benchmarks/plot_nearest/{model}.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        **growing(mem_mb=1000, runtime=10),
     shell:
         "python {input.script:q} --nearest {input.nearest:q} --test {input.test:q} --data {input.data:q}"
         " --output {output.png:q} > {log:q} 2>&1"

@@ -1,39 +1,45 @@
 # The whole run, as the stages of the report find it in the results folder.
-run_files = [
-    rules.data.input,
-    rules.divergences.input,
-    rules.likelihood.input,
-    rules.images.input,
-    rules.metrics.input,
-]
+run_files = [target.input for target in (rules.data, rules.divergences, rules.likelihood, rules.images, rules.metrics)]
+
+
+# The configuration with all its defaults, for stages that need all of it: a command would be too long for it. The
+# file changes with its content alone, and it is written here and not when rules are read: a dry run writes nothing,
+# and a storage gets the file as any other.
+rule write_configuration:
+    output:
+        "<results>/configuration.json",
+    log:
+        "<results>/logs/write_configuration.log",
+    localrule: True
+    params:
+        configuration=config,
+    run:
+        files.write_json(Path(output[0]), params.configuration)
 
 
 rule plot_workflow:
     input:
         **stage("plot_workflow"),
         rules=source_files("rules", "*.smk"),
+        configuration=rules.write_configuration.output,
     output:
-        png=report("<results>/figures/workflow.png", caption="../report/workflow.rst", category="Provenance"),
-        pdf="<results>/figures/workflow.pdf",
+        **figure("workflow", "Provenance"),
     log:
         "<results>/logs/plot_workflow.log",
     benchmark:
         "<results>/benchmarks/plot_workflow.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        **growing(mem_mb=1000, runtime=10),
     params:
-        configuration=json.dumps(config),
         # Functions of the output are no reason to rerun: where the project and Python lie says nothing of the graph.
         python=lambda wildcards, output: sys.executable,
         snakefile=lambda wildcards, output: str(SCRIPTS.parent / "Snakefile"),
     shell:
         "{params.python:q} -m snakemake all --forceall --rulegraph dot --snakefile {params.snakefile:q}"
-        " --replace-workflow-config --configfile <(echo {params.configuration:q}) 2> {log:q}"
-        " | python {input.script:q} --graph - --omit all plot_workflow export_tables write_report --output {output.png:q} 2>> {log:q}"
+        " --replace-workflow-config --configfile {input.configuration:q} 2> {log:q} | python {input.script:q} --graph -"
+        " --omit all plot_workflow export_tables write_configuration write_report --output {output.png:q} 2>> {log:q}"
 
 
 rule export_tables:
@@ -41,6 +47,7 @@ rule export_tables:
         **stage("export_tables"),
         run=run_files,
         upstream_code=code(*computing_stages()),
+        configuration=rules.write_configuration.output,
     output:
         expand("<results>/tables/{table}.{suffix}", table=TABLES, suffix=("md", "tex")),
     log:
@@ -49,15 +56,12 @@ rule export_tables:
         "<results>/benchmarks/export_tables.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(500),
-        runtime=growing(10),
+        **growing(mem_mb=500, runtime=10),
     params:
-        configuration=json.dumps(config),
         tables=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
-        "echo {params.configuration:q} | python {input.script:q} --results {params.tables:q}/.. --configuration -"
+        "python {input.script:q} --results {params.tables:q}/.. --configuration {input.configuration:q}"
         " --output {params.tables:q} > {log:q} 2>&1"
 
 
@@ -66,6 +70,7 @@ rule write_report:
         **stage("write_report"),
         run=run_files,
         upstream_code=code(*computing_stages()),
+        configuration=rules.write_configuration.output,
         tables=rules.export_tables.output,
         workflow=rules.plot_workflow.output,
         data=prepared("svhn"),
@@ -78,20 +83,18 @@ rule write_report:
         "<results>/benchmarks/write_report.tsv"
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(1000),
-        runtime=growing(10),
+        **growing(mem_mb=1000, runtime=10),
     params:
-        configuration=json.dumps(config),
         results=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
-        "echo {params.configuration:q} | python {input.script:q} --results {params.results:q} --configuration -"
+        "python {input.script:q} --results {params.results:q} --configuration {input.configuration:q}"
         " --data {input.data:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule write_up:
     input:
+        rules.write_configuration.output,
         rules.plot_workflow.output,
         rules.export_tables.output,
         rules.write_report.output,
@@ -108,10 +111,8 @@ rule numbers:
     localrule: True
     conda:
         "../envs/data.yaml"
-    threads: 1
     resources:
-        mem_mb=growing(100),
-        runtime=growing(5),
+        **growing(mem_mb=100, runtime=5),
     shell:
         '(for file in {input.likelihoods:q}; do echo; cat "$file"; done; echo;'
         ' for file in {input.scores:q}; do head -n 1 "$file"; done; echo;'

@@ -3,18 +3,18 @@
 Reads what evaluate_features.py wrote of each set of images and what estimate_likelihood.py wrote of each binary
 VAE, for every seed. Writes two tables:
 
-  --summary     a row for each subject (a model, or a reference) and metric: mean over seeds, with its 95%
-                Student t interval over seeds; for one seed, and for references, over sets of images (or, for
-                likelihoods, images); column `over` says which, and `key` tells subjects apart whatever their names
-  --comparison  a row for each pair of models and metric: mean of the differences first - second, paired by seed,
-                with its interval, the `winner`, empty if there is none, and the verdict in words
+  summary.csv     a row for each subject (a model, or a reference) and metric: mean over seeds, with its 95%
+                  Student t interval over seeds; for one seed, and for references, over sets of images (or, for
+                  likelihoods, images); column `over` says which, and `key` tells subjects apart whatever their names
+  comparison.csv  a row for each pair of models and metric: mean of the differences first - second, paired by seed,
+                  with its interval, the `winner`, empty if there is none, and the verdict in words
 
 A verdict names the better model only if the interval of the difference excludes 0, that is, if the
 difference exceeds the noise between seeds. One seed allows no verdict.
 
 example:
   python workflow/scripts/compare.py --metrics gan1.json gan2.json vae1.json vae2.json noise.json \\
-      --summary summary.csv --comparison comparison.csv
+      --output compared
 """
 
 import itertools
@@ -45,8 +45,9 @@ def parser():
     result.add_argument(
         "--likelihoods", type=Path, nargs="*", default=[], metavar="JSON", help="of every binary VAE and seed"
     )
-    result.add_argument("--summary", type=Path, required=True, metavar="CSV", help="table of all metrics to write")
-    result.add_argument("--comparison", type=Path, required=True, metavar="CSV", help="table of differences to write")
+    result.add_argument(
+        "--output", type=Path, required=True, metavar="DIR", help="folder to write: summary.csv and comparison.csv"
+    )
     return result
 
 
@@ -92,8 +93,8 @@ def main(options):
         "verdict",
     ]
     comparison = pandas.DataFrame(rows, columns=columns)
-    for table, path in ((summary, options.summary), (comparison, options.comparison)):
-        with files.atomic(path) as temporary:
+    for table, name in ((summary, "summary.csv"), (comparison, "comparison.csv")):
+        with files.atomic(options.output / name) as temporary:
             table.to_csv(temporary, index=False, float_format="%.9g")
     for row in rows:
         print(f"{row['metric']}: {row['verdict']}")

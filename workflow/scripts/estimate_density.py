@@ -13,11 +13,8 @@ density from the normalised estimate (nats), all by the trapezoidal rule. The hi
 samples in bins of equal width.
 
 example:
-  python workflow/scripts/estimate_density.py --output density.csv --summary density.json \\
-      --histogram histogram.csv --seeds 1 2 3
+  python workflow/scripts/estimate_density.py --output density.csv --seeds 1 2 3
 """
-
-from pathlib import Path
 
 from genlab import ComputationError, cli, configuration, files, log, provenance
 from genlab.training import experiment
@@ -27,9 +24,10 @@ BINS = 100
 
 def parser():
     result = cli.parser(__doc__, seeds=True, threads=True)
-    result.add_argument("--output", type=Path, required=True, metavar="CSV", help="table to write")
-    result.add_argument("--summary", type=Path, required=True, metavar="JSON", help="errors and provenance to write")
-    result.add_argument("--histogram", type=Path, required=True, metavar="CSV", help="histogram of samples to write")
+    result.add_argument(
+        "--output", type=cli.path_ending(".csv"), required=True, metavar="CSV",
+        help="table to write; beside it NAME.json, errors and provenance, and NAME_histogram.csv, of samples",
+    )  # fmt: skip
     experiment.add_state_options(result, "OUTPUT")
     configuration.add_options(result, "density_estimation")
     return result
@@ -91,10 +89,11 @@ def estimate(options, settings, saved):
     histogram = pandas.DataFrame(
         {"left": edges[:-1], "right": edges[1:], "density": counts / counts.sum() / edges.diff()}
     )
-    for file, frame in ((options.output, table), (options.histogram, histogram)):
+    beside = options.output.with_stem(f"{options.output.stem}_histogram")
+    for file, frame in ((options.output, table), (beside, histogram)):
         with files.atomic(file) as temporary:
             frame.to_csv(temporary, index=False, float_format="%.9g")
-    files.write_json(options.summary, summary)
+    files.write_json(options.output.with_suffix(".json"), summary)
 
 
 if __name__ == "__main__":

@@ -12,10 +12,8 @@ interrupted, the same command resumes. The table has a row for each theta and se
   *_standard_error   of the mean over the fresh points
 
 example:
-  python workflow/scripts/estimate_divergences.py --output divergences.csv --summary divergences.json --seeds 1 2 3
+  python workflow/scripts/estimate_divergences.py --output divergences.csv --seeds 1 2 3
 """
-
-from pathlib import Path
 
 from genlab import ComputationError, InputError, cli, configuration, files, log, provenance
 from genlab.training import experiment
@@ -23,10 +21,10 @@ from genlab.training import experiment
 
 def parser():
     result = cli.parser(__doc__, seeds=True, threads=True)
-    result.add_argument("--output", type=Path, required=True, metavar="CSV", help="table to write")
     result.add_argument(
-        "--summary", type=Path, required=True, metavar="JSON", help="largest errors and provenance to write"
-    )
+        "--output", type=cli.path_ending(".csv"), required=True, metavar="CSV",
+        help="table to write; with the same name and .json, largest errors and provenance",
+    )  # fmt: skip
     experiment.add_state_options(result, "OUTPUT")
     configuration.add_options(result, "divergence_estimation")
     return result
@@ -116,7 +114,7 @@ def estimate(options, settings, saved):
         log.info("largest error of %s: %.5f", name, error)
     with files.atomic(options.output) as temporary:
         table.to_csv(temporary, index=False, float_format="%.9g")
-    files.write_json(options.summary, summary)
+    files.write_json(options.output.with_suffix(".json"), summary)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ estimate is a lower bound that rises with K. A few validation and test images ge
 show how far it rises beyond K.
 
 example:
-  python workflow/scripts/estimate_likelihood.py --model vae.safetensors \\
+  python workflow/scripts/estimate_likelihood.py --weights vae.safetensors \\
       --data resources/prepared/embedded/binarized_mnist.npz --output log_likelihood.json \\
-      --curve log_likelihood.csv --images 500
+      --images 500
 """
 
 import math
@@ -25,11 +25,13 @@ BLOCK = 10000  # images unpacked at a time; packed, a million images take 98 MB
 def parser():
     result = cli.parser(__doc__, device=True)
     result.add_argument(
-        "--model", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_binary_vae.py"
+        "--weights", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_binary_vae.py"
     )
     result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared data")
-    result.add_argument("--output", type=Path, required=True, metavar="JSON", help="estimates to write")
-    result.add_argument("--curve", type=Path, required=True, metavar="CSV", help="estimates at each K to write")
+    result.add_argument(
+        "--output", type=cli.path_ending(".json"), required=True, metavar="JSON",
+        help="estimates to write; with the same name and .csv, the estimate at each K",
+    )  # fmt: skip
     configuration.add_options(result, "likelihood_evaluation")
     return result
 
@@ -43,9 +45,9 @@ def main(options):
     from genlab.training import loop
 
     device = loop.set_up(options.device, options.threads, settings["evaluation_seed"])
-    model, about = vae.load_binary_vae(options.model, device)
+    model, about = vae.load_binary_vae(options.weights, device)
     prepared = arrays.load_binarized_mnist(options.data)
-    arrays.check_trained_on(prepared, about, options.model, options.data)
+    arrays.check_trained_on(prepared, about, options.weights, options.data)
     K = settings["samples"]
     evaluations = [("train", settings["train_images"], K)] if settings["train_images"] else []
     evaluations += [(split, settings["images"], K) for split in ("valid", "test")]
@@ -63,7 +65,7 @@ def main(options):
         else:
             gain = {"mean": rows[-1]["gain"], "standard_error": rows[-1]["gain_standard_error"]}
             gains[split] = {"k": samples, "images": evaluated["images"], **gain}
-    with files.atomic(options.curve) as temporary:
+    with files.atomic(options.output.with_suffix(".csv")) as temporary:
         pandas.DataFrame(curve).to_csv(temporary, index=False)
     files.write_json(
         options.output,
@@ -76,7 +78,7 @@ def main(options):
             "overfitting": overfitting(splits),
             "gain_beyond_k": gains,
             "provenance": provenance.record(
-                options, trained_with=about, model_checksum=files.checksum(options.model), device=device.type
+                options, trained_with=about, model_checksum=files.checksum(options.weights), device=device.type
             ),
         },
     )

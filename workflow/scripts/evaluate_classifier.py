@@ -6,7 +6,7 @@ digit, and the confusion matrix, rows the true digit, columns the classifier's.
 
 example:
   python workflow/scripts/evaluate_classifier.py --data resources/prepared/embedded/svhn.npz \\
-      --classifier classifier.safetensors --json accuracy.json
+      --classifier classifier.safetensors --output accuracy.json
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ def parser():
     result = cli.parser(__doc__, device=True)
     result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared data")
     result.add_argument("--classifier", type=Path, required=True, metavar="WEIGHTS", help="weights of the classifier")
-    result.add_argument("--json", type=Path, required=True, metavar="JSON", help="numbers to write")
+    result.add_argument("--output", type=Path, required=True, metavar="JSON", help="numbers to write")
     return result
 
 
@@ -35,7 +35,7 @@ def main(options):
         "test": measure(network, prepared.test_images, prepared.test_labels),
     }
     files.write_json(
-        options.json,
+        options.output,
         {
             "data": prepared.about,
             "classifier": about,

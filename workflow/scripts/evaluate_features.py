@@ -1,7 +1,7 @@
 """Measure a set of images against real test images, by many metrics on one classifier's features.
 
 Reads what extract_features.py writes of the set, of the test and of the training images. Every metric is taken
-on each of the disjoint sets of N = --samples images that the set holds, at most ten, and given as their mean with
+on each of the disjoint sets of N = --count images that the set holds, at most ten, and given as their mean with
 a 95% Student t interval. The interval tells of the chance of drawing images, given this one training.
 
   fid                 Frechet distance to all test images; biased, so only values at one N compare
@@ -14,11 +14,11 @@ a 95% Student t interval. The interval tells of the chance of drawing images, gi
 
 Of fewer than N test images, N is their number. A set of the test images themselves has only nearest_training,
 one of the training images all but that. Memorising and underfitting both can lie close to the training
-images: the pairs of images in --nearest are there to be looked at.
+images: the pairs of images in nearest.npz are there to be looked at.
 
 example:
   python workflow/scripts/evaluate_features.py --features gan.npz --test test.npz --train train.npz \\
-      --json gan.json --curve gan.csv --nearest nearest.npz
+      --output gan
 """
 
 from pathlib import Path
@@ -35,13 +35,12 @@ def parser():
     result.add_argument("--test", type=Path, required=True, metavar="NPZ", help="features of the test images")
     result.add_argument("--train", type=Path, required=True, metavar="NPZ", help="features of the training images")
     result.add_argument(
-        "--samples", type=cli.positive, default=1000, help="N, images in a measured set (default: 1000)"
+        "--count", type=cli.positive, default=1000, metavar="N", help="images in a measured set (default: 1000)"
     )
-    result.add_argument("--json", type=Path, required=True, metavar="JSON", help="metrics to write")
-    result.add_argument("--curve", type=Path, required=True, metavar="CSV", help="FID at each N to write")
     result.add_argument(
-        "--nearest", type=Path, required=True, metavar="NPZ", help="images and the rows of their neighbours to write"
-    )
+        "--output", type=Path, required=True, metavar="DIR",
+        help="folder to write: metrics.json, fid_curve.csv (FID at each N), nearest.npz (images, rows of neighbours)",
+    )  # fmt: skip
     return result
 
 
@@ -58,11 +57,11 @@ def main(options):
         for key in ("data", "classifier"):
             if other.about[key] != subject.about[key]:
                 raise InputError(f"{path}: its {key} differs from that of {options.features}; take both from one")
-    size = min(options.samples, len(test.features))
+    size = min(options.count, len(test.features))
     if size < 6 or len(subject.features) < size:
         raise InputError(
             f"{options.features}: {len(subject.features)} images, and {len(test.features)} test images, for sets of "
-            f"{options.samples}; give 6 or more, and no fewer than --samples"
+            f"{options.count}; give 6 or more, and no fewer than --count"
         )
     cuts = [slice(start, start + size) for start in range(0, len(subject.features) - size + 1, size)][:SETS]
     sets, name = [subject.features[cut] for cut in cuts], subject.about["set"]
@@ -105,13 +104,13 @@ def main(options):
         "metrics": found,
         "provenance": provenance.record(options, features=subject.about["provenance"]),
     }
-    with files.atomic(options.curve) as temporary:
+    with files.atomic(options.output / "fid_curve.csv") as temporary:
         pandas.DataFrame(curve, columns=["n", "sets", "mean", "sd"]).to_csv(temporary, index=False)
-    with files.atomic(options.nearest) as temporary:
+    with files.atomic(options.output / "nearest.npz") as temporary:
         seed = options.seed if result["seed"] is None else result["seed"]
         about = {"model": result["subject"], "seed": seed, "data": result["data"]}
         arrays.write(temporary, about, **nearest)
-    files.write_json(options.json, result)
+    files.write_json(options.output / "metrics.json", result)
     for key, number in found.items():
         error = number["standard_error"]
         print(f"{key:18}{number['value']:12.5g}" + (f" +- {error:.2g}" if error is not None else ""))

@@ -20,7 +20,7 @@ over images, or for `train` the standard deviation over sets; and ratios to the 
 example:
   python workflow/scripts/evaluate_samples.py --samples results/samples/gan \\
       --data resources/prepared/embedded/svhn.npz --classifier classifier.safetensors \\
-      --name gan --json gan.json --spectrum gan.csv
+      --name gan --output gan
 """
 
 from pathlib import Path
@@ -36,17 +36,20 @@ def parser():
     result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared SVHN data")
     result.add_argument("--classifier", type=Path, required=True, metavar="WEIGHTS", help="classifier of the features")
     result.add_argument("--name", required=True, help="the model's name")
-    result.add_argument("--json", type=Path, required=True, metavar="JSON", help="measures to write")
-    result.add_argument("--spectrum", type=Path, required=True, metavar="CSV", help="power spectra to write")
     result.add_argument(
-        "--draws", type=cli.positive, default=10, help="sets of training images, if there are enough (default: 10)"
-    )
+        "--output", type=Path, required=True, metavar="DIR",
+        help="folder to write: statistics.json (the measures) and spectrum.csv (power spectra)",
+    )  # fmt: skip
+    result.add_argument(
+        "--floor-draws", type=cli.positive, default=10, metavar="N",
+        help="sets of training images, if there are enough (default: 10)",
+    )  # fmt: skip
     return result
 
 
 def main(options):
-    if options.draws < 2:
-        raise InputError("--draws 1: a spread needs two sets of training images or more")
+    if options.floor_draws < 2:
+        raise InputError("--floor-draws 1: a spread needs two sets of training images or more")
     import numpy as np
     import pandas
     from genlab.data import arrays, images
@@ -63,8 +66,8 @@ def main(options):
             f"{options.samples}: {available} samples, {len(prepared.test_images)} test and "
             f"{len(prepared.train_images)} training images; expected 2, 2 and 4 or more"
         )
-    draws = min(options.draws, len(prepared.train_images) // size)
-    if size < available or draws < options.draws:
+    draws = min(options.floor_draws, len(prepared.train_images) // size)
+    if size < available or draws < options.floor_draws:
         log.info("%s: %d of %d samples, %d sets of training images", options.name, size, available, draws)
 
     rng = np.random.default_rng(options.seed)
@@ -84,7 +87,7 @@ def main(options):
     columns |= {"test": spectra[1][1], "test_error": spectra[1][2]}
     several = np.array([power for _, power, _ in spectra[2:]])
     columns |= {"train": several.mean(0), "train_sd": several.std(0, ddof=1)}
-    with files.atomic(options.spectrum) as temporary:
+    with files.atomic(options.output / "spectrum.csv") as temporary:
         pandas.DataFrame(columns).to_csv(temporary, index=False)
     result = {
         "model": options.name,
@@ -98,7 +101,7 @@ def main(options):
         "test": tested,
         "provenance": provenance.record(options, classifier=network_about, device=device.type),
     }
-    files.write_json(options.json, result)
+    files.write_json(options.output / "statistics.json", result)
     print(f"{options.name}: {size:,} samples; training images: mean +- standard deviation of {draws} sets")
     print(f"{'':22}{'samples':>10}{'test':>10}{'training':>10}")
     for name, number in result["samples"].items():

@@ -18,8 +18,8 @@ image_path), uint8 of 3 x 32 x 32, with effect, mean_effect, order (dimensions b
 epsilon, alphas, and about, JSON text on their origin. Nothing is selected by hand.
 
 example:
-  python workflow/scripts/explore_latents.py --model gan.safetensors --classifier classifier.safetensors \\
-      --data resources/prepared/embedded/svhn.npz --output latents.npz --table paths.csv --json latents.json
+  python workflow/scripts/explore_latents.py --weights gan.safetensors --classifier classifier.safetensors \\
+      --data resources/prepared/embedded/svhn.npz --output gan
 """
 
 import math
@@ -35,17 +35,16 @@ VISIBLE = 1.0  # grey levels of mean effect above which a dimension counts as vi
 def parser():
     result = cli.parser(__doc__, seed=True, device=True)
     result.add_argument(
-        "--model", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_vae.py or train_gan.py"
+        "--weights", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_vae.py or train_gan.py"
     )
     result.add_argument(
         "--classifier", type=Path, required=True, metavar="WEIGHTS", help="classifier whose features measure distance"
     )
+    result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared data of the model")
     result.add_argument(
-        "--data", type=Path, required=True, metavar="NPZ", help="prepared data that the model was trained on"
-    )
-    result.add_argument("--output", type=Path, required=True, metavar="NPZ", help="images and effects to write")
-    result.add_argument("--table", type=Path, required=True, metavar="CSV", help="numbers at each alpha to write")
-    result.add_argument("--json", type=Path, required=True, metavar="JSON", help="summary to write")
+        "--output", type=Path, required=True, metavar="DIR",
+        help="folder to write: latents.npz (images, effects), interpolation.csv (numbers at each alpha), latents.json",
+    )  # fmt: skip
     configuration.add_options(result, "exploration")
     return result
 
@@ -60,10 +59,10 @@ def main(options):
     from genlab.training import loop
 
     device = loop.set_up(options.device, options.threads, options.seed)
-    parts, trained = image_model.load_model(options.model, device)
+    parts, trained = image_model.load_model(options.weights, device)
     network, network_about = classifier.load_classifier(options.classifier, device)
     prepared = arrays.load_svhn(options.data)
-    arrays.check_trained_on(prepared, trained, options.model, options.data)
+    arrays.check_trained_on(prepared, trained, options.weights, options.data)
     decoder = parts["generator"]
     normal = torch.Generator().manual_seed(options.seed)  # on the CPU, so that every device explores the same latents
     starts, z0, z1 = (
@@ -90,7 +89,7 @@ def main(options):
     about["provenance"] = provenance.record(
         options,
         trained_with=trained,
-        model_checksum=files.checksum(options.model),
+        model_checksum=files.checksum(options.weights),
         classifier=network_about,
         device=device.type,
     )
@@ -101,13 +100,13 @@ def main(options):
         "epsilon": np.float64(options.epsilon),
         "alphas": alphas.numpy(),
     }
-    with files.atomic(options.output) as temporary:
+    with files.atomic(options.output / "latents.npz") as temporary:
         arrays.write(temporary, about, **fields)
 
     table = {"alpha": alphas.numpy()}
     for name, values in paths.items():
         table[name], table[f"{name}_error"] = intervals.mean_and_error(values)
-    with files.atomic(options.table) as temporary:
+    with files.atomic(options.output / "interpolation.csv") as temporary:
         pandas.DataFrame(table).to_csv(temporary, index=False)
 
     middle = {"path_distance": estimate(*intervals.mean_and_error(paths.pop("path_distance")[STEPS // 2]))}
@@ -116,7 +115,7 @@ def main(options):
     effects = np.sort(fields["mean_effect"])
     visible = {"latents": len(effects), "visible": int((effects > VISIBLE).sum()), "threshold": VISIBLE}
     spread = {"largest": effects[-1], "median": float(np.median(effects)), "smallest": effects[0]}
-    files.write_json(options.json, about | {"middle": middle, "effects": visible | spread})
+    files.write_json(options.output / "latents.json", about | {"middle": middle, "effects": visible | spread})
     print(
         f"{visible['visible']} of {len(effects)} latents move the picture by more than {VISIBLE:g} grey level "
         f"at a step of {options.epsilon:g}"

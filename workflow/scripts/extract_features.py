@@ -2,19 +2,19 @@
 
 --source says which images:
 
-  samples          --number images drawn from the model in --model, latents from p(z); those that sample.py draws
+  samples          --count images drawn from the model in --weights, latents from p(z); those that sample.py draws
                    with the same --seed, so give another for other images
-  reconstructions  all test images, through the VAE in --model: g(z) for one draw of z from q(z|x)
+  reconstructions  all test images, through the VAE in --weights: g(z) for one draw of z from q(z|x)
   train, test      all real images of the split, in random order
-  noise            --number images of independent uniform pixels, the worst there can be
-  mean             the mean training image, --number times: right on average, and no diversity at all
+  noise            --count images of independent uniform pixels, the worst there can be
+  mean             the mean training image, --count times: right on average, and no diversity at all
 
 Writes an NPZ with `features` float32 (N, 512), `classes` uint8 (N,), the classifier's first choices,
 `rows` int64 (N,), which image of its split each is (of a set that is no split's: 0, 1, ...),
 `images` uint8 (16 or fewer, 3, 32, 32), the first of the set, and `about`, JSON text that traces them.
 
 example:
-  python workflow/scripts/extract_features.py --source samples --model gan.safetensors \\
+  python workflow/scripts/extract_features.py --source samples --weights gan.safetensors \\
       --data resources/prepared/embedded/svhn.npz --classifier classifier.safetensors --output features.npz
 """
 
@@ -35,18 +35,21 @@ def parser():
     result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared SVHN data")
     result.add_argument("--classifier", type=Path, required=True, metavar="WEIGHTS", help="classifier of the features")
     result.add_argument(
-        "--model", type=Path, metavar="SAFETENSORS", help="weights of train_vae.py or train_gan.py, if it is a model's"
+        "--weights",
+        type=Path,
+        metavar="SAFETENSORS",
+        help="weights of train_vae.py or train_gan.py, if it is a model's",
     )
-    result.add_argument("--number", type=cli.positive, default=10000, help="images to draw (default: 10000)")
+    result.add_argument("--count", type=cli.positive, default=10000, help="images to draw (default: 10000)")
     result.add_argument("--output", type=Path, required=True, metavar="NPZ", help="features to write")
     return result
 
 
 def main(options):
     of_model = options.source in ("samples", "reconstructions")
-    if of_model != (options.model is not None):
+    if of_model != (options.weights is not None):
         needed = "needs the weights of a model; give" if of_model else "is of no model; leave out"
-        raise InputError(f"--source {options.source}: {needed} --model")
+        raise InputError(f"--source {options.source}: {needed} --weights")
     import numpy as np
     from genlab.data import arrays
     from genlab.models import classifier, image_model
@@ -63,10 +66,10 @@ def main(options):
     }
     parts = None
     if of_model:
-        parts, trained = image_model.load_model(options.model, device)
-        arrays.check_trained_on(prepared, trained, options.model, options.data)
+        parts, trained = image_model.load_model(options.weights, device)
+        arrays.check_trained_on(prepared, trained, options.weights, options.data)
         if options.source == "reconstructions" and "encoder" not in parts:
-            raise InputError(f"{options.model}: a {trained['kind']} has no encoder to reconstruct with")
+            raise InputError(f"{options.weights}: a {trained['kind']} has no encoder to reconstruct with")
         about |= {"model": trained["model"], "kind": trained["kind"], "model_seed": trained["seed"]}
         about["subject"] = trained["model"] + (" reconstructions" if options.source == "reconstructions" else "")
 
@@ -118,8 +121,8 @@ def batches_of(options, prepared, parts):
 
     if options.source == "mean":
         mean = np.rint(prepared.train_images.mean(axis=0, dtype=np.float64)).astype(np.uint8)
-    starts = range(0, options.number, BATCH)
-    return np.arange(options.number), (drawn(min(BATCH, options.number - start)) for start in starts)
+    starts = range(0, options.count, BATCH)
+    return np.arange(options.count), (drawn(min(BATCH, options.count - start)) for start in starts)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ without running anything in it; a file that asks for more than layers and tensor
 shapes and types of the weights are checked. The output names the file it came from and its SHA-256.
 
 example:
-  python workflow/scripts/import_classifier.py --weights svhn_classifier.pt --model classifier.safetensors
+  python workflow/scripts/import_classifier.py --weights svhn_classifier.pt --output classifier.safetensors
 """
 
 from pathlib import Path
@@ -18,7 +18,7 @@ def parser():
     result.add_argument(
         "--weights", type=Path, required=True, metavar="FILE", help="existing weights, .safetensors or .pt"
     )
-    result.add_argument("--model", type=Path, required=True, metavar="SAFETENSORS", help="weights to write")
+    result.add_argument("--output", type=Path, required=True, metavar="SAFETENSORS", help="weights to write")
     return result
 
 
@@ -28,7 +28,7 @@ def main(options):
 
     network, about = classifier.load_classifier(options.weights)
     original = {key: about[key] for key in ("file", "sha256")}
-    checkpoint.save_tensors(options.model, network.state_dict(), {"source": "given", "original": original})
+    checkpoint.save_tensors(options.output, network.state_dict(), {"source": "given", "original": original})
 
 
 if __name__ == "__main__":

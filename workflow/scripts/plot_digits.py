@@ -6,7 +6,7 @@ reconstructions (N, 28, 28) and samples (M, 28, 28), the Bernoulli mean of every
 
 example:
   python workflow/scripts/plot_digits.py --images digits.npz \\
-      --reconstructions reconstructions.png --samples samples.png
+      --output reconstructions.png samples.png
 """
 
 from pathlib import Path
@@ -17,8 +17,10 @@ from genlab import InputError, cli, files
 def parser():
     result = cli.parser(__doc__)
     result.add_argument("--images", type=Path, required=True, metavar="NPZ", help="originals, reconstructions, samples")
-    result.add_argument("--reconstructions", type=Path, required=True, metavar="PNG", help="figure of pairs to write")
-    result.add_argument("--samples", type=Path, required=True, metavar="PNG", help="figure of samples to write")
+    result.add_argument(
+        "--output", type=Path, nargs=2, required=True, metavar=("PAIRS.png", "SAMPLES.png"),
+        help="figures to write, with a PDF beside each",
+    )  # fmt: skip
     result.add_argument("--columns", type=cli.positive, default=10, help="images in a row (default: 10)")
     return result
 
@@ -26,18 +28,18 @@ def parser():
 def main(options):
     from genlab.report import plotting
 
-    for path in (options.reconstructions, options.samples):
+    for path in options.output:
         plotting.check_output(path)
     originals, reconstructions, samples, model, data = read_images(options.images)
 
     columns = min(options.columns, len(originals))
     figure = plotting.image_grid([originals, reconstructions], columns, ["original", "reconstruction"], ink=True)
     plotting.describe(figure, f"{model}: reconstructions", data)
-    plotting.save_figure(figure, options.reconstructions)
+    plotting.save_figure(figure, options.output[0])
 
     figure = plotting.image_grid(samples, min(options.columns, len(samples)), ink=True)
     plotting.describe(figure, f"{model}: samples", data)
-    plotting.save_figure(figure, options.samples)
+    plotting.save_figure(figure, options.output[1])
 
 
 def read_images(path):

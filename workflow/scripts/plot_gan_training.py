@@ -6,7 +6,7 @@ that of generated ones. On images it is not a Wasserstein distance.
 
 example:
   python workflow/scripts/plot_gan_training.py --history gan.csv --training gan.json \\
-      --frames frames.npz --output gan_training.png --frames-output gan_frames.png
+      --frames frames.npz --output gan_training.png gan_frames.png
 """
 
 from pathlib import Path
@@ -28,10 +28,10 @@ def parser():
     result.add_argument("--history", type=Path, nargs="+", required=True, metavar="CSV", help="numbers of every epoch")
     result.add_argument("--training", type=Path, nargs="+", required=True, metavar="JSON", help="training summaries")
     result.add_argument("--frames", type=Path, required=True, metavar="NPZ", help="samples at several epochs")
-    result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure of the training to write")
     result.add_argument(
-        "--frames-output", type=Path, required=True, metavar="PNG", help="figure of the frames to write"
-    )
+        "--output", type=Path, nargs=2, required=True, metavar=("TRAINING.png", "FRAMES.png"),
+        help="figures to write, with a PDF beside each",
+    )  # fmt: skip
     result.add_argument("--columns", type=cli.positive, default=12, help="samples in a frame's row (default: 12)")
     return result
 
@@ -45,7 +45,7 @@ def main(options):
     from genlab.data import arrays
     from genlab.report import plotting
 
-    for path in (options.output, options.frames_output):
+    for path in options.output:
         plotting.check_output(path)
     histories = [read_history(path) for path in options.history]
     first, *others = [read_training(path) for path in options.training]
@@ -61,7 +61,7 @@ def main(options):
             f"{options.frames}: {about['model']} on {about['data']['title']}, but {options.training[0]} is "
             f"{first['model']} on {first['data']}; give the frames of the same training"
         )
-    plotting.save_figure(draw(histories, **first), options.output)
+    plotting.save_figure(draw(histories, **first), options.output[0])
     frames = [frame[: options.columns].transpose(0, 2, 3, 1) for frame in fields["frames"]]
     labels = [f"epoch {epoch:g}" for epoch in fields["epochs"]]
     figure = plotting.image_grid(frames, len(frames[0]), labels, width=9.0)
@@ -70,7 +70,7 @@ def main(options):
         f"{first['model']}: samples during training",
         first["data"],
     )
-    plotting.save_figure(figure, options.frames_output)
+    plotting.save_figure(figure, options.output[1])
 
 
 def read_training(path):

@@ -6,7 +6,7 @@ the test images, and `about`, JSON text that traces them, with the root mean squ
 over all their pixels in grey levels of 8 bits. A GAN has no encoder and is refused.
 
 example:
-  python workflow/scripts/reconstruct_images.py --model vae.safetensors \\
+  python workflow/scripts/reconstruct_images.py --weights vae.safetensors \\
       --data resources/prepared/embedded/svhn.npz --output reconstructions.npz
 """
 
@@ -17,10 +17,10 @@ from genlab import InputError, cli, files, provenance
 
 def parser():
     result = cli.parser(__doc__, seed=True, device=True)
-    result.add_argument("--model", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_vae.py")
+    result.add_argument("--weights", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_vae.py")
     result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared data")
     result.add_argument("--output", type=Path, required=True, metavar="NPZ", help="images to write")
-    result.add_argument("--images", type=cli.positive, default=20, help="test images to reconstruct (default: 20)")
+    result.add_argument("--count", type=cli.positive, default=20, help="test images to reconstruct (default: 20)")
     return result
 
 
@@ -32,21 +32,21 @@ def main(options):
     from genlab.training import loop
 
     device = loop.set_up(options.device, options.threads, options.seed)
-    parts, trained = image_model.load_model(options.model, device)
+    parts, trained = image_model.load_model(options.weights, device)
     if "encoder" not in parts:
         raise InputError(
-            f"{options.model}: a {trained['kind']} has no encoder to reconstruct with; give weights of train_vae.py"
+            f"{options.weights}: a {trained['kind']} has no encoder to reconstruct with; give weights of train_vae.py"
         )
     prepared = arrays.load_svhn(options.data)
-    arrays.check_trained_on(prepared, trained, options.model, options.data)
-    chosen = np.random.default_rng(options.seed).permutation(len(prepared.test_images))[: options.images]
+    arrays.check_trained_on(prepared, trained, options.weights, options.data)
+    chosen = np.random.default_rng(options.seed).permutation(len(prepared.test_images))[: options.count]
     originals = torch.from_numpy(prepared.test_images[chosen])
     normal = torch.Generator().manual_seed(options.seed)
     reconstructions = image_model.reconstruct(parts, originals, normal)
     rmse = (originals.double() - reconstructions).square().mean().sqrt().item()
     about = {name: trained[name] for name in ("data", "model", "kind", "seed")} | {
         "rmse": rmse,
-        "provenance": provenance.record(options, trained_with=trained, model_checksum=files.checksum(options.model)),
+        "provenance": provenance.record(options, trained_with=trained, model_checksum=files.checksum(options.weights)),
     }
     with files.atomic(options.output) as temporary:
         arrays.write(temporary, about, originals=originals.numpy(), reconstructions=reconstructions.numpy())

@@ -5,7 +5,7 @@ lossless 32 x 32 RGB, in the layout that score_fid.py reads. The directory appea
 an earlier one.
 
 example:
-  python workflow/scripts/sample.py --model gan.safetensors --output results/samples/gan --number 1000
+  python workflow/scripts/sample.py --weights gan.safetensors --output results/samples/gan --count 1000
 """
 
 from pathlib import Path
@@ -16,10 +16,10 @@ from genlab import cli, log
 def parser():
     result = cli.parser(__doc__, seed=True, device=True)
     result.add_argument(
-        "--model", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_vae.py or train_gan.py"
+        "--weights", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_vae.py or train_gan.py"
     )
     result.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory to write")
-    result.add_argument("--number", type=cli.positive, default=1000, help="images to sample (default: 1000)")
+    result.add_argument("--count", type=cli.positive, default=1000, help="images to sample (default: 1000)")
     return result
 
 
@@ -30,13 +30,13 @@ def main(options):
     from genlab.training import loop
 
     device = loop.set_up(options.device, options.threads, options.seed)
-    parts, about = image_model.load_model(options.model, device)
+    parts, about = image_model.load_model(options.weights, device)
     # On the CPU, so that a seed gives the same latents on every device.
     source = torch.Generator().manual_seed(options.seed)
-    z = torch.randn(options.number, parts["generator"].latents, generator=source)
+    z = torch.randn(options.count, parts["generator"].latents, generator=source)
     images.write_directory(options.output, image_model.generate(parts["generator"], z.to(device)))
     log.info("%s (seed %d), latents of seed %d, device %s", about["model"], about["seed"], options.seed, device)
-    print(f"{options.number} images of {about['model']} in {options.output}")
+    print(f"{options.count} images of {about['model']} in {options.output}")
 
 
 if __name__ == "__main__":

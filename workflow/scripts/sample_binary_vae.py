@@ -5,7 +5,7 @@ Writes an NPZ with `originals` (N, 28, 28) uint8 in {0, 1}, their `reconstructio
 reconstruction decodes one draw from q(z|x), a sample one draw from p(z) = N(0, I).
 
 example:
-  python workflow/scripts/sample_binary_vae.py --model vae.safetensors \\
+  python workflow/scripts/sample_binary_vae.py --weights vae.safetensors \\
       --data resources/prepared/embedded/binarized_mnist.npz --output images.npz
 """
 
@@ -17,12 +17,14 @@ from genlab import cli, files, provenance
 def parser():
     result = cli.parser(__doc__, seed=True, device=True)
     result.add_argument(
-        "--model", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_binary_vae.py"
+        "--weights", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_binary_vae.py"
     )
     result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared data")
     result.add_argument("--output", type=Path, required=True, metavar="NPZ", help="images to write")
-    result.add_argument("--reconstruct", type=cli.positive, default=20, help="test images to reconstruct (default: 20)")
-    result.add_argument("--samples", type=cli.positive, default=100, help="samples to draw (default: 100)")
+    result.add_argument(
+        "--reconstructions", type=cli.positive, default=20, help="test images to reconstruct (default: 20)"
+    )
+    result.add_argument("--count", type=cli.positive, default=100, help="samples to draw (default: 100)")
     return result
 
 
@@ -34,20 +36,20 @@ def main(options):
     from genlab.training import loop
 
     device = loop.set_up(options.device, options.threads, options.seed)
-    model, about = vae.load_binary_vae(options.model, device)
+    model, about = vae.load_binary_vae(options.weights, device)
     prepared = arrays.load_binarized_mnist(options.data)
-    chosen = np.random.default_rng(options.seed).permutation(len(prepared.test))[: options.reconstruct]
+    chosen = np.random.default_rng(options.seed).permutation(len(prepared.test))[: options.reconstructions]
     x = torch.from_numpy(amat.unpack_bits(prepared.test[chosen])).to(device).float()
     with torch.no_grad():
         mean, log_variance = model.posterior(x)
         z = gaussian.reparameterise(mean, log_variance, torch.randn_like(mean))
         reconstructions = torch.sigmoid(model.decode(z))
-        samples = torch.sigmoid(model.decode(torch.randn(options.samples, model.latents, device=device)))
+        samples = torch.sigmoid(model.decode(torch.randn(options.count, model.latents, device=device)))
     about = {
         "data": prepared.about,
         "model": about["model"],
         "seed": about["seed"],
-        "provenance": provenance.record(options, trained_with=about, model_checksum=files.checksum(options.model)),
+        "provenance": provenance.record(options, trained_with=about, model_checksum=files.checksum(options.weights)),
     }
     with files.atomic(options.output) as temporary:
         arrays.write(

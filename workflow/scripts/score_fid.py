@@ -11,7 +11,7 @@ training images are those of a prepared --reference, or --floor.
 example:
   python workflow/scripts/score_fid.py results/samples/gan
   python workflow/scripts/score_fid.py my_samples --model svhn_classifier.pt \\
-      --reference test_32x32.mat --floor train_32x32.mat --json fid.json
+      --reference test_32x32.mat --floor train_32x32.mat --output fid.json
 """
 
 from pathlib import Path
@@ -48,7 +48,7 @@ def parser():
     result.add_argument(
         "--floor-draws", type=cli.positive, default=10, metavar="N", help="random draws for the floor (default: 10)"
     )
-    result.add_argument("--json", type=Path, metavar="OUT", help="write the numbers and their provenance here")
+    result.add_argument("--output", type=Path, metavar="OUT", help="write the numbers and their provenance here")
     result.add_argument("--name", help="the model's name in the JSON (default: the directory's)")
     return result
 
@@ -92,8 +92,8 @@ def main(options):
         "protocol": PROTOCOL,
         "provenance": provenance.record(options, device=device.type),
     }
-    if options.json:
-        files.write_json(options.json, result)
+    if options.output:
+        files.write_json(options.output, result)
     print(report(result, options.directory))
 
 

@@ -1,11 +1,11 @@
 """Gather the FID of one model over its seeds: a text to read and quote, and a JSON.
 
-Reads what score_fid.py --json wrote for each seed. The text's first line can be quoted as it stands:
+Reads what score_fid.py --output wrote for each seed. The text's first line can be quoted as it stands:
 with several seeds mean and standard deviation over them, with one its value; always with the number
 of samples, the floor and the ratio to it. The floor is the mean over the draws of all seeds.
 
 example:
-  python workflow/scripts/summarise_fid.py --scores seed1.json seed2.json --text fid_gan.txt --json fid_gan.json
+  python workflow/scripts/summarise_fid.py --scores seed1.json seed2.json --output fid_gan.txt
 """
 
 import textwrap
@@ -29,16 +29,18 @@ COMMON = ("model", "data", "samples", "reference", "classifier", "protocol")
 def parser():
     result = cli.parser(__doc__)
     result.add_argument("--scores", type=Path, nargs="+", required=True, metavar="JSON", help="one for each seed")
-    result.add_argument("--text", type=Path, required=True, metavar="TXT", help="text to write")
-    result.add_argument("--json", type=Path, required=True, metavar="JSON", help="the same numbers to write")
+    result.add_argument(
+        "--output", type=cli.path_ending(".txt"), required=True, metavar="TXT",
+        help="text to write; with the same name and .json, the same numbers",
+    )  # fmt: skip
     return result
 
 
 def main(options):
     summary = gather(options.scores, [read_score(path) for path in options.scores])
     written = text(summary)
-    files.write_json(options.json, summary)
-    files.write_text(options.text, written)
+    files.write_json(options.output.with_suffix(".json"), summary)
+    files.write_text(options.output, written)
     print(written, end="")
 
 

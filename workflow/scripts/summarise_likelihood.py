@@ -7,7 +7,7 @@ error over images; with several the mean, the standard deviation over seeds, and
 
 example:
   python workflow/scripts/summarise_likelihood.py --estimates seed1.json seed2.json \\
-      --curves seed1.csv seed2.csv --text vae.txt --json vae.json --csv vae.csv
+      --curves seed1.csv seed2.csv --output vae.txt
 """
 
 import csv
@@ -44,11 +44,10 @@ def parser():
     result = cli.parser(__doc__)
     result.add_argument("--estimates", type=Path, nargs="+", required=True, metavar="JSON", help="one for each seed")
     result.add_argument("--curves", type=Path, nargs="+", required=True, metavar="CSV", help="in the same order")
-    result.add_argument("--text", type=Path, required=True, metavar="TXT", help="table to write")
-    result.add_argument("--json", type=Path, required=True, metavar="JSON", help="the same numbers to write")
     result.add_argument(
-        "--csv", type=Path, required=True, metavar="CSV", help="estimate at each K of all seeds to write"
-    )
+        "--output", type=cli.path_ending(".txt"), required=True, metavar="TXT",
+        help="table to write; with the same name and .json, the same numbers; and .csv, the estimate at each K",
+    )  # fmt: skip
     return result
 
 
@@ -92,12 +91,15 @@ def main(options):
         if curve[0].keys() != curves[0][0].keys():
             raise InputError(f"{path}: its columns differ from those of {options.curves[0]}; remake both")
         rows += [{"seed": seed, **row} for row in curve]
-    with files.atomic(options.csv) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with (
+        files.atomic(options.output.with_suffix(".csv")) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    files.write_json(options.json, summary)
-    files.write_text(options.text, table(summary))
+    files.write_json(options.output.with_suffix(".json"), summary)
+    files.write_text(options.output, table(summary))
     print(table(summary), end="")
 
 

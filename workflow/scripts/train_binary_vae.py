@@ -2,13 +2,13 @@
 
 Reads the file that prepare_binarized_mnist.py wrote. Trains on its training images, picks the
 epoch with the highest ELBO on its validation images (the test images are never looked at), and
-writes the weights (safetensors), a CSV with one row an epoch and a JSON with what is needed to
-trace them. Killed or interrupted, the same command goes on where it stopped, and ends with the
-same weights as if nothing had happened.
+writes a folder with the weights (model.safetensors), one row an epoch (history.csv) and what is
+needed to trace them (training.json). Killed or interrupted, the same command goes on where it
+stopped, and ends with the same weights as if nothing had happened.
 
 example:
   python workflow/scripts/train_binary_vae.py --data resources/prepared/embedded/binarized_mnist.npz \\
-      --model vae.safetensors --history vae.csv --training vae.json --epochs 5
+      --output trained/vae --epochs 5
 """
 
 from genlab import cli, configuration
@@ -33,9 +33,9 @@ def main(options):
     model = vae.binary_vae(settings["architecture"], settings["latents"]).to(device)
     task = vae.VAETraining(model, valid, settings)
 
-    def publish(facts):
+    def publish(path, facts):
         size = {key: settings[key] for key in ("architecture", "latents")}
-        vae.save_vae(options.model, task.average.module, facts | size)
+        vae.save_vae(path, task.average.module, facts | size)
 
     summary = experiment.run(options, settings, task, train, prepared.about, publish)
     print(f"best epoch {summary['best_epoch']}: validation ELBO {summary['best']['valid_elbo']:.3f} nats")

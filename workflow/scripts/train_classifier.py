@@ -1,22 +1,25 @@
 """Train the classifier of colour digits whose features the Frechet distance is taken on.
 
 Reads the file that prepare_svhn.py wrote. Trains on its training images and keeps the epoch with
-the highest accuracy on its validation images (the test images are never looked at). Writes the
-weights (safetensors), a CSV with one row an epoch and a JSON with what is needed to trace them.
+the highest accuracy on its validation images (the test images are never looked at). Writes a
+folder with the weights (trained.safetensors), one row an epoch (history.csv) and what is needed to
+trace them (training.json).
 Killed or interrupted, the same command goes on where it stopped, and ends with the same weights
 as if nothing had happened.
 
 example:
   python workflow/scripts/train_classifier.py --data resources/prepared/embedded/svhn.npz \\
-      --model classifier.safetensors --history classifier.csv --training classifier.json
+      --output trained/classifier
 """
 
 from genlab import cli, configuration
 from genlab.training import experiment
 
+WEIGHTS = "trained.safetensors"
+
 
 def parser():
-    return experiment.parser(__doc__, "classifier", "classifier")
+    return experiment.parser(__doc__, "classifier", "classifier", weights=WEIGHTS)
 
 
 def main(options):
@@ -38,11 +41,11 @@ def main(options):
     )
     task = classifier.ClassifierTraining(networks.FeatureClassifier().to(device), train, valid, settings)
 
-    def publish(facts):
-        checkpoint.save_tensors(options.model, task.average.module.state_dict(), facts | {"source": "trained"})
+    def publish(path, facts):
+        checkpoint.save_tensors(path, task.average.module.state_dict(), facts | {"source": "trained"})
 
     indices = torch.arange(len(train[0]), device=device)
-    summary = experiment.run(options, settings, task, indices, prepared.about, publish)
+    summary = experiment.run(options, settings, task, indices, prepared.about, publish, weights=WEIGHTS)
     print(f"best epoch {summary['best_epoch']}: validation accuracy {summary['best']['valid_accuracy']:.2%}")
 
 

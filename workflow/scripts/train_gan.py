@@ -3,14 +3,14 @@
 Reads the file that prepare_svhn.py wrote. The generator is the one that train_vae.py trains as a
 decoder. The validation images and the feature classifier only watch: the critic's estimate on
 images it was not trained on, and the Frechet distance of few samples (the test images are never
-looked at). The last epoch is kept. Writes the weights of generator and critic (safetensors), a CSV
-with one row an epoch, an NPZ with images of the same latents as training went on, and a JSON with
-what is needed to trace them. Killed or interrupted, the same command goes on where it stopped.
+looked at). The last epoch is kept. Writes a folder with the weights of generator and critic
+(model.safetensors), one row an epoch (history.csv), images of the same latents as training went on
+(frames.npz), and what is needed to trace them (training.json). Killed or interrupted, the same
+command goes on where it stopped.
 
 example:
   python workflow/scripts/train_gan.py --data resources/prepared/embedded/svhn.npz \\
-      --classifier results/classifier/trained.safetensors --model gan.safetensors --history gan.csv \\
-      --training gan.json --frames-output gan.npz --epochs 5
+      --classifier results/classifier/trained.safetensors --output trained/gan --epochs 5
 """
 
 from pathlib import Path
@@ -22,9 +22,6 @@ from genlab.training import experiment
 def parser():
     result = experiment.parser(__doc__, "gan", "generator", "image_gan")
     result.add_argument("--classifier", type=Path, required=True, metavar="WEIGHTS", help="the feature classifier")
-    result.add_argument(
-        "--frames-output", type=Path, required=True, metavar="NPZ", help="samples as training went on, to write"
-    )
     return result
 
 
@@ -43,10 +40,10 @@ def main(options):
     critic = networks.Critic(settings["critic_width"]).to(device)
     task = wgan.WGANTraining(networks.Generator(**size).to(device), critic, valid, features, settings)
 
-    def publish(facts):
+    def publish(path, facts):
         parts = {"generator": task.average.module, "critic": critic}
-        image_model.save_model(options.model, parts, facts | {"kind": "gan", "generator": size})
-        with files.atomic(options.frames_output) as temporary:
+        image_model.save_model(path, parts, facts | {"kind": "gan", "generator": size})
+        with files.atomic(options.output / "frames.npz") as temporary:
             images, epochs = (tensor.cpu().numpy() for tensor in (task.frames.images, task.frames.epochs))
             arrays.write(temporary, facts, frames=images, epochs=epochs)
 

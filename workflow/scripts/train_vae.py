@@ -2,14 +2,14 @@
 
 Reads the file that prepare_svhn.py wrote; x are its pixels in [-1, 1], g the generator that the
 GAN of train_gan.py has too. Trains on the training images, picks the epoch with the highest ELBO on
-the validation images (the test images are never looked at), and writes the weights
-(safetensors), a CSV with one row an epoch and a JSON with what is needed to trace them. The ELBO is
-in nats per image, and in bits per dimension of 8-bit pixels. Killed or interrupted, the same
+the validation images (the test images are never looked at), and writes a folder with the weights
+(model.safetensors), one row an epoch (history.csv) and what is needed to trace them (training.json).
+The ELBO is in nats per image, and in bits per dimension of 8-bit pixels. Killed or interrupted, the same
 command goes on where it stopped.
 
 example:
   python workflow/scripts/train_vae.py --data resources/prepared/embedded/svhn.npz \\
-      --model vae.safetensors --history vae.csv --training vae.json --epochs 5
+      --output trained/vae --epochs 5
 """
 
 from genlab import cli, configuration
@@ -36,10 +36,10 @@ def main(options):
     model = vae.image_vae(networks.Generator(**size)).to(device)
     task = vae.VAETraining(model, valid, settings, images.to_model)
 
-    def publish(facts):
+    def publish(path, facts):
         best = task.average.module
         parts = {"generator": best.decoder, "encoder": best.encoder}
-        image_model.save_model(options.model, parts, facts | {"kind": "vae", "generator": size})
+        image_model.save_model(path, parts, facts | {"kind": "vae", "generator": size})
 
     summary = experiment.run(options, size | settings, task, train, prepared.about, publish)
     best = summary["best"]

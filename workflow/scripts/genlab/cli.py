@@ -18,6 +18,7 @@ import os
 import signal
 import sys
 import time
+from pathlib import Path
 
 from . import ComputationError, InputError, Interrupted, files
 
@@ -102,6 +103,17 @@ def positive(text):
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is too small; give 1 or more")
     return value
+
+
+def path_ending(suffix):
+    """An argparse type: a path whose name ends in `suffix`, beside which a stage writes files of other endings."""
+
+    def path(text):
+        if Path(text).suffix != suffix:
+            raise argparse.ArgumentTypeError(f"{text}: give a name that ends in {suffix}")
+        return Path(text)
+
+    return path
 
 
 def run(main, parser, argv=None):

@@ -140,9 +140,20 @@ def _unknown_keys(value, schema, definitions, path=""):
     return faults
 
 
+def data_files(config):
+    """(data set, split, name) of every official file, or of what a configuration names in its place."""
+    for dataset in ("binarized_mnist", "svhn"):
+        for split, known in config["data"][dataset]["files"].items():
+            yield dataset, split, known["urls"][0].rsplit("/", 1)[-1]
+
+
 def _contradictions(config):
     """A line for each fault that the schema cannot express."""
     faults, evaluation = [], config["images"]["evaluation"]
+    names = [name for *_, name in data_files(config)]
+    for number, (dataset, split, name) in enumerate(data_files(config)):
+        if name in names[:number]:
+            faults.append(f"data.{dataset}.files.{split}: another file is called {name} too; rename one")
     if "noise" in config["images"]["models"]:
         faults.append("images.models.noise: the reference of uniform pixels has this name; give the model another one")
     if evaluation["pool_seed"] == evaluation["sample_seed"]:

@@ -4,9 +4,11 @@ import contextlib
 import errno
 import glob
 import hashlib
+import itertools
 import json
 import math
 import os
+import shlex
 import shutil
 import socket
 from pathlib import Path
@@ -88,6 +90,19 @@ def write_text(path, text):
     """Write a text file atomically."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def in_braces(paths):
+    """Words that bash expands to `paths`, as runs/{vae,gan}/{seed1,seed2}/metrics.json: many make no long command."""
+    words = []
+    for _, group in itertools.groupby((str(path).split("/") for path in paths), len):
+        group = list(group)
+        parts = [list(map(shlex.quote, dict.fromkeys(names))) for names in zip(*group, strict=True)]
+        if math.prod(map(len, parts)) == len(group):  # every combination is there
+            words.append("/".join(part[0] if len(part) == 1 else f"{{{','.join(part)}}}" for part in parts))
+        else:
+            words += [shlex.quote("/".join(names)) for names in group]
+    return " ".join(words)
 
 
 def write_json(path, content):

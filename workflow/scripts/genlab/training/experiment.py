@@ -6,27 +6,29 @@ from pathlib import Path
 
 from .. import cli, configuration, files, log, provenance
 
+WEIGHTS = "model.safetensors"  # their name in the folder that a training writes, unless its stage says another
 
-def parser(doc, name, *definitions):
-    """The parser of a training stage: data, outputs, state, and the settings in schema definitions.
+
+def parser(doc, name, *definitions, weights=WEIGHTS):
+    """The parser of a training stage: data, folder to write, state, and the settings in schema definitions.
 
     name: the default of the model's name in tables and figures.
     """
     result = cli.parser(doc, seed=True, device=True)
     result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared data")
-    result.add_argument("--model", type=Path, required=True, metavar="SAFETENSORS", help="weights to write")
-    result.add_argument("--history", type=Path, required=True, metavar="CSV", help="numbers of every epoch to write")
-    result.add_argument("--training", type=Path, required=True, metavar="JSON", help="summary and provenance to write")
+    result.add_argument(
+        "--output", type=Path, required=True, metavar="DIR",
+        help=f"folder to write: {weights}, history.csv, training.json, TensorBoard events in tensorboard",
+    )  # fmt: skip
     result.add_argument("--name", default=name, help=f"the model's name in tables and figures (default: {name})")
-    result.add_argument("--events", type=Path, metavar="DIR", help="write TensorBoard events to this folder")
-    add_state_options(result, "MODEL")
+    add_state_options(result, f"DIR/{weights}")
     for definition in definitions:
         configuration.add_options(result, definition)
     return result
 
 
 def add_state_options(parser, output):
-    """Add the options of a stage that can be interrupted. output: placeholder of the output that names the state."""
+    """Add the options of a stage that can be interrupted. output: in words, the file that names its state."""
     parser.add_argument(
         "--state", type=Path, metavar="DIR", help=f"where to keep the checkpoint (default: {output}.state)"
     )
@@ -70,14 +72,15 @@ def checkpoints(options, output, identity, *names):
         ]
 
 
-def run(options, settings, task, data, about, publish, more=()):
+def run(options, settings, task, data, about, publish, more=(), weights=WEIGHTS):
     """Train `task` on the tensor `data` as the options of `parser` say, and write its files.
 
     settings     all settings of the experiment, as one dict
     about        the `about` of the prepared data
-    publish      called as publish(facts) to write the weights, after training and before the summary; `facts` is
-                 JSON-able: model, seed, settings, data, versions
+    publish      called as publish(path, facts) to write the weights, after training and before the summary; `facts`
+                 is JSON-able: model, seed, settings, data, versions
     more         {name: file} of other inputs of the experiment
+    weights      the name of the weights in the folder that is written
 
     If interrupted, the same call resumes, and later a call with more epochs. Returns the summary that is written
     as JSON.
@@ -94,13 +97,14 @@ def run(options, settings, task, data, about, publish, more=()):
         **{name: files.checksum(path) for name, path in dict(more).items()},
     )
     facts = {"model": options.name, "seed": options.seed, "settings": settings, "data": about}
-    weights = (each for module in task.modules.values() for each in module.parameters() if each.requires_grad)
-    parameters = sum(each.numel() for each in weights)
+    tensors = (each for module in task.modules.values() for each in module.parameters() if each.requires_grad)
+    parameters = sum(each.numel() for each in tensors)
     log.info(
         "%s: %d parameters, on %d images of %s, device %s, %d threads",
         options.name, parameters, len(data), about["title"], data.device, options.threads,
     )  # fmt: skip
-    with checkpoints(options, options.model, identity, "checkpoint") as (saved,):
+    path = options.output / weights
+    with checkpoints(options, path, identity, "checkpoint") as (saved,):
         history, best_epoch, stretches = loop.train(
             task,
             data,
@@ -108,10 +112,10 @@ def run(options, settings, task, data, about, publish, more=()):
             batch_size=settings["batch_size"],
             seed=options.seed,
             checkpoints=saved,
-            events=options.events,
+            events=options.output / "tensorboard",
         )
-        publish(facts | {"versions": provenance.versions()})
-        with files.atomic(options.history) as temporary:
+        publish(path, facts | {"versions": provenance.versions()})
+        with files.atomic(options.output / "history.csv") as temporary:
             pandas.DataFrame(history).to_csv(temporary, index=False)
         summary = facts | {
             "best_epoch": best_epoch,
@@ -121,6 +125,6 @@ def run(options, settings, task, data, about, publish, more=()):
             "stretches": stretches,
             "provenance": provenance.record(options, machine=provenance.machine(), device=data.device.type),
         }
-        files.write_json(options.training, summary)
+        files.write_json(options.output / "training.json", summary)
         saved.state.finish()
     return summary
