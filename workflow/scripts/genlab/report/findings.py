@@ -5,7 +5,8 @@ nothing to say. A sentence that judges, judges by the comparison it states: a li
 error. Numbers are written as in the tables. Nothing here imports torch.
 """
 
-from .tables import METRICS, acceptance
+from ..measures.metric_table import BY_KEY
+from .tables import acceptance
 from .typeset import limit, number, plus_minus, share
 
 FLAT = 0.05  # of log 2: an estimate that varies by less between values of theta cannot tell them apart
@@ -115,7 +116,7 @@ def verdicts(results, problem, metrics):
     """The verdicts of the comparison on some metrics, as sentences."""
     table = results.comparison
     rows = table[(table["problem"] == problem) & table["metric"].isin(metrics)]
-    return [f"{METRICS[row['metric']]}: {row['verdict']}." for _, row in rows.iterrows()]
+    return [f"{BY_KEY[row['metric']].title}: {row['verdict']}." for _, row in rows.iterrows()]
 
 
 def quality(results):
