@@ -67,6 +67,7 @@ rule write_report:
         run=run_files,
         upstream_code=code(*computing_stages()),
         tables=rules.export_tables.output,
+        figures=figure_files(),
         workflow=rules.plot_workflow.output,
         data=prepared("svhn"),
         page=source_files("report", "*"),

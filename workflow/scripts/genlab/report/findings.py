@@ -127,8 +127,8 @@ def quality(results):
         text = f"{model}: FID {plus_minus(fid['mean'], fid['sd'])} on {summary['samples']:,} samples"
         if ratio is not None:
             text += f", {number(ratio, 3)} times the floor of {number(floor['mean'])} that real training images score"
-            if results.kind(model) == "gan":
-                row = judged(results, "fid_ratio", model)
+            row = judged(results, "fid_ratio", model)
+            if row["limit"] is not None:
                 text += f" ({within(row['passed'], row['limit'])})"
         said.append(text + ".")
     return said + verdicts(results, "images", ["fid"])
