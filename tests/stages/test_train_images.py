@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import succeed
+from genlab.kinds import KINDS
 from genlab.models import image_model, networks, vae
 from genlab.training import checkpoint
 from stage import run_stage
@@ -81,6 +82,12 @@ def test_both_write_one_generator_that_is_the_kept_one(trained):
     assert {k: v.shape for k, v in one["generator"].state_dict().items()} == {
         k: v.shape for k, v in other["generator"].state_dict().items()
     }
+
+
+def test_each_kind_saves_the_networks_that_its_row_names(trained):
+    for kind, folder in trained.items():
+        tensors, _ = checkpoint.load_tensors(folder / "model.safetensors")
+        assert {name.split(".")[0] for name in tensors} == set(KINDS[kind])
 
 
 def test_the_weights_reach_the_elbo_that_the_history_says(trained, prepared_numbers):

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from genlab import InputError, configuration
 from genlab.data import arrays
+from genlab.kinds import KINDS
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,10 +43,19 @@ def test_every_key_has_a_description_and_a_default():
             check(child.get("properties", {}), f"{path}{key}.")
 
     check(schema["properties"], "")
-    for name in ("image_vae", "image_gan"):
-        properties = dict(schema["$defs"][name]["properties"])
-        assert properties.pop("kind") in ({"const": "vae"}, {"const": "gan"})
-        check(properties, f"{name}.")
+    for kind in KINDS:
+        properties = dict(schema["$defs"][f"image_{kind}"]["properties"])
+        assert properties.pop("kind") == {"const": kind}
+        check(properties, f"image_{kind}.")
+
+
+def test_each_kind_of_image_model_has_its_branch_and_its_stage():
+    models = configuration.load_schema()["properties"]["images"]["properties"]["models"]["additionalProperties"]
+    assert models["properties"]["kind"]["enum"] == list(KINDS)
+    branches = {part["if"]["properties"]["kind"]["const"]: part["then"]["$ref"] for part in models["allOf"]}
+    assert branches == {kind: f"#/$defs/image_{kind}" for kind in KINDS}
+    for kind, networks in KINDS.items():
+        assert networks[0] == "generator" and (ROOT / "workflow" / "scripts" / f"train_{kind}.py").exists()
 
 
 def test_the_official_checksums_are_those_that_name_a_file_official():

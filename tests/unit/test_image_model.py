@@ -38,6 +38,8 @@ def test_of_a_gan_only_the_generator_is_loaded(parts, tmp_path):
     "about, reason",
     [
         ({}, "'generator'"),
+        ({"generator": ABOUT["generator"]}, "'kind'"),
+        (ABOUT | {"kind": None}, "'kind' is not text"),
         (ABOUT | {"generator": {"latents": 6, "width": 4}}, "Missing key"),
         (ABOUT | {"generator": {"latents": 5, "depth": 4}}, "depth"),
     ],

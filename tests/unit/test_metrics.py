@@ -1,10 +1,11 @@
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import prdc
 import pytest
 import torch
-from genlab.measures import frechet, intervals, metrics
+from genlab.measures import frechet, intervals, metric_table, metrics
 from scipy import stats
 from scipy.spatial import distance
 from torchmetrics.image.kid import poly_mmd
@@ -255,3 +256,36 @@ def test_interval_of_the_extrapolation_covers_the_truth(shift, least, most):
 def test_refuses(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+# The table
+
+
+def test_each_row_of_the_table_is_complete_and_told_apart():
+    rows = metric_table.METRICS
+    assert len({row.key for row in rows}) == len({row.title for row in rows}) == len(rows) > 9
+    for row in rows:
+        assert row.better in ("higher", "lower", "neither") and row.scale in ("log", "linear", "share"), row.key
+        assert row.against in ("test", "train", None), row.key
+
+
+def test_a_row_is_all_that_a_metric_needs(monkeypatch):
+    """A row added here is measured on each part, and on real images too unless it compares with them."""
+
+    def width(part):
+        return part.features.max() - part.features.min()
+
+    def images(features):
+        return SimpleNamespace(features=features, classes=np.zeros(len(features), int))
+
+    rows = [
+        metric_table.Metric("width", "width", "neither", function=width, against=None),
+        metric_table.Metric("size", "size", "neither", function=lambda whole: whole.size, whole=True),
+    ]
+    monkeypatch.setattr(metric_table, "OF_IMAGES", rows)
+    features, real = normal(70, 3, seed=1), images(normal(40, 3, seed=2))
+    sets = metric_table.Images(images(features), real, real, 20, seed=1)
+    found = metric_table.measure(sets, "samples")
+    parts = [features[:20], features[20:40], features[40:60]]
+    assert found == {"width": intervals.interval([np.ptp(part) for part in parts]), "size": 20}
+    assert set(metric_table.measure(sets, "test")) == {"width"}

@@ -1,11 +1,12 @@
-"""Pictures of the report: sheets of small images, and pictures too large for WebP."""
+"""Pictures of the report: its figures, sheets of small images, and pictures too large for WebP."""
 
 import base64
 import io
 
 import numpy as np
 import pytest
-from genlab.report import page
+from genlab import configuration
+from genlab.report import figures, page
 from PIL import Image
 
 
@@ -34,3 +35,23 @@ def test_a_picture_larger_than_webp_allows_is_png(size, kind):
     image = Image.effect_noise(size, 90).convert("RGB")
     pixels, head = shown(page.picture(image))
     assert head == f"data:image/{kind};base64" and (pixels == np.asarray(image)).all()
+
+
+def test_each_row_of_the_table_of_figures_has_its_caption_and_its_own_file():
+    assert len({row.name for row in figures.FIGURES}) == len(figures.FIGURES)
+    for row in figures.FIGURES:
+        assert ("{model}" in row.name) == bool(row.of) and row.alt.endswith("."), row.name
+        caption = page.CAPTIONS / f"{row.caption or row.name.removesuffix('_{model}')}.rst"
+        assert caption.read_text(encoding="utf-8").strip(), caption
+
+
+def test_models_have_the_figures_of_the_networks_that_they_have():
+    images = {"models": {"a": {"kind": "vae"}, "b": {"kind": "gan"}}}
+    config = configuration.complete({"likelihood": {"models": {"c": {}}}, "images": images})
+    found = {name: (row.section, model) for row, model, name in figures.figures_of(config)}
+    assert found["learning_curves_a"] == ("training", "a") and found["frames_b"] == ("training", "b")
+    assert found["learning_curves_binary_c"] == ("likelihood", "c") and found["fid"] == ("quality", "")
+    assert {"nearest_a", "nearest_b", "latents_a", "latents_b"} < set(found)
+    assert not {"learning_curves_b", "reconstructions_b", "training_a", "frames_a", "nearest_c"} & set(found)
+    config["images"]["models"].clear()
+    assert {row.section for row, _, _ in figures.figures_of(config)} == {"data", "divergences", "likelihood"}

@@ -16,6 +16,8 @@ sys.path.insert(0, str(SCRIPTS))
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]))
 
 from genlab import InputError, configuration, files, provenance
+from genlab.kinds import models_with
+from genlab.report.figures import figures_of
 
 # When this run began, for its jobs too, on whatever machine: a training that a job of an earlier, lost run has
 # finished since then is not repeated.
@@ -126,14 +128,14 @@ def prepared(name):
 IMAGE_MODELS = config["images"]["models"]
 
 
-def names(kind):
-    """The names of the image models of a kind, "vae" or "gan"."""
-    return [name for name, model in IMAGE_MODELS.items() if model["kind"] == kind]
-
-
 def of_kind(kind):
-    """A pattern of those names; of none at all if there are none."""
-    return "|".join(map(re.escape, names(kind))) or "(?!)"
+    """A pattern of the names of the image models of a kind; of none at all if there are none."""
+    return "|".join(re.escape(name) for name, model in IMAGE_MODELS.items() if model["kind"] == kind) or "(?!)"
+
+
+def with_network(network):
+    """The names of the image models that have a network, "encoder" or "critic"."""
+    return models_with(network, IMAGE_MODELS)
 
 
 def image_options(model):
@@ -181,7 +183,7 @@ def image_sets(curves=False):
     if curves:
         return [*samples, "references/train"]
     references = [f"references/{name}" for name in ("train", "test", "noise", "mean")]
-    return [*samples, *runs("runs/{model}/seed{seed}/reconstructions", names("vae")), *references]
+    return [*samples, *runs("runs/{model}/seed{seed}/reconstructions", with_network("encoder")), *references]
 
 
 def set_model(wildcards):
@@ -205,6 +207,11 @@ def compared_stages():
     of_images = {stage: None for model in IMAGE_MODELS for stage in trainers(model)}
     measured = ("extract_features", "evaluate_features", "train_binary_vae", "estimate_likelihood")
     return "render_digits", "prepare_svhn", "prepare_binarized_mnist", *of_images, *measured
+
+
+def figure_files():
+    """The figures that the report of a run with this configuration shows."""
+    return [f"<results>/figures/{name}.png" for _, _, name in figures_of(config)]
 
 
 # Tables of the report that a run with this configuration has.

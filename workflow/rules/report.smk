@@ -72,6 +72,7 @@ rule write_report:
         upstream_code=code(*computing_stages()),
         configuration=rules.write_configuration.output,
         tables=rules.export_tables.output,
+        figures=figure_files(),
         workflow=rules.plot_workflow.output,
         data=prepared("svhn"),
         page=source_files("report", "*"),

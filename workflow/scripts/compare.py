@@ -22,20 +22,6 @@ from pathlib import Path
 
 from genlab import InputError, cli, files
 
-# Which values are better: 1 higher, -1 lower, 0 neither.
-BETTER = {
-    "fid": -1,
-    "fid_infinity": -1,
-    "kid": -1,
-    "precision": 1,
-    "recall": 1,
-    "density": 1,
-    "coverage": 1,
-    "class_divergence": -1,
-    "nearest_training": 0,
-    **{f"{name}_{split}": 1 for name in ("elbo", "log_likelihood") for split in ("valid", "test")},
-}
-
 
 def parser():
     result = cli.parser(__doc__)
@@ -105,6 +91,8 @@ def read_metrics(content):
 
     `key` is the set's folder in the results, less the seed: what tells a model from a reference of the same name.
     """
+    from genlab.measures.metric_table import OF_IMAGES
+
     place = {"samples": "runs/{}", "reconstructions": "runs/{}/reconstructions"}.get(content["set"])
     return {
         "problem": "images",
@@ -115,7 +103,7 @@ def read_metrics(content):
         "data": content["data"]["title"],
         "protocol": f"N = {content['images']}, classifier {content['classifier']['sha256'][:8]}",
         "over": "sets",
-        "metrics": {name: content["metrics"][name] for name in BETTER if name in content["metrics"]},
+        "metrics": {each.key: content["metrics"][each.key] for each in OF_IMAGES if each.key in content["metrics"]},
     }
 
 
@@ -148,6 +136,7 @@ def read_likelihoods(content):
 def summarise(runs):
     """The rows of one subject in the table of metrics, from its run of each seed."""
     from genlab.measures import intervals
+    from genlab.measures.metric_table import BY_KEY
 
     first = runs[0]
     for name in first["metrics"]:
@@ -162,7 +151,7 @@ def summarise(runs):
             "subject": first["subject"],
             "kind": "model" if first["is_model"] else "reference",
             "metric": name,
-            "better": {1: "higher", -1: "lower", 0: "neither"}[BETTER[name]],
+            "better": BY_KEY[name].better,
             **{key: found[key] for key in ("value", "standard_error", "low", "high")},
             "over": "seeds" if several else first["over"],
             "seeds": " ".join(str(run["seed"]) for run in runs if run["seed"] is not None),
@@ -173,20 +162,22 @@ def summarise(runs):
 def compare(first, second):
     """The rows of two models in the table of differences, from their runs of the seeds that both have."""
     from genlab.measures import intervals
+    from genlab.measures.metric_table import BY_KEY
 
     names = [runs[0]["subject"] for runs in (first, second)]
     seeds = sorted({run["seed"] for run in first} & {run["seed"] for run in second})
     if not seeds:
         return
     for metric in first[0]["metrics"]:
-        if not BETTER[metric]:
+        sign = {"higher": 1, "lower": -1, "neither": 0}[BY_KEY[metric].better]
+        if sign == 0:
             continue
         values = [
             [{run["seed"]: run for run in runs}[seed]["metrics"][metric]["value"] for seed in seeds]
             for runs in (first, second)
         ]
         found = intervals.difference(*values)
-        ahead, behind = names if found["value"] * BETTER[metric] > 0 else names[::-1]
+        ahead, behind = names if found["value"] * sign > 0 else names[::-1]
         how = f"{'better than' if found['distinguishable'] else 'ahead of'} {behind} by {abs(found['value']):.4g}"
         if found["value"] == 0:
             ahead, how = names[0], f"equal to {names[1]}"

@@ -4,17 +4,11 @@ Reads what extract_features.py writes of the set, of the test and of the trainin
 on each of the disjoint sets of N = --count images that the set holds, at most ten, and given as their mean with
 a 95% Student t interval. The interval tells of the chance of drawing images, given this one training.
 
-  fid                 Frechet distance to all test images; biased, so only values at one N compare
-  fid_infinity        extrapolated to infinitely many samples, from blocks of the whole set; interval by the jackknife
-  kid                 unbiased squared MMD, polynomial kernel, to all test images
-  precision, recall   shares inside the other's 5-nearest-neighbour balls, against N random test images
-  density, coverage   the same balls of real images, counted and reached
-  class_divergence    Jensen-Shannon, of the histogram of the classifier's first choices to the test images', nats
-  nearest_training    median distance of features to the nearest training image; test images show what is usual
-
-Of fewer than N test images, N is their number. A set of the test images themselves has only nearest_training,
-one of the training images all but that. Memorising and underfitting both can lie close to the training
-images: the pairs of images in nearest.npz are there to be looked at.
+The metrics are FID, at N and extrapolated to infinitely many samples, KID, precision, recall, density, coverage, the
+divergence of classes from the test images', and the distance to the nearest training image; a row each in
+genlab/measures/metric_table.py. Of fewer than N test images, N is their number. A set of the test images themselves
+has only the distance, one of the training images all but that. Memorising and underfitting both can lie close to the
+training images: the pairs of images in nearest.npz are there to be looked at.
 
 example:
   python workflow/scripts/evaluate_features.py --features gan.npz --test test.npz --train train.npz \\
@@ -26,7 +20,6 @@ from pathlib import Path
 from genlab import InputError, cli, files, provenance
 
 SIZES = (100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000)
-SETS = 10
 
 
 def parser():
@@ -48,7 +41,7 @@ def main(options):
     import numpy as np
     import pandas
     from genlab.data import arrays
-    from genlab.measures import frechet, image_statistics, intervals, metrics
+    from genlab.measures import metric_table, metrics
 
     subject, test, train = (arrays.load_features(path) for path in (options.features, options.test, options.train))
     for path, other, name in ((options.test, test, "test"), (options.train, train, "train")):
@@ -63,35 +56,17 @@ def main(options):
             f"{options.features}: {len(subject.features)} images, and {len(test.features)} test images, for sets of "
             f"{options.count}; give 6 or more, and no fewer than --count"
         )
-    cuts = [slice(start, start + size) for start in range(0, len(subject.features) - size + 1, size)][:SETS]
-    sets, name = [subject.features[cut] for cut in cuts], subject.about["set"]
-    found, curve = {}, []
-    nearest = {"images": subject.images[:0], "rows": train.rows[:0], "distances": np.empty(0)}
+    name = subject.about["set"]
+    images = metric_table.Images(subject, test, train, size, options.seed)
+    found = metric_table.measure(images, name)
+    curve, nearest = [], {"images": subject.images[:0], "rows": train.rows[:0], "distances": np.empty(0)}
     if name != "test":
-        real = frechet.moments([test.features], f"features of {options.test}")
-        chosen = test.features[np.random.default_rng(options.seed).permutation(len(test.features))[:size]]
-        histogram = image_statistics.class_histogram(test.classes)
-        balls = [metrics.neighbourhoods(chosen, part) for part in sets]
-        within = metrics.kernel_mean(test.features)
-        values = {
-            "fid": [frechet.moments([part]).distance(real) for part in sets],
-            "kid": [metrics.kernel_distance(part, test.features, within) for part in sets],
-            **{key: [ball[key] for ball in balls] for key in ("precision", "recall", "density", "coverage")},
-            "class_divergence": [
-                image_statistics.jensen_shannon(image_statistics.class_histogram(subject.classes[cut]), histogram)
-                for cut in cuts
-            ],
-        }
-        found = {key: intervals.interval(each) for key, each in values.items()}
-        found["fid_infinity"] = metrics.frechet_infinity(subject.features, real)
         sizes = [n for n in sorted({*SIZES, size}) if n <= len(subject.features)]
-        curve = metrics.frechet_curve(subject.features, real, sizes)
+        curve = metrics.frechet_curve(subject.features, images.test_moments, sizes)
     if name != "train":
-        distances, rows = metrics.nearest_distances(np.concatenate(sets), train.features)
-        medians = [np.median(part) for part in np.split(distances, len(sets))]
-        found["nearest_training"] = intervals.interval(medians)
-        shown = len(subject.images)
-        nearest = {"images": subject.images, "rows": train.rows[rows[:shown]], "distances": distances[:shown]}
+        pairs = zip(*(part.nearest_training for part in images.parts), strict=True)
+        distances, rows = (np.concatenate(of_parts)[: len(subject.images)] for of_parts in pairs)
+        nearest = {"images": subject.images, "rows": train.rows[rows], "distances": distances}
     result = {
         "subject": subject.about["subject"],
         "set": name,
@@ -100,7 +75,7 @@ def main(options):
         "data": subject.about["data"],
         "classifier": subject.about["classifier"],
         "images": size,
-        "sets": len(sets),
+        "sets": len(images.parts),
         "metrics": found,
         "provenance": provenance.record(options, features=subject.about["provenance"]),
     }

@@ -10,18 +10,6 @@ from pathlib import Path
 
 from genlab import InputError, cli, files
 
-# Title and scale of each panel.
-PANELS = {
-    "fid": ("FID", "log"),
-    "fid_infinity": (r"FID$_\infty$", "log"),
-    "kid": ("KID", "log"),
-    "precision": ("precision", "share"),
-    "recall": ("recall", "share"),
-    "density": ("density", "linear"),
-    "coverage": ("coverage", "share"),
-    "class_divergence": ("class divergence, nats", "linear"),
-    "nearest_training": ("distance to the nearest training image", "linear"),
-}
 ARROWS = {"lower": "\N{LEFTWARDS ARROW} better", "higher": "better \N{RIGHTWARDS ARROW}", "neither": ""}
 REFERENCES = tuple(f"references/{name}" for name in ("train", "test", "noise", "mean"))
 
@@ -34,6 +22,7 @@ def parser():
 
 
 def main(options):
+    from genlab.measures.metric_table import OF_IMAGES
     from genlab.report import plotting
 
     names = (
@@ -51,7 +40,8 @@ def main(options):
         "values",
     )
     table = plotting.read_table(options.summary, ["value"], names)
-    table = table[(table["problem"] == "images") & table["metric"].isin(PANELS)].copy()
+    drawn = table["metric"].isin([metric.key for metric in OF_IMAGES])
+    table = table[(table["problem"] == "images") & drawn].copy()
     if table.empty:
         raise InputError(f"{options.summary}: no metrics of images; {files.REMAKE}")
     try:
@@ -65,6 +55,7 @@ def main(options):
 
 def draw(table):
     """The figure of the rows of images, `low` and `high` numbers or NaN, `values` lists of numbers."""
+    from genlab.measures.metric_table import OF_IMAGES
     from genlab.report import plotting
 
     names = dict(zip(table["key"], table["subject"], strict=True))
@@ -74,14 +65,13 @@ def draw(table):
         others, key=lambda key: (key in REFERENCES, REFERENCES.index(key) if key in REFERENCES else 0)
     )
     looks = plotting.model_looks(models)
-    panels = [name for name in PANELS if (table["metric"] == name).any()]
+    panels = [metric for metric in OF_IMAGES if (table["metric"] == metric.key).any()]
     figure = plotting.new_figure(12.0, 1.2 + 0.42 * len(subjects) * 3)
     grid = figure.subplots(-(-len(panels) // 3), 3, sharey=True, squeeze=False)
     for axes in grid.ravel()[len(panels) :]:
         axes.set_visible(False)
-    for axes, name in zip(grid.ravel(), panels, strict=False):
-        rows = table[table["metric"] == name].set_index("key")
-        title, scale = PANELS[name]
+    for axes, metric in zip(grid.ravel(), panels, strict=False):
+        rows = table[table["metric"] == metric.key].set_index("key")
         for height, subject in enumerate(subjects):
             if subject not in rows.index:
                 continue
@@ -94,15 +84,15 @@ def draw(table):
         # Limits from the values alone: with few seeds an interval can be so wide that it hides everything else.
         values = [value for each in rows["values"] for value in each]
         low, high = min(values), max(values)
-        if scale == "share":
+        if metric.scale == "share":
             axes.set_xlim(-0.03, 1.03)
-        elif scale == "log" and low > 0:
+        elif metric.scale == "log" and low > 0:
             axes.set_xscale("log", nonpositive="clip")
             axes.set_xlim(low / 2, high * 2)
         else:
             margin = 0.12 * (high - low) or 1
             axes.set_xlim(low - margin, high + margin)
-        axes.set_title(title, loc="left")
+        axes.set_title(metric.title.replace("\N{INFINITY}", r"$_\infty$"), loc="left")
         axes.set_xlabel(ARROWS[rows["better"].iloc[0]], fontsize=10, color="0.25")
         axes.set_yticks(range(len(subjects)), [names[subject] for subject in subjects])
     grid[0, 0].set_ylim(len(subjects) - 0.5, -0.5)

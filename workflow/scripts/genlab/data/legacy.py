@@ -1,10 +1,9 @@
 """Read weights from a file of `torch.save` without running anything in it.
 
-Such a file holds a pickle: a program for a stack machine, which may call any function of any installed
-package. `torch.load` runs that program. Here a small interpreter follows it: the few harmless instructions
-build plain values and the descriptions below, every name that the program asks for must be on a short list,
-and no class or function is imported. Both forms are read, of a whole module or of its state dict: the archive
-that torch has written since 1.6, and the older one (the course's `svhn_classifier.pt`).
+Such a file holds a pickle: a program that may call any function of any installed package, and `torch.load` runs it.
+Here the program is only followed: its few harmless instructions build plain values and the descriptions below, every
+name that it asks for must be on a short list, and nothing is imported. Both forms are read, of a whole module or of
+its state dict: the archive that torch has written since 1.6, and the older one (the course's `svhn_classifier.pt`).
 """
 
 import io
@@ -79,15 +78,10 @@ class Tensor:
 
 
 LAYERS = {
-    "__main__.Classifier",
-    "torch.nn.modules.container.Sequential",
-    "torch.nn.modules.conv.Conv2d",
-    "torch.nn.modules.activation.ELU",
-    "torch.nn.modules.dropout.Dropout",
-    "torch.nn.modules.dropout.Dropout2d",
-    "torch.nn.modules.pooling.MaxPool2d",
-    "torch.nn.modules.linear.Linear",
-}
+    "__main__.Classifier", "torch.nn.modules.container.Sequential", "torch.nn.modules.activation.ELU",
+    "torch.nn.modules.conv.Conv2d", "torch.nn.modules.linear.Linear", "torch.nn.modules.pooling.MaxPool2d",
+    "torch.nn.modules.dropout.Dropout", "torch.nn.modules.dropout.Dropout2d",
+}  # fmt: skip
 STORAGES = {
     "torch.FloatStorage": np.dtype("<f4"),
     "torch.DoubleStorage": np.dtype("<f8"),
@@ -179,15 +173,12 @@ def _named_tensors(part, prefix="", seen=None):
 
 
 class _Machine:
-    """Follows one pickle of protocol 2, as torch writes it, to the value that it describes.
-
-    file      positioned at the beginning of the pickle; afterwards just past its end
-    storages  {key: Storage}; storages that the pickle names are added
-    room      the most bytes that all storages of the pickle may have together
-    """
+    """Follows one pickle of protocol 2, as torch writes it, to the value that it describes."""
 
     def __init__(self, file, storages, room):
-        self.file, self.storages, self.room = file, storages, room
+        self.file = file  # at the beginning of the pickle; afterwards just past its end
+        self.storages = storages  # {key: Storage}; those that the pickle names are added
+        self.room = room  # the most bytes that all storages of the pickle may have together
         self.stack, self.marks, self.memo = [], [], {}
 
     def run(self):
@@ -227,12 +218,8 @@ class _Machine:
                     self.top(1)
                 case "GLOBAL":
                     stack.append(_name(argument))
-                case "NEWOBJ":
-                    stack.append(_make(*self.top(2)))
-                case "REDUCE":
-                    stack.append(_call(*self.top(2)))
-                case "BUILD":
-                    stack.append(_set_state(*self.top(2)))
+                case "NEWOBJ" | "REDUCE" | "BUILD" as name:
+                    stack.append({"NEWOBJ": _make, "REDUCE": _call, "BUILD": _set_state}[name](*self.top(2)))
                 case "BINPERSID":
                     stack.append(self.outside(*self.top(1)))
                 case name:

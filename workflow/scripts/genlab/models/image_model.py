@@ -1,8 +1,7 @@
 """The generator that the image models share: its file and its images.
 
-A model's file holds the tensors of its parts under their names (`generator.`, and for a VAE
-`encoder.`), and `about`: kind ("vae" or "gan"), model, seed, generator (latents and width), settings,
-data and versions.
+A model's file holds the tensors of its networks under their names (`generator.` and, as `kinds` lists them, others),
+and `about`: kind, model, seed, generator (latents and width), settings, data and versions.
 """
 
 import torch
@@ -20,12 +19,17 @@ def save_model(path, parts, about):
 
 
 def load_model(path, device="cpu"):
-    """({name: module in eval mode}, about) from a file of `save_model`. Raises `InputError` for any other file."""
+    """({name: module in eval mode}, about) from a file of `save_model`: generator and, if it holds one, encoder.
+
+    Raises `InputError` for any other file.
+    """
     tensors, about = load_tensors(path)
     try:
         size = about["generator"]
+        if not isinstance(about["kind"], str):
+            raise TypeError("'kind' is not text")
         parts = {"generator": layers.accelerate(networks.Generator(**size), size["latents"])}
-        if about["kind"] == "vae":
+        if any(name.startswith("encoder.") for name in tensors):
             parts["encoder"] = layers.accelerate(networks.Encoder(**size), 3, 32, 32)
         for name, part in parts.items():
             prefix = f"{name}."

@@ -5,7 +5,8 @@ nothing to say. A sentence that judges, judges by the comparison it states: a li
 error. Numbers are written as in the tables. Nothing here imports torch.
 """
 
-from .tables import METRICS, acceptance
+from ..measures.metric_table import BY_KEY
+from .tables import acceptance
 from .typeset import limit, number, plus_minus, share
 
 FLAT = 0.05  # of log 2: an estimate that varies by less between values of theta cannot tell them apart
@@ -115,7 +116,7 @@ def verdicts(results, problem, metrics):
     """The verdicts of the comparison on some metrics, as sentences."""
     table = results.comparison
     rows = table[(table["problem"] == problem) & table["metric"].isin(metrics)]
-    return [f"{METRICS[row['metric']]}: {row['verdict']}." for _, row in rows.iterrows()]
+    return [f"{BY_KEY[row['metric']].title}: {row['verdict']}." for _, row in rows.iterrows()]
 
 
 def quality(results):
@@ -126,8 +127,8 @@ def quality(results):
         text = f"{model}: FID {plus_minus(fid['mean'], fid['sd'])} on {summary['samples']:,} samples"
         if ratio is not None:
             text += f", {number(ratio, 3)} times the floor of {number(floor['mean'])} that real training images score"
-            if results.kind(model) == "gan":
-                row = judged(results, "fid_ratio", model)
+            row = judged(results, "fid_ratio", model)
+            if row["limit"] is not None:
                 text += f" ({within(row['passed'], row['limit'])})"
         said.append(text + ".")
     return said + verdicts(results, "images", ["fid"])

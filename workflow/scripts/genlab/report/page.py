@@ -13,91 +13,27 @@ import numpy as np
 
 from .. import InputError, log
 from ..data import arrays
+from .figures import SECTIONS, figures_of
 from .typeset import Table, cell
 
 CAPTIONS = Path(__file__).parents[3] / "report"
 GRID = 10  # images in a row, and rows, of a grid of samples
 SIDE = 16383  # pixels of the largest WebP
 
-# Figures of each section: name, caption in workflow/report, what is to be seen. {model} stands for every model of
-# the kind "binary", "image", "vae" or "gan" that is named first.
-FIGURES = {
-    "data": [("", "data", "data", "Images of both data sets, as the models see them.")],
-    "divergences": [
-        ("", "divergences", "divergences",
-         "Estimates of the Jensen-Shannon divergence and of the Wasserstein distance against theta, beside the exact "
-         "values; below them the errors."),
-        ("", "density", "density",
-         "The discriminator's output beside the best one, and the density it gives beside the exact density and a "
-         "histogram of samples."),
-    ],
-    "likelihood": [
-        ("binary", "log_likelihood_{model}", "log_likelihood",
-         "Log-likelihood estimate of {model} against the number of importance samples, on validation and test."),
-        ("binary", "learning_curves_binary_{model}", "learning_curves",
-         "ELBO, reconstruction and KL divergence of {model} against the epoch, training and validation."),
-        ("binary", "samples_binary_{model}", "samples", "Digits sampled from {model}."),
-        ("binary", "reconstructions_binary_{model}", "reconstructions",
-         "Test digits above their reconstructions by {model}."),
-    ],
-    "quality": [
-        ("", "fid", "fid", "FID of each model on one axis, with the floor that real images set."),
-        ("", "image_statistics", "image_statistics",
-         "Power spectra, ratios of sharpness and distances to those of real images, and shares of the ten digits."),
-        ("", "confusion", "confusion", "Confusion matrix of the feature classifier on test images."),
-    ],
-    "latents": [
-        ("image", "interpolation_{model}", "interpolation",
-         "Images between two latents of {model} above mixtures of two images, with sharpness and feature distance."),
-        ("image", "latents_{model}", "latents",
-         "Images of {model} with its strongest and weakest latents moved up and down, and the effect of all latents."),
-    ],
-    "training": [
-        ("vae", "learning_curves_{model}", "learning_curves",
-         "ELBO, reconstruction and KL divergence of {model} against the epoch, training and validation."),
-        ("vae", "reconstructions_{model}", "image_reconstructions",
-         "Test images above their reconstructions by {model}."),
-        ("gan", "training_{model}", "gan_training",
-         "Critic's estimate, gradient norm, loss and validation FID of {model} against the epoch."),
-        ("gan", "frames_{model}", "frames", "Samples of {model} from the same latents at several epochs."),
-    ],
-    "comparison": [
-        ("", "summary", "summary", "Every metric of every model and reference with its interval, a panel each."),
-        ("", "fid_curve", "fid_curve", "FID of each model and of real training images against the number of samples."),
-        ("image", "nearest_{model}", "nearest", "Samples of {model}, each beside the training images nearest to it."),
-    ],
-}  # fmt: skip
-OF_IMAGES = ("quality", "latents", "training", "comparison")  # sections without figures if there is no image model
-
-
-def models(results, kind):
-    """The names of models of the kind "binary", "image", "vae" or "gan"."""
-    if kind == "binary":
-        return list(results.likelihood)
-    return [name for name in results.fid if kind in ("image", results.kind(name))]
-
 
 def figures(results):
     """{section: [figure]}; a figure is a dict name, caption (HTML), alt, data (URI), width, height."""
-    found = {}
-    for section, entries in FIGURES.items():
-        found[section] = []
-        if section in OF_IMAGES and not results.fid:
-            continue
-        data = {"data": "both", "divergences": None, "likelihood": "likelihood"}.get(section, "images")
-        for kind, pattern, caption, alt in entries:
-            for model in models(results, kind) if kind else [""]:
-                name = pattern.format(model=model)
-                run = name.removeprefix("learning_curves_")
-                said = captioned(caption, results.config, model=model, run=run)
-                if data and data != "both":
-                    said += f" <span class='data'>Data: {escaped(results.title(data))}.</span>"
-                elif data:
-                    shown = {"likelihood": results.likelihood, "images": results.fid}
-                    titles = [results.title(problem) for problem, models_ in shown.items() if models_]
-                    said += f" <span class='data'>Data: {escaped('; '.join(titles))}.</span>"
-                figure = embedded(results.folder / "figures" / f"{name}.png")
-                found[section].append(figure | {"name": name, "caption": said, "alt": alt.format(model=model)})
+    found = {section: [] for section in SECTIONS}
+    titles = {problem: results.title(problem) for problem in ("likelihood", "images")}
+    used = [problem for problem, models in (("likelihood", results.likelihood), ("images", results.fid)) if models]
+    shown = {"data": used, "divergences": [], "likelihood": ["likelihood"]}
+    for row, model, name in figures_of(results.config):
+        run = name.removeprefix("learning_curves_")
+        said = captioned(row.caption or row.name.removesuffix("_{model}"), results.config, model=model, run=run)
+        if data := "; ".join(titles[problem] for problem in shown.get(row.section, ["images"])):
+            said += f" <span class='data'>Data: {escaped(data)}.</span>"
+        figure = embedded(results.folder / "figures" / f"{name}.png")
+        found[row.section].append(figure | {"name": name, "caption": said, "alt": row.alt.format(model=model)})
     return found
 
 
@@ -255,7 +191,7 @@ def stages_table(results):
 
     folder, found = results.folder / "benchmarks", {}
     seeds = {str(seed) for seed in results.config["seeds"]}
-    names = {*models(results, "binary"), *results.fid, "references"}
+    names = {*results.likelihood, *results.fid, "references"}
     for path in sorted(folder.rglob("*.tsv")):
         rule, *job = path.relative_to(folder).with_suffix("").parts
         words = re.split(r"[/_]", "/".join(job))

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import InputError, files
+from ..kinds import KINDS
 from .tables import MEASURES
 
 # What the report reads of each file: the place of a value in a JSON file and its type, the columns of a table.
@@ -105,8 +106,12 @@ class Results:
         return self.config["seeds"][0]
 
     def kind(self, model):
-        """Of an image model: vae or gan."""
+        """The kind of an image model."""
         return self.config["images"]["models"][model]["kind"]
+
+    def has(self, network, model):
+        """Whether an image model has a network, say "critic"."""
+        return network in KINDS[self.kind(model)]
 
     def title(self, problem):
         """The title of the data of "divergences", "likelihood" or "images"."""

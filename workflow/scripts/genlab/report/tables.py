@@ -5,23 +5,9 @@ Each function `*_table(results)` takes `results.Results` and returns a `typeset.
 
 import math
 
+from ..measures.metric_table import BY_KEY, OF_IMAGES
 from .typeset import MINUS, PLUS_MINUS, UNKNOWN, Table, cell, limit, number, over, plus_minus, share, spread_cell
 
-METRICS = {
-    "fid": "FID",
-    "fid_infinity": "FID\N{INFINITY}",
-    "kid": "KID",
-    "precision": "precision",
-    "recall": "recall",
-    "density": "density",
-    "coverage": "coverage",
-    "class_divergence": "class divergence, nats",
-    "nearest_training": "distance to nearest training image",
-    "elbo_valid": "ELBO, validation",
-    "log_likelihood_valid": "log-likelihood, validation",
-    "elbo_test": "ELBO, test",
-    "log_likelihood_test": "log-likelihood, test",
-}
 SPLITS = {"train": "training", "valid": "validation", "test": "test"}
 MEASURES = {
     "sharpness": "sharpness, grey levels",
@@ -66,7 +52,7 @@ def acceptance(results):
     keys = ("key", "model", "name", "problem", "value", "sense")
     found = [dict(zip(keys, row, strict=True)) for row in rows]
     for row in found:
-        only_told = row["key"] == "fid_ratio" and results.kind(row["model"]) != "gan"
+        only_told = row["key"] == "fid_ratio" and not results.has("critic", row["model"])
         value, bound = row["value"], None if only_told else limits.get(row["key"])
         row["limit"] = bound
         row["passed"] = None if bound is None else (value <= bound if row["sense"] == "<=" else value >= bound)
@@ -201,36 +187,36 @@ def statistics_table(results):
 def metrics_table(results):
     """Every metric of every set of images, with its 95% interval."""
     table = results.summary[results.summary["problem"] == "images"]
-    metrics = [name for name in METRICS if (table["metric"] == name).any()]
+    metrics = [metric for metric in OF_IMAGES if (table["metric"] == metric.key).any()]
     rows = []
     for _, group in table.groupby("key", sort=False):
         row, of_subject = [group["subject"].iloc[0]], group.set_index("metric")
-        for name in metrics:
-            if name not in of_subject.index:
+        for metric in metrics:
+            if metric.key not in of_subject.index:
                 row.append(UNKNOWN)
                 continue
-            found = of_subject.loc[name]
+            found = of_subject.loc[metric.key]
             low, high = found["low"], found["high"]
             text = number(found["value"], 3)
             if math.isfinite(low) and math.isfinite(high):
                 text += f"\n[{number(low, 3)}, {number(high, 3)}]"
             row.append((text, float(found["value"])))
         rows.append(row)
-    better = {"lower": "\N{DOWNWARDS ARROW}", "higher": "\N{UPWARDS ARROW}", "neither": ""}
-    arrows = {name: better[table.loc[table["metric"] == name, "better"].iloc[0]] for name in metrics}
+    arrows = {"lower": " \N{DOWNWARDS ARROW}", "higher": " \N{UPWARDS ARROW}", "neither": ""}
+    header = ["images", *(f"{metric.title}{arrows[metric.better]}" for metric in metrics)]
     seeds = "over seeds" if (table["over"] == "seeds").any() else "over disjoint sets of images of one training"
     caption = (
         f"Every metric of models and references, with 95% t intervals {seeds}, of references over sets of images; "
         f"{table['protocol'].iloc[0]}. Arrows: which way is better. Data: {table['data'].iloc[0]}."
     )
-    return Table("metrics", caption, ["images", *(f"{METRICS[name]} {arrows[name]}".strip() for name in metrics)], rows)
+    return Table("metrics", caption, header, rows)
 
 
 def comparison_table(results):
     """The differences between models with their verdicts."""
     rows = [
         [
-            METRICS[row["metric"]],
+            BY_KEY[row["metric"]].title,
             f"{row['first']} {MINUS} {row['second']}",
             cell(row["difference"], 3),
             f"[{number(row['low'], 3)}, {number(row['high'], 3)}]" if math.isfinite(row["low"]) else UNKNOWN,
