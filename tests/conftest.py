@@ -3,8 +3,15 @@
 import json
 import os
 import shutil
+import sys
+import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy or torch: the tests run side by side
+if sys.dont_write_bytecode:  # beside the modules; and each of hundreds of processes would compile torch anew
+    BYTECODE = tempfile.TemporaryDirectory()  # of all processes of this session
+    sys.dont_write_bytecode, sys.pycache_prefix = False, BYTECODE.name
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = BYTECODE.name
 
 import pytest
 import smoke
@@ -59,22 +66,29 @@ def training_options(data, folder, epochs=2):
     ]  # fmt: skip
 
 
-@pytest.fixture
-def estimates(trained_vae, prepared_digits, tmp_path):
+@pytest.fixture(scope="session")
+def estimated(trained_vae, prepared_digits, tmp_path_factory):
     """A folder with the likelihood estimates of two "seeds": seed2 is seed1 with other numbers."""
+    folder = tmp_path_factory.mktemp("estimates")
     succeed(
         "estimate_likelihood", "--weights", trained_vae / "model.safetensors", "--data", prepared_digits,
-        "--output", tmp_path / "seed1.json", "--samples", 20, "--threads", 1,
+        "--output", folder / "seed1.json", "--samples", 20, "--threads", 1,
         "--train-images", 30, "--curve-samples", 60, "--curve-images", 5,
     )  # fmt: skip
-    second = json.loads((tmp_path / "seed1.json").read_text())
+    second = json.loads((folder / "seed1.json").read_text())
     second["seed"] = 2
     for numbers in second["splits"].values():
         for name in ("elbo", "log_likelihood"):
             numbers[name]["mean"] -= 2.0
-    (tmp_path / "seed2.json").write_text(json.dumps(second))
-    shutil.copy(tmp_path / "seed1.csv", tmp_path / "seed2.csv")
-    return tmp_path
+    (folder / "seed2.json").write_text(json.dumps(second))
+    shutil.copy(folder / "seed1.csv", folder / "seed2.csv")
+    return folder
+
+
+@pytest.fixture
+def estimates(estimated, tmp_path):
+    """A copy of that, to change as one likes."""
+    return shutil.copytree(estimated, tmp_path, dirs_exist_ok=True)
 
 
 @pytest.fixture(scope="session")

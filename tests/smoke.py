@@ -2,9 +2,9 @@
 
 import contextlib
 import fcntl
-import subprocess
-import sys
 from pathlib import Path
+
+import forks
 
 ROOT = Path(__file__).parents[1]
 SMOKE = ROOT / "config" / "smoke.yaml"
@@ -12,11 +12,9 @@ SMOKE = ROOT / "config" / "smoke.yaml"
 
 def snakemake(*words, directory, snakefile=ROOT / "Snakefile", configfile=SMOKE):
     """Run Snakemake on the project's Snakefile in another directory; output as text."""
-    command = [sys.executable, "-m", "snakemake", *words, "--snakefile", snakefile, "--cores", "2"]
+    command = ["-m", "snakemake", *words, "--snakefile", snakefile, "--cores", "2"]
     command += ["--configfile", configfile] if configfile else []
-    return subprocess.run(
-        [*map(str, command)], cwd=directory, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
+    return forks.run(command, forks.SNAKEMAKE, cwd=directory, together=True)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,8 @@ import sys
 import time
 from pathlib import Path
 
+import forks
+
 SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
 
 
@@ -16,15 +18,15 @@ def command(name, *args):
     return [sys.executable, SCRIPTS / f"{name}.py", *map(str, args)]
 
 
-def run_stage(name, *args, **keywords):
-    """Run workflow/scripts/NAME.py with `args`; returns the CompletedProcess, its output as text."""
-    return subprocess.run(
-        command(name, *args),
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": ""},  # the same numbers on every machine
-        text=True,
-        capture_output=True,
-        **keywords,
-    )
+def run_stage(name, *args, fresh=False, cwd=None, input=""):
+    """Run workflow/scripts/NAME.py with `args`; returns the CompletedProcess, its output as text.
+
+    With `fresh` in a new interpreter, which imports everything anew and hashes in another order.
+    """
+    words, env = command(name, *args), os.environ | {"CUDA_VISIBLE_DEVICES": ""}  # the same numbers on every machine
+    if fresh:
+        return subprocess.run(words, env=env, cwd=cwd, input=input, text=True, capture_output=True)
+    return forks.run(words[1:], forks.STAGES, env=env, cwd=cwd, input=input)
 
 
 def run_here(module, *args):

@@ -6,6 +6,7 @@ one line each: `code` (exit code, or minus the signal) and `events`, how many th
 progress bar, or a change to the file system below the current folder, just before it is made.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -14,16 +15,9 @@ import runpy
 import signal
 import sys
 
+import forks
+
 CHANGES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod")
-
-
-def preload():
-    """Import what stages take long to import; torch._dynamo is what every optimizer does."""
-    for name in (
-        "jsonschema", "matplotlib.backends.backend_pdf", "matplotlib.figure", "pandas", "safetensors.torch", "scipy.io",
-        "scipy.stats", "torch._dynamo", "torch.utils._device", "torch.utils.tensorboard", "yaml",
-    ):  # fmt: skip
-        importlib.import_module(name)
 
 
 class Fault:
@@ -90,7 +84,9 @@ def child(request, answer):
 
 
 def main():
-    preload()
+    for name in forks.STAGES:
+        importlib.import_module(name)
+    gc.freeze()  # what is imported needs no collecting in the children
     for line in sys.stdin:
         request = json.loads(line)
         reading, writing = os.pipe()

@@ -17,9 +17,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from smoke import snakemake
 from stage import SCRIPTS
 
-ROOT = SCRIPTS.parents[1]
+TESTS = Path(__file__).parents[1]
 SEED = int(os.environ.get("GENLAB_FAULT_SEED", 1))
 TRAININGS = {
     "train_binary_vae": "model.safetensors",
@@ -43,9 +44,7 @@ class Stages:
 
     def __init__(self, folder):
         self.folder, self.jobs, self.owner, self.events = folder, {}, {}, {}
-        words = [sys.executable, "-m", "snakemake", "all", "--dry-run", "--printshellcmds", "--cores", "1"]
-        words += ["--snakefile", ROOT / "Snakefile", "--configfile", ROOT / "config" / "smoke.yaml"]
-        plan = subprocess.run(words, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT).stdout
+        plan = snakemake("all", "--dry-run", "--printshellcmds", directory=folder).stdout
         for block in re.split(r"^(?=rule \w+:)", plan, flags=re.MULTILINE)[1:]:
             if "\nShell command: python " not in block:
                 continue
@@ -57,7 +56,7 @@ class Stages:
             self.jobs.setdefault(re.match(r"rule (\w+):", block)[1], (inputs, outputs, command))
         self.server = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("server.py")], cwd=folder, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(SCRIPTS)},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ | {"PYTHONPATH": f"{SCRIPTS}:{TESTS}"},
         )  # fmt: skip
 
     def __call__(self, command, **faults):

@@ -89,7 +89,7 @@ def test_the_summary_of_images_counts_shapes_that_could_be_fitted():
 def test_every_split_is_estimated_on_its_own_images(trained_vae, prepared_digits, tmp_path):
     succeed(
         "estimate_likelihood", "--weights", trained_vae / "model.safetensors", "--data", prepared_digits, "--output",
-        tmp_path / "x.json", "--samples", 1, "--curve-images", 0,
+        tmp_path / "x.json", "--samples", 1, "--curve-images", 0, "--threads", 1,
     )  # fmt: skip
     splits = json.loads((tmp_path / "x.json").read_text())["splits"]
     model, _ = vae.load_binary_vae(trained_vae / "model.safetensors")
@@ -105,7 +105,7 @@ def test_what_is_not_asked_for_is_left_out(trained_vae, prepared_digits, tmp_pat
     succeed(
         "estimate_likelihood", "--weights", trained_vae / "model.safetensors", "--data", prepared_digits, "--output",
         tmp_path / "seed1.json", "--samples", 30, "--train-images", 0,
-        "--curve-samples", 30,
+        "--curve-samples", 30, "--threads", 1,
     )  # fmt: skip
     content = json.loads((tmp_path / "seed1.json").read_text())
     assert list(content["splits"]) == ["valid", "test"] and content["overfitting"] == content["gain_beyond_k"] == {}
@@ -133,7 +133,7 @@ def test_a_subset_is_random_and_not_a_prefix(trained_vae, prepared_digits, tmp_p
         succeed(
             "estimate_likelihood", "--weights", trained_vae / "model.safetensors", "--data", prepared_digits,
             "--output", tmp_path / "x.json", "--samples", 2, "--images", 5,
-            "--evaluation-seed", seed, "--curve-images", 0,
+            "--evaluation-seed", seed, "--curve-images", 0, "--threads", 1,
         )  # fmt: skip
         content = json.loads((tmp_path / "x.json").read_text())
         assert content["splits"]["test"]["images"] == 5
@@ -270,10 +270,10 @@ def test_a_fault_of_the_code_is_not_called_a_fault_of_the_estimates(estimates, m
 
 
 def test_sampled_images(trained_vae, prepared_digits, tmp_path):
-    for name in ("a.npz", "b.npz"):
+    for name, fresh in (("a.npz", False), ("b.npz", True)):
         succeed(
             "sample_binary_vae", "--weights", trained_vae / "model.safetensors", "--data", prepared_digits,
-            "--output", tmp_path / name, "--reconstructions", 6, "--count", 9, "--threads", 1,
+            "--output", tmp_path / name, "--reconstructions", 6, "--count", 9, "--threads", 1, fresh=fresh,
         )  # fmt: skip
     with np.load(tmp_path / "a.npz") as one, np.load(tmp_path / "b.npz") as other:
         assert one["originals"].shape == one["reconstructions"].shape == (6, 28, 28) and one["samples"].shape == (

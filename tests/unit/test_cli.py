@@ -69,7 +69,7 @@ def test_stages_draw_without_the_backend_of_a_notebook(tmp_path, monkeypatch):
         ("plot_workflow", "--graph", tmp_path / "graph", "--output", tmp_path / "a.png"),
         ("render_digits", "--output", tmp_path / "train_32x32.mat", "--count", 2),
     ):
-        process = run_stage(name, *words)
+        process = run_stage(name, *words, fresh=True)
         assert process.returncode == 0, process.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"graph", "a.png", "a.pdf", "train_32x32.mat"}
 

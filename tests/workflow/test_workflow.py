@@ -338,15 +338,21 @@ def test_two_files_of_one_name_are_refused(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def finished_project(tmp_path_factory):
+def finished_project(run, tmp_path_factory):
     """A copy of the project with a finished run inside."""
     project = tmp_path_factory.mktemp("finished project")
     for name in ("Snakefile", "config.yaml"):
         shutil.copy2(ROOT / name, project)
     for name in ("workflow", "profiles", "config"):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
-    process = snakemake("all", directory=project, snakefile=project / "Snakefile")
-    assert process.returncode == 0, process.stdout
+    for name in ("results", "resources", ".snakemake"):
+        shutil.copytree(run / name, project / name)
+    # What Snakemake noted of the run names the workflow's files by where they lay; now they lie here.
+    for file in (project / ".snakemake" / "metadata").iterdir():
+        noted = file.read_text()
+        for there in (ROOT, os.path.relpath(ROOT, run)):
+            noted = noted.replace(f"{there}/", "")
+        file.write_text(noted)
     return project
 
 
