@@ -11,7 +11,7 @@ RUN := $(VENV)/bin
 UV = $$(command -v uv || echo $(RUN)/uv)
 SNAKEMAKE := $(RUN)/snakemake --cores $(CORES)
 
-.PHONY: all full report test test-slurm benchmark benchmark-gpu lint format lock clean distclean help setup unlock
+.PHONY: all full report test test-quick test-slurm benchmark benchmark-gpu lint format lock clean distclean help setup unlock
 
 all: $(STAMP)  ## set up, then run the main job on the embedded data (minutes, no download)
 	$(SNAKEMAKE) all numbers $(ARGS)
@@ -24,6 +24,9 @@ report: all  ## write Snakemake's own report of the main job too, to results/sna
 
 test: $(STAMP)  ## set up, then run every test and check
 	$(RUN)/pytest -n $(CORES) --dist loadfile
+
+test-quick: $(STAMP)  ## run the tests of functions but the slow ones (under a minute)
+	$(RUN)/pytest -n $(CORES) --dist loadfile -m "not slow" tests/unit
 
 test-slurm: $(STAMP)  ## on Debian, as root: install and start a Slurm, run the workflow on it (half an hour), and stop it
 	tests/slurm/run.sh $(abspath $(RUN))/python

@@ -347,12 +347,14 @@ def finished_project(run, tmp_path_factory):
         shutil.copytree(ROOT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("results", "resources", ".snakemake"):
         shutil.copytree(run / name, project / name)
-    # What Snakemake noted of the run names the workflow's files by where they lay; now they lie here.
+    # What Snakemake noted of the run names the workflow's files by where they lay, sorted; now they lie here.
     for file in (project / ".snakemake" / "metadata").iterdir():
         noted = file.read_text()
-        for there in (ROOT, os.path.relpath(ROOT, run)):
+        for there in (os.path.relpath(ROOT, run), ROOT):
             noted = noted.replace(f"{there}/", "")
-        file.write_text(noted)
+        noted = json.loads(noted)
+        noted["input"].sort()
+        file.write_text(json.dumps(noted))
     return project
 
 
