@@ -142,11 +142,11 @@ def test_few_training_images_are_all_taken_and_it_says_so(world, tmp_path, capsy
     assert floor["mean"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_same_seed_same_bytes_and_nothing_written_without_json(world, tmp_path, capsys):
+def test_same_seed_same_bytes_and_nothing_written_without_output(world, tmp_path, capsys):
     for name in "ab":
         score(world, capsys, "--output", tmp_path / name, "--floor-draws", 2, "--name", "x")
     first, second = (json.loads((tmp_path / name).read_text()) for name in "ab")
-    first["provenance"]["settings"].pop("json"), second["provenance"]["settings"].pop("json")
+    first["provenance"]["settings"].pop("output"), second["provenance"]["settings"].pop("output")
     assert first == second
     before = sorted(world[0].rglob("*"))
     assert score(world, capsys, "--floor-draws", 1).startswith("FID ")

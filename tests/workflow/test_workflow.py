@@ -375,7 +375,8 @@ def test_a_touched_script_reruns_nothing_and_a_changed_one_its_descendants(proje
     images = {"plot_confusion": 1, "plot_reconstructions": 1, "plot_gan_training": 1} | COMPARISONS
     twice = dict.fromkeys(("plot_learning_curves", "plot_latents", "plot_interpolation", "plot_nearest"), 2)
     once = dict.fromkeys(("plot_data", "plot_divergences", "plot_density", "plot_summary", "plot_fid_curve"), 1)
-    assert planned(**where) == once | LIKELIHOOD_PLOTS | images | twice | REPORT
+    page = {name: count for name, count in REPORT.items() if name != "write_configuration"}
+    assert planned(**where) == once | LIKELIHOOD_PLOTS | images | twice | page
 
 
 LIKELIHOOD_CHAIN = ("train_binary_vae", "estimate_likelihood", "summarise_likelihood")
