@@ -20,7 +20,6 @@ a step size along the temperatures, by the acceptance rate; the measured chains,
 adapt nothing. Given the step sizes the weights are exactly unbiased, however well or badly the warm-up did.
 """
 
-import functools
 import itertools
 import math
 
@@ -45,20 +44,24 @@ def temperatures(count, schedule="sigmoid"):
 
 
 @torch.no_grad()
-def annealed_log_likelihood(model, x, proposal, generator, settings, z=None):
+def annealed_log_likelihood(model, x, proposal, generator, settings, z=None, heed=lambda: None):
     """log p(x) of each image of x (M, D) by annealed importance sampling from `proposal`: a dict of (M,), float64.
 
     proposal  (mean, log_variance), (M, L) each, on the generator's device
     settings  chains, temperatures, leapfrog_steps, warmup_temperatures, acceptance, temperature_schedule: keys of
               `likelihood_annealing` in the configuration schema
     z         exact posterior samples (M, L), if there are: all backward chains of an image start from its one
+    heed      called often; may raise to stop
 
     Returns `log_likelihood`, the log of the mean weight over the chains, a lower bound in expectation; its
     `standard_error` over the chains, by the delta method; the mean `acceptance`. With z also `upper`, an upper bound
     in expectation over x and z, `upper_error`, which leaves out the choice of z, and `upper_acceptance`. All in nats.
     """
-    target = functools.partial(_ratio_and_gradient, model, x, proposal)
     chains, leapfrog = settings["chains"], settings["leapfrog_steps"]
+
+    def target(u):
+        heed()
+        return _ratio_and_gradient(model, x, proposal, u)
 
     def start():
         return normal(generator, proposal[0], len(x), chains, model.latents)
