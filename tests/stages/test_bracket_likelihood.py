@@ -1,0 +1,172 @@
+"""bracket_likelihood through its command line: what it writes, going on after a kill, bad input."""
+
+import csv
+import json
+import signal
+import statistics
+import subprocess
+import time
+
+import bracket_likelihood
+import numpy as np
+import pytest
+import torch
+from conftest import succeed
+from genlab import InputError
+from genlab.data import amat, arrays
+from genlab.models import proposals, vae
+from stage import command, run_here, run_stage
+
+QUICK = (
+    "--device", "cpu", "--threads", 1, "--chains", 4, "--temperatures", 30, "--leapfrog-steps", 2,
+    "--warmup-temperatures", 6, "--samples", 60, "--refine-steps", 20, "--refine-samples", 4,
+)  # fmt: skip
+
+
+def words(model, data, folder, *more):
+    """Options of a run of seconds that writes x.json and x.csv into a folder."""
+    return [
+        "--weights", model / "model.safetensors", "--data", data, "--output", folder / "x.json",
+        "--table", folder / "x.csv", *QUICK, *more,
+    ]  # fmt: skip
+
+
+def columns(folder, name):
+    """The table's columns of a set, as arrays."""
+    rows = [row for row in csv.DictReader((folder / "x.csv").open()) if row["set"] == name]
+    return {key: np.array([float(row[key] or "nan") for row in rows]) for key in rows[0] if key != "set"}
+
+
+def test_it_writes_both_sets(trained_vae, prepared_digits, tmp_path):
+    process = succeed(
+        "bracket_likelihood", *words(trained_vae, prepared_digits, tmp_path, "--images", 6, "--simulated-images", 8)
+    )
+    content = json.loads((tmp_path / "x.json").read_text())
+    assert content["seed"] == 1 and "stand-in" in content["data"]["title"]
+    assert content["settings"]["temperatures"] == 30 and "torch" in content["provenance"]["versions"]
+    assert list(content["sets"]) == ["test", "simulated"] and not (tmp_path / "x.json.state").exists()
+    for name, count in (("test", 6), ("simulated", 8)):
+        table, summary = columns(tmp_path, name), content["sets"][name]
+        annealed, error = table["annealed"], table["annealed_error"]
+        assert summary["images"] == len(annealed) == count
+        assert summary["annealed"] == {
+            "mean": pytest.approx(annealed.mean()),
+            "standard_error": pytest.approx(statistics.stdev(annealed) / count**0.5),
+            "chain_error": pytest.approx((error**2).sum() ** 0.5 / count),
+        }
+        assert 0.2 < summary["acceptance"]["min"] <= summary["acceptance"]["mean"] < 1 and (error > 0).all()
+        for proposal in ("posterior", "refined"):
+            curve = summary[proposal]["curve"]
+            assert [row["k"] for row in curve] == [1, 10, 50, 60]
+            for row in curve:
+                estimates = table[f"{proposal}_{row['k']}"]
+                assert row["log_likelihood"]["mean"] == pytest.approx(estimates.mean())
+                assert row["shortfall"]["mean"] == pytest.approx((annealed - estimates).mean())
+                assert row["shortfall"]["standard_error"] == pytest.approx(
+                    statistics.stdev(annealed - estimates) / count**0.5, rel=1e-5
+                )
+            shortfalls = [row["shortfall"]["mean"] for row in curve]
+            assert shortfalls[0] > max(0, *shortfalls[1:])  # it is the ELBO's
+            assert -1 < summary[proposal]["pareto_k"]["median"] < 5
+            assert summary[proposal]["effective_sample_size"]["mean"] == pytest.approx(
+                table[f"{proposal}_effective_sample_size"].mean()
+            )
+        assert (table["refined_1"] > table["posterior_1"]).mean() > 0.8  # the ELBO is what is refined
+        assert f"{name}: log-likelihood {annealed.mean():.3f} +- " in process.stdout
+    gap = table["gap"]
+    np.testing.assert_allclose(gap, table["upper"] - annealed, atol=1e-5)
+    assert gap.mean() > 0 and summary["gap"]["mean"] == pytest.approx(gap.mean())
+    assert "gap" not in content["sets"]["test"] and np.isnan(columns(tmp_path, "test")["upper"]).all()
+
+
+def test_a_row_is_of_the_image_that_it_names(trained_vae, prepared_digits, tmp_path):
+    more = ("--images", 5, "--samples", 300, "--chunk", 8)  # two images at a time
+    succeed("bracket_likelihood", *words(trained_vae, prepared_digits, tmp_path, *more))
+    table = columns(tmp_path, "test")
+    rows = table["image"].astype(int)
+    expected = np.random.default_rng([1, 2]).permutation(40)[:5]  # the first of estimate_likelihood's
+    assert rows.tolist() == sorted(expected)
+    model, _ = vae.load_binary_vae(trained_vae / "model.safetensors")
+    x = torch.from_numpy(amat.unpack_bits(arrays.load_binarized_mnist(prepared_digits).test[rows])).float()
+    with torch.no_grad():
+        weights = proposals.importance_weights(model, x, model.posterior(x), 300, torch.Generator(), 100)
+    # The same mean from other draws; images differ by tens of nats.
+    error = (weights.std(1) * (2 / 300) ** 0.5).numpy()
+    assert (np.abs(table["posterior_1"] - weights.mean(1).numpy()) < 4 * error).all() and error.max() < 1.5
+    assert (table["annealed"] > table["posterior_1"]).all()
+    np.testing.assert_allclose(table["annealed"], vae.log_mean_exp(weights), rtol=0, atol=8)
+
+
+def test_killed_halfway_and_run_again_it_ends_with_the_same_bytes(trained_vae, prepared_digits, tmp_path):
+    more = ("--images", 4, "--simulated-images", 4, "--chunk", 8)
+    for name in ("undisturbed", "killed"):
+        (tmp_path / name).mkdir()
+    succeed("bracket_likelihood", *words(trained_vae, prepared_digits, tmp_path / "undisturbed", *more))
+    arguments = words(trained_vae, prepared_digits, tmp_path / "killed", *more)
+    process = subprocess.Popen(command("bracket_likelihood", *arguments), stderr=subprocess.PIPE, text=True)
+    state, deadline = tmp_path / "killed" / "x.json.state" / "test.safetensors", time.monotonic() + 60
+    while not state.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL and state.exists() and not (tmp_path / "killed" / "x.csv").exists()
+    again = succeed("bracket_likelihood", *arguments)
+    assert "test: resuming after " in again.stderr
+    one, other = ((tmp_path / name / "x.csv").read_bytes() for name in ("undisturbed", "killed"))
+    assert one == other and not state.exists()
+    simulated = columns(tmp_path / "killed", "simulated")["annealed"]
+    assert len(set(simulated)) == 4  # two blocks of images, and each draws its own
+
+
+def test_the_time_limit_ends_it_within_a_block(trained_vae, prepared_digits, tmp_path):
+    more = ("--images", 40, "--temperatures", 100_000, "--max-seconds", 1)
+    process = run_stage("bracket_likelihood", *words(trained_vae, prepared_digits, tmp_path, *more), timeout=120)
+    assert process.returncode == 75 and "interrupted: by the limit of 1 s" in process.stderr.splitlines()[-1]
+    assert not (tmp_path / "x.json").exists() and not (tmp_path / "x.csv").exists()
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        (("--images", "-1"), "-1 is out of range; give 0 or more"),
+        (("--images", "5", "--chains", "1"), "1 is out of range; give 2 or more"),
+        (("--images", "5", "--acceptance", "1"), "1 is out of range; give less than 1"),
+        (("--images", "5", "--start", "nowhere"), "invalid choice: 'nowhere'"),
+    ],
+)
+def test_options_out_of_range_are_refused(tmp_path, capsys, more, message):
+    with pytest.raises(SystemExit) as stop:
+        run_here(bracket_likelihood, *words(tmp_path, tmp_path / "x.npz", tmp_path, *more))
+    assert stop.value.code == 2 and message in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_bad_input_is_refused(trained_vae, prepared_digits, tmp_path):
+    process = run_stage("bracket_likelihood", *words(trained_vae, prepared_digits, tmp_path))
+    assert process.returncode == 2 and process.stderr == (
+        "bracket_likelihood.py: error: --images and --simulated-images are 0; give a number of images for one of "
+        "them or both\n"
+    )
+    for more, message in (
+        (("--weights", __file__), r"test_bracket_likelihood\.py: not a sound safetensors file"),
+        (("--data", __file__), r"test_bracket_likelihood\.py: "),
+        (("--data", "missing.npz"), r"missing\.npz"),
+    ):
+        with pytest.raises((InputError, FileNotFoundError), match=message):
+            run_here(bracket_likelihood, *words(trained_vae, prepared_digits, tmp_path, "--images", 5, *more))
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_counts_of_samples_end_with_the_one_asked_for():
+    assert bracket_likelihood.sample_counts(1) == [1]
+    assert bracket_likelihood.sample_counts(200) == [1, 10, 50, 200]
+    assert bracket_likelihood.sample_counts(300) == [1, 10, 50, 200, 300]
+
+
+def test_the_summary_of_one_image_has_no_error_and_counts_shapes_that_could_be_fitted():
+    names = ("annealed", "annealed_error", "acceptance", "posterior_1", "refined_1")
+    numbers = {name: np.array([-2.0]) for name in names}
+    for name in ("posterior", "refined"):
+        numbers |= {f"{name}_effective_sample_size": np.array([1.0]), f"{name}_pareto_k": np.array([np.nan])}
+    summary = bracket_likelihood.summarise(numbers, [1])
+    assert summary["annealed"] == {"mean": -2.0, "standard_error": None, "chain_error": 2.0}
+    assert summary["posterior"]["pareto_k"] == {"median": None, "share_above_0.7": None}
