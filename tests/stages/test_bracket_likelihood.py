@@ -26,8 +26,7 @@ QUICK = (
 def words(model, data, folder, *more):
     """Options of a run of seconds that writes x.json and x.csv into a folder."""
     return [
-        "--weights", model / "model.safetensors", "--data", data, "--output", folder / "x.json",
-        "--table", folder / "x.csv", *QUICK, *more,
+        "--weights", model / "model.safetensors", "--data", data, "--output", folder / "x.json", *QUICK, *more,
     ]  # fmt: skip
 
 
@@ -120,7 +119,7 @@ def test_killed_halfway_and_run_again_it_ends_with_the_same_bytes(trained_vae, p
 
 def test_the_time_limit_ends_it_within_a_block(trained_vae, prepared_digits, tmp_path):
     more = ("--images", 40, "--temperatures", 100_000, "--max-seconds", 1)
-    process = run_stage("bracket_likelihood", *words(trained_vae, prepared_digits, tmp_path, *more), timeout=120)
+    process = run_stage("bracket_likelihood", *words(trained_vae, prepared_digits, tmp_path, *more))
     assert process.returncode == 75 and "interrupted: by the limit of 1 s" in process.stderr.splitlines()[-1]
     assert not (tmp_path / "x.json").exists() and not (tmp_path / "x.csv").exists()
 
@@ -141,7 +140,8 @@ def test_options_out_of_range_are_refused(tmp_path, capsys, more, message):
 
 
 def test_bad_input_is_refused(trained_vae, prepared_digits, tmp_path):
-    process = run_stage("bracket_likelihood", *words(trained_vae, prepared_digits, tmp_path))
+    none = ("--images", 0, "--simulated-images", 0)
+    process = run_stage("bracket_likelihood", *words(trained_vae, prepared_digits, tmp_path, *none))
     assert process.returncode == 2 and process.stderr == (
         "bracket_likelihood.py: error: --images and --simulated-images are 0; give a number of images for one of "
         "them or both\n"

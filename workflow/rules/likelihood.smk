@@ -53,6 +53,32 @@ rule estimate_likelihood:
         " --threads {threads} {params.settings} > {log:q} 2>&1"
 
 
+# Not part of `all`: minutes for a few images. Ask for results/runs/binary_vae/seed1/bracket.json, say.
+rule bracket_likelihood:
+    input:
+        **stage("bracket_likelihood"),
+        model=rules.train_binary_vae.output.model,
+        data=prepared("binarized_mnist"),
+    output:
+        summary="<results>/runs/binary_{model}/seed{seed}/bracket.json",
+        table="<results>/runs/binary_{model}/seed{seed}/bracket.csv",
+    log:
+        "<results>/logs/bracket_likelihood/{model}_seed{seed}.log",
+    benchmark:
+        "<results>/benchmarks/bracket_likelihood/{model}_seed{seed}.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: config["threads"]
+    resources:
+        **growing(GPUS, mem_mb=2000, runtime=240),
+    params:
+        settings=options(config["likelihood"]["annealing"] | DEVICE),
+        limit=time_limit,
+    shell:
+        "python {input.script:q} --weights {input.model:q} --data {input.data:q} --output {output.summary:q}"
+        " --max-seconds {params.limit} --threads {threads} {params.settings} > {log:q} 2>&1"
+
+
 rule summarise_likelihood:
     input:
         **stage("summarise_likelihood"),

@@ -4,8 +4,8 @@ Two sets of images are estimated. For random test images, annealed importance sa
 standard error. For images simulated from the model, whose exact posterior samples are known, it bounds log p(x)
 from below and, run backwards, from above; the gap tells how far it is off. Beside it stands importance sampling from
 q(z|x), and from q(z|x) refined for each image by gradient steps, with effective sample size and Pareto k-hat. All
-numbers are nats per image. Killed or interrupted, the same command resumes at the images where it stopped. The table
-has a row for each image:
+numbers are nats per image. Killed or interrupted, the same command resumes at the images where it stopped. The
+table beside the summary has a row for each image:
 
   set, image         "test" and the row in the test file, or "simulated" and a number
   annealed           estimate by annealing, annealed_error its standard error over the chains; acceptance
@@ -15,8 +15,7 @@ has a row for each image:
 
 example:
   python workflow/scripts/bracket_likelihood.py --weights vae.safetensors \\
-      --data resources/prepared/embedded/binarized_mnist.npz --output bracket.json --table bracket.csv \\
-      --images 40 --simulated-images 40
+      --data resources/prepared/embedded/binarized_mnist.npz --output bracket.json --images 40
 """
 
 from pathlib import Path
@@ -34,8 +33,10 @@ def parser():
         "--weights", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_binary_vae.py"
     )
     result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared data")
-    result.add_argument("--output", type=Path, required=True, metavar="JSON", help="summary to write")
-    result.add_argument("--table", type=Path, required=True, metavar="CSV", help="numbers of every image to write")
+    result.add_argument(
+        "--output", type=cli.path_ending(".json"), required=True, metavar="JSON",
+        help="summary to write; with the same name and .csv, the numbers of every image",
+    )  # fmt: skip
     experiment.add_state_options(result, "OUTPUT")
     configuration.add_options(result, "likelihood_annealing")
     return result
@@ -67,7 +68,7 @@ def main(options):
         }
         ks = sample_counts(settings["samples"])
         sets = {name: summarise(columns, ks) for name, columns in numbers.items()}
-        with files.atomic(options.table) as temporary:
+        with files.atomic(options.output.with_suffix(".csv")) as temporary:
             tables = [pandas.DataFrame({"set": name, **columns}) for name, columns in numbers.items()]
             pandas.concat(tables).to_csv(temporary, index=False, float_format="%.9g")
         files.write_json(
