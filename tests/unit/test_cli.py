@@ -104,6 +104,7 @@ def test_progress_in_a_log_file_is_lines(capsys):
     assert "work:" in lines[0] and "3/3" in lines[-1] and not any("\r" in line for line in lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STAGES)
 def test_help_of_every_stage_is_understandable_and_needs_no_heavy_import(name):
     code = (

@@ -222,6 +222,7 @@ def of_normals():
     )
 
 
+@pytest.mark.slow
 def test_jensen_shannon_of_normals_is_the_integral_and_a_bound_from_below(of_normals):
     estimate, error = of_normals[0]
     exact = torch.tensor([jensen_shannon_of_normals(shift) for shift in SHIFTS.norm(dim=1).tolist()]).repeat(2)
@@ -229,6 +230,7 @@ def test_jensen_shannon_of_normals_is_the_integral_and_a_bound_from_below(of_nor
     assert (estimate > exact - 4 * error - 0.002).all()
 
 
+@pytest.mark.slow
 def test_wasserstein_of_normals_is_the_length_of_the_shift(of_normals):
     estimate, error, lipschitz = of_normals[1]
     exact = SHIFTS.norm(dim=1).repeat(2)
@@ -237,6 +239,7 @@ def test_wasserstein_of_normals_is_the_length_of_the_shift(of_normals):
     assert (corrected < exact + 4 * error).all() and (corrected > 0.9 * exact - 4 * error).all()
 
 
+@pytest.mark.slow
 def test_wasserstein_of_a_circle_and_a_square_agrees_with_optimal_transport():
     def circle(count, generator):
         angle = 2 * math.pi * torch.rand(1, count, generator=generator)
@@ -252,6 +255,7 @@ def test_wasserstein_of_a_circle_and_a_square_agrees_with_optimal_transport():
     assert (estimate / lipschitz < reference + 0.01).all() and (estimate / lipschitz > 0.9 * reference).all()
 
 
+@pytest.mark.slow
 def test_a_weak_penalty_reads_too_much_by_the_closed_form():
     """At penalty_weight 10 the best slope over the distance 1 is 1 + 1 / 20: 5% high, which the correction removes."""
     pair = divergences.segments(torch.zeros(2)), divergences.segments(torch.tensor([1.0, -1.0]))

@@ -13,6 +13,8 @@ from stage import SCRIPTS
 
 ROOT = SCRIPTS.parents[1]
 
+pytestmark = pytest.mark.slow
+
 USE = """
 import sys
 import numpy as np
