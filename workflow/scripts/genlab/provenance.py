@@ -23,6 +23,7 @@ NO_NUMBERS = frozenset(
 )  # fmt: skip
 
 
+@functools.cache
 def source_files(script):
     """The files that a stage's numbers depend on: the script and the genlab modules that it imports at any depth.
 
@@ -35,7 +36,7 @@ def source_files(script):
         if file not in files and file not in NO_NUMBERS:
             files.append(file)
             queue += imports(file)
-    return files
+    return tuple(files)
 
 
 @functools.cache
