@@ -36,8 +36,6 @@ def parser():
 def main(options):
     settings = configuration.settings(options, "density_estimation")
 
-    from genlab.models import divergences  # noqa: F401  the fingerprint is of the modules that are there
-
     identity = experiment.fingerprint(settings, seeds=options.seeds)
     with experiment.checkpoints(options, options.output, identity, "discriminators") as (saved,):
         estimate(options, settings, saved)

@@ -35,8 +35,6 @@ def main(options):
     if settings["thetas"] % 2 == 0:
         raise InputError(f"--thetas: {settings['thetas']} is even; give an odd number, so that 0 is one of them")
 
-    from genlab.models import divergences  # noqa: F401  the fingerprint is of the modules that are there
-
     identity = experiment.fingerprint(settings, seeds=options.seeds)
     with experiment.checkpoints(options, options.output, identity, "discriminators", "critics") as saved:
         estimate(options, settings, saved)
