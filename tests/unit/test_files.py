@@ -59,6 +59,8 @@ def test_no_stage_writes_but_by_a_temporary_file(name):
         if not isinstance(call, ast.Call):
             continue
         function, words = ast.unparse(call.func), [ast.unparse(word) for word in call.args]
+        if function == "checkpoints.save":  # which writes by a temporary file itself
+            continue
         if function in OURS or function.split(".")[-1] in WRITERS or (function == "open" and "'w'" in words):
             assert words[0] == "temporary", ast.unparse(call)
         assert not function.endswith((".write_bytes", ".open", "mkdir")), ast.unparse(call)
