@@ -5,6 +5,7 @@ All run side by side, each in its own process, like the pipeline's jobs.
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ STAGES = (
 
 def run(options, record):
     folder = options.output / "resume"
+    shutil.rmtree(folder, ignore_errors=True)  # a state that an earlier run left would be taken for this one's
     folder.mkdir(parents=True, exist_ok=True)
     data = small_data(folder, 200 if options.quick else 2000)
     weights = folder / "features.safetensors"
@@ -91,7 +93,7 @@ def train(name, folder, words, column, kill):
             process = subprocess.Popen([sys.executable, SCRIPTS / f"{name}.py", *words], stderr=log, stdout=log)
             while not list(folder.glob("*.state/checkpoint.safetensors")) and process.poll() is None:
                 time.sleep(0.05)
-            time.sleep(1)  # well within the training, which takes longer
+            time.sleep(0.2)
             os.kill(process.pid, signal.SIGKILL)
             process.wait()
     done = stage(name, *words)
