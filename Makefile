@@ -25,7 +25,7 @@ report: all  ## write Snakemake's own report of the main job too, to results/sna
 test: $(STAMP)  ## set up, then run every test and check
 	$(RUN)/pytest -n $(CORES) --dist loadfile
 
-test-quick: $(STAMP)  ## run the tests of functions but the slow ones (under a minute)
+test-quick: $(STAMP)  ## run the tests of functions but the slow ones (about a minute)
 	$(RUN)/pytest -n $(CORES) --dist loadfile -m "not slow" tests/unit
 
 test-slurm: $(STAMP)  ## on Debian, as root: install and start a Slurm, run the workflow on it (half an hour), and stop it
