@@ -162,11 +162,11 @@ def test_the_counts_of_samples_end_with_the_one_asked_for():
     assert bracket_likelihood.sample_counts(300) == [1, 10, 50, 200, 300]
 
 
-def test_the_summary_of_one_image_has_no_error_and_counts_shapes_that_could_be_fitted():
+def test_the_summary_of_one_image_has_an_error_of_zero_and_counts_shapes_that_could_be_fitted():
     names = ("annealed", "annealed_error", "acceptance", "posterior_1", "refined_1")
     numbers = {name: np.array([-2.0]) for name in names}
     for name in ("posterior", "refined"):
         numbers |= {f"{name}_effective_sample_size": np.array([1.0]), f"{name}_pareto_k": np.array([np.nan])}
     summary = bracket_likelihood.summarise(numbers, [1])
-    assert summary["annealed"] == {"mean": -2.0, "standard_error": None, "chain_error": 2.0}
+    assert summary["annealed"] == {"mean": -2.0, "standard_error": 0.0, "chain_error": 2.0}
     assert summary["posterior"]["pareto_k"] == {"median": None, "share_above_0.7": None}

@@ -73,3 +73,18 @@ def test_difference_is_the_paired_t_test():
 def test_what_has_no_interval_is_refused(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_mean_and_error_of_images():
+    assert intervals.mean_and_error_of_images(np.array([1.0, 2.0, 6.0])) == pytest.approx(
+        {"mean": 3.0, "standard_error": (14 / 2 / 3) ** 0.5}
+    )
+    assert intervals.mean_and_error_of_images(np.array([2.5])) == {"mean": 2.5, "standard_error": 0.0}
+
+
+def test_reliability_leaves_out_shapes_that_could_not_be_fitted():
+    found = intervals.reliability(np.array([1.0, 9.0, 2.0]), np.array([0.6, np.nan, 0.8]))
+    assert found["effective_sample_size"] == {"mean": 4.0, "median": 2.0, "min": 1.0}
+    assert found["pareto_k"] == pytest.approx({"median": 0.7, "share_above_0.7": 0.5})
+    none = intervals.reliability(np.array([1.0]), np.array([np.nan]))
+    assert none["pareto_k"] == {"median": None, "share_above_0.7": None}

@@ -154,8 +154,6 @@ def estimate_block(model, x, z, generator, settings, chunk, heed):
     start = {"posterior": posterior, "refined": refined, "prior": prior}[settings["start"]]
     numbers = annealing.annealed_log_likelihood(model, x, start, generator, settings, z, heed)
     found = {"annealed": numbers.pop("log_likelihood"), "annealed_error": numbers.pop("standard_error"), **numbers}
-    if z is not None:
-        found["gap"] = found["upper"] - found["annealed"]
     ks = sample_counts(settings["samples"])
     for name, proposal in (("posterior", posterior), ("refined", refined)):
         heed()
@@ -174,42 +172,29 @@ def summarise(columns, ks):
     `shortfall` is by how much importance sampling with K samples reads less than annealing, image by image.
     """
     import numpy as np
+    from genlab.measures import intervals
 
     annealed, error = columns["annealed"], columns["annealed_error"]
     summary = {
         "images": len(annealed),
-        "annealed": mean_and_error(annealed) | {"chain_error": float(np.sqrt((error**2).sum()) / len(error))},
+        "annealed": intervals.mean_and_error_of_images(annealed)
+        | {"chain_error": float(np.sqrt((error**2).sum()) / len(error))},
         "acceptance": {"mean": float(columns["acceptance"].mean()), "min": float(columns["acceptance"].min())},
     }
     if "upper" in columns:
-        summary |= {name: mean_and_error(columns[name]) for name in ("upper", "gap")}
+        summary |= {name: intervals.mean_and_error_of_images(columns[name]) for name in ("upper", "gap")}
     for name in ("posterior", "refined"):
-        sizes, shapes = columns[f"{name}_effective_sample_size"], columns[f"{name}_pareto_k"]
-        shapes = shapes[np.isfinite(shapes)]
         summary[name] = {
             "curve": [
                 {
                     "k": k,
-                    "log_likelihood": mean_and_error(columns[f"{name}_{k}"]),
-                    "shortfall": mean_and_error(annealed - columns[f"{name}_{k}"]),
+                    "log_likelihood": intervals.mean_and_error_of_images(columns[f"{name}_{k}"]),
+                    "shortfall": intervals.mean_and_error_of_images(annealed - columns[f"{name}_{k}"]),
                 }
                 for k in ks
             ],
-            "effective_sample_size": {"mean": float(sizes.mean()), "median": float(np.median(sizes))},
-            "pareto_k": {
-                "median": float(np.median(shapes)) if len(shapes) else None,  # None: K is too small for any
-                "share_above_0.7": float((shapes > 0.7).mean()) if len(shapes) else None,
-            },
-        }
+        } | intervals.reliability(columns[f"{name}_effective_sample_size"], columns[f"{name}_pareto_k"])
     return summary
-
-
-def mean_and_error(values):
-    """{"mean", "standard_error"} over images; the error of a single image is None."""
-    from genlab.measures import intervals
-
-    mean, error = intervals.mean_and_error(values) if len(values) > 1 else (values.mean(), None)
-    return {"mean": float(mean), "standard_error": None if error is None else float(error)}
 
 
 if __name__ == "__main__":

@@ -112,23 +112,18 @@ def evaluate(model, packed, split, count, samples, ks, settings, device):
     return {name: np.concatenate(values) for name, values in numbers.items()}
 
 
-def mean_and_error(values):
-    """Mean and its standard error over images (0 for a single image)."""
-    from genlab.measures import intervals
-
-    mean, error = intervals.mean_and_error(values) if len(values) > 1 else (values.mean(), 0)
-    return float(mean), float(error)
-
-
 def curve_rows(curve, ks, K):
     """A row for each k in `ks` of `curve` (N, len(ks)): the mean, and by how much it exceeds that at K.
 
     The error of the gain is that of the images' own gains. It is far below that of the mean, because images differ more
     than their gains.
     """
+    from genlab.measures import intervals
+
     rows = []
     for k, estimates in zip(ks, curve.T, strict=True):
-        values = (*mean_and_error(estimates), *mean_and_error(estimates - curve[:, ks.index(K)]))
+        means = (intervals.mean_and_error_of_images(each) for each in (estimates, estimates - curve[:, ks.index(K)]))
+        values = [value for each in means for value in each.values()]
         names = ("log_likelihood", "standard_error", "gain", "gain_standard_error")
         rows.append({"k": k} | dict(zip(names, values, strict=True)))
     return rows
@@ -153,22 +148,12 @@ def overfitting(splits):
 
 def summarise(numbers):
     """Means, standard errors and quantiles over images of the results of `vae.evaluate_likelihood`."""
-    import numpy as np
+    from genlab.measures import intervals
 
     summary = {"images": len(numbers["elbo"])}
     for name in ("elbo", "log_likelihood", "elbo_gap", "kl"):
-        summary[name] = dict(zip(("mean", "standard_error"), mean_and_error(numbers[name]), strict=True))
-    sizes = numbers["effective_sample_size"]
-    summary["effective_sample_size"] = {
-        "mean": float(sizes.mean()),
-        "median": float(np.median(sizes)),
-        "min": float(sizes.min()),
-    }
-    shapes = numbers["pareto_k"][np.isfinite(numbers["pareto_k"])]
-    summary["pareto_k"] = {
-        "median": float(np.median(shapes)) if len(shapes) else None,  # None: K is too small
-        "share_above_0.7": float((shapes > 0.7).mean()) if len(shapes) else None,
-    }
+        summary[name] = intervals.mean_and_error_of_images(numbers[name])
+    summary |= intervals.reliability(numbers["effective_sample_size"], numbers["pareto_k"])
     return summary
 
 

@@ -10,6 +10,32 @@ def mean_and_error(values, axis=-1):
     return values.mean(axis), values.std(axis, ddof=1) / np.sqrt(values.shape[axis])
 
 
+def mean_and_error_of_images(values):
+    """{"mean", "standard_error"} of one number per image (N,), as floats; the error of a single image is 0."""
+    mean, error = mean_and_error(values) if len(values) > 1 else (values.mean(), 0)
+    return {"mean": float(mean), "standard_error": float(error)}
+
+
+def reliability(sizes, shapes):
+    """How sound importance weights are over images, from effective sample sizes (N,) and Pareto k-hat (N,).
+
+    {"effective_sample_size": {"mean", "median", "min"}, "pareto_k": {"median", "share_above_0.7"}}; the latter two are
+    None where there were too few samples for any k-hat.
+    """
+    shapes = shapes[np.isfinite(shapes)]
+    return {
+        "effective_sample_size": {
+            "mean": float(sizes.mean()),
+            "median": float(np.median(sizes)),
+            "min": float(sizes.min()),
+        },
+        "pareto_k": {
+            "median": float(np.median(shapes)) if len(shapes) else None,
+            "share_above_0.7": float((shapes > 0.7).mean()) if len(shapes) else None,
+        },
+    }
+
+
 def ratio_and_error(values, ends):
     """The ratio of the means of paired `values` and `ends` (P,), and its standard error by the delta method."""
     ratio = values.mean() / ends.mean()

@@ -55,7 +55,8 @@ def annealed_log_likelihood(model, x, proposal, generator, settings, z=None, hee
 
     Returns `log_likelihood`, the log of the mean weight over the chains, a lower bound in expectation; its
     `standard_error` over the chains, by the delta method; the mean `acceptance`. With z also `upper`, an upper bound
-    in expectation over x and z, `upper_error`, which leaves out the choice of z, and `upper_acceptance`. All in nats.
+    in expectation over x and z; the `gap` between the two, which may be negative for one image by chance;
+    `upper_error`, which leaves out the choice of z; and `upper_acceptance`. All in nats.
     """
     chains, leapfrog = settings["chains"], settings["leapfrog_steps"]
 
@@ -78,8 +79,10 @@ def annealed_log_likelihood(model, x, proposal, generator, settings, z=None, hee
         mean, log_variance = proposal
         u = ((z - mean) / torch.exp(0.5 * log_variance))[:, None].expand(-1, chains, -1)
         log_weights, acceptance = anneal(target, u, betas[::-1], steps.flip(0), leapfrog, generator)
+        upper = -vae.log_mean_exp(log_weights)
         numbers |= {
-            "upper": -vae.log_mean_exp(log_weights),
+            "upper": upper,
+            "gap": upper - numbers["log_likelihood"],
             "upper_error": log_mean_exp_error(log_weights),
             "upper_acceptance": acceptance,
         }
@@ -97,17 +100,6 @@ def simulate(model, count, generator):
     if model.log_prob is vae.gaussian_log_prob:
         return decoded + normal(generator, decoded, *decoded.shape), z
     return torch.bernoulli(torch.sigmoid(decoded), generator=generator), z
-
-
-def bracket(model, x, z, proposal, generator, settings):
-    """Both bounds on log p(x) of simulated images (see `simulate`): {"lower", "upper", "gap", ...}, (M,) each.
-
-    Arguments as in `annealed_log_likelihood`, whose other numbers are returned, too. On average over images the
-    truth lies between the bounds; those of a single image may cross by chance.
-    """
-    numbers = annealed_log_likelihood(model, x, proposal, generator, settings, z)
-    lower = numbers.pop("log_likelihood")
-    return {"lower": lower, "upper": numbers["upper"], "gap": numbers["upper"] - lower} | numbers
 
 
 def anneal(target, u, betas, steps, leapfrog, generator):

@@ -263,8 +263,3 @@ class FeatureClassifier(nn.Module):
 
 
 BINARY_VAES = {"suggested": suggested_binary_vae, "residual": residual_binary_vae}
-
-
-def count_parameters(*modules):
-    """The number of trainable scalars."""
-    return sum(parameter.numel() for module in modules for parameter in module.parameters() if parameter.requires_grad)

@@ -113,7 +113,7 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
         history, best_epoch, stretches, start, first, seconds = (
             about[key] for key in ("history", "best_epoch", "stretches", "epoch", "step", "seconds")
         )
-        watch.going_on(start, first, steps)
+        watch.resuming(start, first, steps)
     stretch = {"epochs": epochs, "threads": torch.get_num_threads()}
     if not stretches or stretches[-1] != stretch | {"from_step": stretches[-1]["from_step"]}:
         stretches = [*stretches, stretch | {"from_step": start * steps + first}]
@@ -172,9 +172,7 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
             first = 0
             epoch_is_done(row)
             last = epoch + 1 == epochs
-            if (
-                last or checkpoints.due()
-            ):  # not after every epoch, because on a GPU an epoch may be shorter than saving it
+            if last or checkpoints.due():  # not after every epoch: on a GPU, saving may take longer than an epoch
                 save(epoch + 1, 0)
                 if not last:
                     checkpoints.heed()

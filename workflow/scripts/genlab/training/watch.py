@@ -8,7 +8,7 @@ from pathlib import Path
 from .. import ComputationError, cli, log
 
 
-def going_on(epoch, step, steps):
+def resuming(epoch, step, steps):
     """Log where a training resumes: epochs done, and steps done of the next one."""
     log.info("resuming at epoch %d, step %d of %d", epoch + 1, step, steps)
 
