@@ -80,7 +80,7 @@ def test_several_seeds_are_quoted_in_the_first_line(tmp_path, capsys):
     assert (summary["model"], summary["samples"], summary["seeds"]) == ("gan", 1000, [1, 2, 3])
     assert len(summary["provenance"]) == 3
     first, empty, *rest = text.splitlines()
-    assert first == f"FID 1235.3 +- 12.9 (gan, 3 seeds, N = 1000, floor 403.0, ratio 3.07) on {TITLE}"
+    assert first == f"FID 1235.3 +- 12.9 (gan, 3 seeds, N = 1000, real data 403.0, ratio 3.07) on {TITLE}"
     assert empty == "" and "  seed 2: 1250" in rest
     assert f"reference  2000 test images of {TITLE} (svhn.npz)" in rest
     assert "6 draws: the FID of 1000 training images" in text
@@ -90,13 +90,13 @@ def test_several_seeds_are_quoted_in_the_first_line(tmp_path, capsys):
 
 def test_one_seed_has_no_spread(tmp_path):
     summary, text = summarise(tmp_path, [score(fid=63.46, floor=(60.0,))])
-    assert text.splitlines()[0] == f"FID 63.5 (gan, 1 seed, N = 1000, floor 61.0, ratio 1.04) on {TITLE}"
+    assert text.splitlines()[0] == f"FID 63.5 (gan, 1 seed, N = 1000, real data 61.0, ratio 1.04) on {TITLE}"
     assert summary["fid"]["sd"] is None and summary["floor"]["sd"] is None
 
 
 def test_no_floor_is_said(tmp_path):
     summary, text = summarise(tmp_path, [score(1, floor=None), score(2, floor=None)])
-    assert text.startswith("FID 1234.5 +- 0.00 (gan, 2 seeds, N = 1000, floor unknown) on ")
+    assert text.startswith("FID 1234.5 +- 0.00 (gan, 2 seeds, N = 1000, real data unknown) on ")
     assert summary["floor"] is None and summary["ratio"] is None
     assert "unknown: scored without training images" in text
 
@@ -195,7 +195,7 @@ def change(path, **changes):
         ({"reference__images": 100}, "its reference is 100 real test images"),
         ({"classifier__sha256": "bad"}, "its classifier is bad"),
         ({"data": {"title": "SVHN"}}, "its data is SVHN"),
-        ({"floor": None}, "its images of the floor is 0, but 1000"),
+        ({"floor": None}, "its images of the real-data FID is 0, but 1000"),
         ({"fid__mean": "1"}, r"'fid\.mean' is \"1\"; expected a finite number"),
         ({"fid__values": [1, -1]}, r"'fid\.values' are not numbers"),
         ({"fid": {}}, r"'fid\.mean' is missing"),

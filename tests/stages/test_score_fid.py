@@ -83,7 +83,7 @@ def test_score_is_that_of_the_definition_and_comes_with_its_floor(world, tmp_pat
     assert float(result.stdout.split()[1]) == pytest.approx(fid, rel=1e-5)
     assert said["samples"] == f"30 images of {folder / 'gan'}"
     assert said["reference"] == f"40 test images of {TITLE} (svhn.npz)"
-    assert f"mean and sd of 4 draws: FID of 30 real training images of {TITLE}" in said["floor"]
+    assert f"mean and sd of 4 draws: FID of 30 real training images of {TITLE}" in said["real data"]
     assert said["features"] == f"512 of weights, SHA-256 {files.checksum(folder / 'weights')}"
 
     written = json.loads((tmp_path / "fid.json").read_text())
@@ -126,7 +126,7 @@ def test_real_test_images_score_nothing_against_themselves(world, tmp_path, caps
 
 def test_without_training_images_it_says_so(world, tmp_path, capsys):
     said = lines(score(world, capsys, "--output", tmp_path / "fid.json", reference="test.mat"))
-    assert said["floor"] == "unknown: no training images; give them with --floor"
+    assert said["real data"] == "unknown: no training images; give them with --floor"
     assert said["reference"] == "40 images of test.mat" and "ratio" not in said
     written = json.loads((tmp_path / "fid.json").read_text())
     assert written["floor"] is None and written["ratio"] is None
@@ -135,7 +135,7 @@ def test_without_training_images_it_says_so(world, tmp_path, capsys):
 def test_few_training_images_are_all_taken_and_it_says_so(world, tmp_path, capsys):
     said = lines(score(world, capsys, "--floor", world[0] / "valid.mat", "--output", tmp_path / "fid.json"))
     assert said["note"].startswith("only 5 training images for 30 samples")
-    assert "one draw: FID of 5 real images of valid.mat" in said["floor"]
+    assert "one draw: FID of 5 real images of valid.mat" in said["real data"]
     floor = json.loads((tmp_path / "fid.json").read_text())["floor"]
     assert floor["sd"] is None and len(floor["values"]) == 1
     expected = exact(world, world[1]["valid"], world[1]["test"])

@@ -179,7 +179,7 @@ def test_one_seed_shows_errors_over_images(results):
 
 def test_the_lowest_fid_comes_first_and_the_limit_is_the_gans(results):
     said = findings.quality(results)
-    assert said[0].startswith("gan: FID 445 ± 10 on 1,000 samples, 1.40 times the floor of 317.9")
+    assert said[0].startswith("gan: FID 445 ± 10 on 1,000 samples, 1.40 times the 317.9 that real")
     assert "within the limit of 1.5" in said[0] and said[1].startswith("vae") and "limit" not in said[1]
     assert said[2] == "FID: gan better than vae by 1749, beyond the noise of 2 seeds."
     results.fid = {"vae": fid(400.0, 1.2), "gan": fid(445.0, 1.51)}
@@ -267,7 +267,7 @@ def test_tables_hold_their_numbers_to_sort_by(results):
     assert [row[2][1] for row in made["fid"].rows] == [2194.0, 445.0]
     assert made["fid"].rows[1][2][0] == "445 ± 10" and made["fid"].rows[1][4][0] == "317.9 ± 3.0"
     assert [row[0][1] for row in made["divergences"].rows] == [-1.0, 0.0, 1.0]
-    assert made["training"].rows[0][3] == ("3\nwent on from 2", 3)
+    assert made["training"].rows[0][3] == ("3\nextended from 2", 3)
     assert made["metrics"].rows[1][1] == ("0.800\n[0.700, 0.900]", 0.8)
     assert "SVHN" in made["metrics"].caption and "N = 1000" in made["metrics"].caption
     assert "Binarized MNIST" in made["likelihood"].caption

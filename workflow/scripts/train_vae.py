@@ -3,9 +3,9 @@
 Reads the file that prepare_svhn.py wrote; x are its pixels in [-1, 1], g the generator that the
 GAN of train_gan.py has too. Trains on the training images, picks the epoch with the highest ELBO on
 the validation images (the test images are never looked at), and writes a folder with the weights
-(model.safetensors), one row an epoch (history.csv) and what is needed to trace them (training.json).
+(model.safetensors), one row for each epoch (history.csv) and what is needed to trace them (training.json).
 The ELBO is in nats per image, and in bits per dimension of 8-bit pixels. Killed or interrupted, the same
-command goes on where it stopped.
+command resumes where it stopped.
 
 example:
   python workflow/scripts/train_vae.py --data resources/prepared/embedded/svhn.npz \\
