@@ -251,6 +251,42 @@ def test_no_sentence_contradicts_the_table_of_limits(results):
         assert judged == [verdict == "pass" for verdict in verdicts if verdict != UNKNOWN] and len(judged) == 6
 
 
+@pytest.fixture
+def embedded(results):
+    """The good run, on stand-in data, with what its configuration is known to reach there."""
+    for summary in (*results.likelihood.values(), *results.fid.values()):
+        summary["data"] = {"title": "stand-in", "source": "embedded", "files": {}}
+    results.config["report"]["expected"] = {"elbo_valid": {"vae": -92}, "fid_ratio": {"vae": 30, "gan": 3}}
+    return results
+
+
+def test_on_stand_ins_models_are_held_against_what_the_configuration_is_known_to_reach(embedded):
+    rows = [(row["limit"], row["passed"]) for row in tables.acceptance(embedded) if row["expected"]]
+    assert rows == [(-92, True), (None, None), (30, False), (3, True)]
+    said = text(findings.likelihood(embedded) + findings.quality(embedded))
+    assert f"at or above the {MINUS}92 that this configuration is known to reach on this data" in said
+    assert "beyond the 30 that this" in said and "within the 3 that this" in said and "the limit" not in said
+
+
+def test_on_stand_ins_the_overview_tells_the_limits_on_real_data_without_judging_by_them(embedded):
+    made = tables.acceptance_table(embedded)
+    assert f"validation ELBO of {MINUS}96 nats" in made.caption and "1.5 times" in made.caption
+    assert [row[2] for row in made.rows[4:]] == ["expected ≥ −92", UNKNOWN, "expected ≤ 30", "expected ≤ 3"]
+    assert [row[3] for row in made.rows[4:]] == ["pass", UNKNOWN, "fail", "pass"]
+
+
+def test_on_stand_ins_a_model_without_an_expectation_is_not_judged(embedded):
+    embedded.config["report"]["expected"] = {"elbo_valid": {}, "fid_ratio": {}}
+    assert [row["passed"] for row in tables.acceptance(embedded)][4:] == [None] * 4
+    assert "known to reach" not in text(findings.likelihood(embedded) + findings.quality(embedded))
+
+
+def test_on_real_data_expectations_play_no_part(results):
+    results.config["report"]["expected"] = {"elbo_valid": {"vae": 0}, "fid_ratio": {"gan": 0.1}}
+    assert not any(row["expected"] for row in tables.acceptance(results))
+    assert tables.acceptance(results)[-1]["limit"] == 1.5 and "Expected" not in tables.acceptance_table(results).caption
+
+
 def test_a_number_at_its_limit_passes(results):
     results.divergences["largest_error"].update(jsd_elsewhere=0.005, w1_corrected=0.02)
     results.likelihood["vae"]["splits"]["valid"]["elbo"]["mean"] = -96

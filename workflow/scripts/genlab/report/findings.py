@@ -17,6 +17,14 @@ def within(passed, bound):
     return f"within the limit of {limit(bound)}" if passed else f"beyond the limit of {limit(bound)}"
 
 
+def against(row):
+    """The judgement of an acceptance row that has a limit, in words."""
+    side = {">=": ("below", "at or above"), "<=": ("beyond", "within")}[row["sense"]][row["passed"]]
+    if row["expected"]:
+        return f"{side} the {limit(row['limit'])} that this configuration is known to reach on this data"
+    return f"{side} the limit of {limit(row['limit'])}"
+
+
 def judged(results, key, model=None):
     """The acceptance row of a criterion, and of a model where each has one."""
     return next(row for row in acceptance(results) if (row["key"], row["model"]) == (key, model))
@@ -81,9 +89,8 @@ def likelihood(results):
             return plus_minus(numbers["mean"], numbers["sd"] if seeds > 1 else numbers["standard_error"])
 
         said.append(
-            f"{model}: the ELBO of validation images is {text(valid['elbo'])} nats, "
-            f"{'at or above' if row['passed'] else 'below'} the limit of {limit(row['limit'])}; "
-            f"of test images {text(test['elbo'])}."
+            f"{model}: the ELBO of validation images is {text(valid['elbo'])} nats"
+            f"{'' if row['limit'] is None else ', ' + against(row)}; of test images {text(test['elbo'])}."
         )
         said.append(
             f"Importance sampling with K = {k} gains {text(test['elbo_gap'])} nats over the ELBO: the log-likelihood "
@@ -129,7 +136,7 @@ def quality(results):
             text += f", {number(ratio, 3)} times the {number(floor['mean'])} that real training images score"
             row = judged(results, "fid_ratio", model)
             if row["limit"] is not None:
-                text += f" ({within(row['passed'], row['limit'])})"
+                text += f" ({against(row)})"
         said.append(text + ".")
     return said + verdicts(results, "images", ["fid"])
 

@@ -113,6 +113,11 @@ class Results:
         """Whether an image model has a network, say "critic"."""
         return network in KINDS[self.kind(model)]
 
+    def embedded(self, problem, model):
+        """Whether the data of a model of "likelihood" or "images" are embedded stand-ins."""
+        models = self.likelihood if problem == "likelihood" else self.fid
+        return models[model]["data"]["source"] == "embedded"
+
     def title(self, problem):
         """The title of the data of "divergences", "likelihood" or "images"."""
         if problem == "divergences":
