@@ -73,6 +73,7 @@ def test_images_and_effects(explored):
     shapes = {
         "base": (3, 32, 32), "plus": (L, 3, 32, 32), "minus": (L, 3, 32, 32), "effect": (L,), "mean_effect": (L,),
         "order": (L,), "epsilon": (), "alphas": (11,), "latent_path": (11, 3, 32, 32), "image_path": (11, 3, 32, 32),
+        "sphere_path": (11, 3, 32, 32), "correlation": (L, 16),
     }  # fmt: skip
     assert {name: array.shape for name, array in fields.items()} == shapes
     assert all(fields[name].dtype == np.uint8 for name, shape in shapes.items() if 32 in shape)
@@ -96,11 +97,14 @@ def test_table_and_summary(explored):
     table = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
     assert table["alpha"].tolist() == [k / 10 for k in range(11)]
     quantities = ("sharpness", "distance", "top_probability")
-    names = [f"{path}_{quantity}" for path in ("latent", "image") for quantity in quantities] + ["path_distance"]
+    names = [f"{path}_{quantity}" for path in ("latent", "sphere", "image") for quantity in quantities] + [
+        "path_distance"
+    ]
     assert [*table] == ["alpha", *(name + end for name in names for end in ("", "_error"))]
     for quantity in quantities:
         for end in (0, -1):
-            assert table[f"latent_{quantity}"][end] == pytest.approx(table[f"image_{quantity}"][end], rel=1e-4)
+            for path in ("latent", "sphere"):
+                assert table[f"{path}_{quantity}"][end] == pytest.approx(table[f"image_{quantity}"][end], rel=1e-4)
     assert (table["path_distance"][[0, -1]] < 0.01).all()
 
     summary = json.loads((explored / "latents.json").read_text())

@@ -209,9 +209,15 @@ def interpolation(results):
             f"ends, halfway between the two images {share(image['mean'])} (means over {found['pairs']} pairs): {words}."
         )
         effects = found["effects"]
+        if (sphere := found["middle"]["sphere_sharpness_ratio"])["mean"] is not None:
+            said.append(
+                f"On the sphere, where latents keep the length of draws from N(0, I), the middle keeps "
+                f"{share(sphere['mean'])} of the sharpness: the middle of the straight line is untypically short."
+            )
         said.append(
             f"{effects['visible']} of {effects['latents']} latents move its picture by more than "
-            f"{number(effects['threshold'], 2)} grey level at a step of {number(found['epsilon'], 2)}."
+            f"{number(effects['threshold'], 2)} grey level at a step of {number(found['epsilon'], 2)}; "
+            f"{found['correlated']} correlate with a measured attribute of the images beyond chance."
         )
     return said
 

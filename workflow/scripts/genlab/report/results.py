@@ -51,10 +51,11 @@ LATENTS = {
     **{"pairs": int, "epsilon": NUMBER},
     **{
         f"middle/{path}_sharpness_ratio/{key}": OPTIONAL
-        for path in ("latent", "image")
+        for path in ("latent", "sphere", "image")
         for key in ("mean", "standard_error")
     },
     **{f"effects/{name}": NUMBER for name in ("latents", "visible", "threshold")},
+    "correlated": int,
 }
 ACCURACY = {"splits/test/accuracy": NUMBER}
 TRAINING = {
