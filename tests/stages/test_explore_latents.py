@@ -162,7 +162,8 @@ def test_bad_input_is_one_line_and_exit_code_2(made, tmp_path, changes, message)
 
 
 def reconstruct(made, output, model="vae", **changes):
-    options = {"weights": made / f"{model}.safetensors", "data": made / "svhn.npz", "output": output} | changes
+    options = {"weights": made / f"{model}.safetensors", "data": made / "svhn.npz", "output": output}
+    options |= {"elbo": output.with_suffix(".json")} | changes
     return [word for name, value in options.items() for word in (f"--{name}", value)]
 
 
@@ -189,6 +190,28 @@ def test_reconstructions(made, tmp_path):
     run_here(reconstruct_images, *reconstruct(made, tmp_path / "all.npz", count=100))
     with np.load(tmp_path / "all.npz") as archive:
         assert sorted(archive["originals"].tolist()) == sorted(test.tolist())
+
+
+def test_the_elbo_is_that_of_the_weights_on_all_validation_and_test_images(made, tmp_path):
+    run_here(reconstruct_images, *reconstruct(made, tmp_path / "images.npz"))
+    written = json.loads((tmp_path / "images.json").read_text())
+    assert written["likelihood"] == "N(x; g(z), I)" and written["standard_deviation"] == 1
+    parts, _ = image_model.load_model(made / "vae.safetensors")
+    prepared, normal = arrays.load_svhn(made / "svhn.npz"), torch.Generator().manual_seed(1)
+    for split, pictures in (("valid", prepared.valid_images), ("test", prepared.test_images)):
+        found, x = written["splits"][split], images.to_model(torch.from_numpy(pictures))
+        with torch.no_grad():
+            mean, log_variance = parts["encoder"](x).double().chunk(2, dim=1)
+            kl = torch.distributions.kl_divergence(
+                torch.distributions.Normal(mean, torch.exp(log_variance / 2)), torch.distributions.Normal(0.0, 1.0)
+            ).sum(1)
+            noise = torch.randn(len(x), L, generator=normal)
+            decoded = parts["generator"]((mean + torch.exp(log_variance / 2) * noise).float()).double()
+        log_p = torch.distributions.Normal(decoded, 1.0).log_prob(x.double()).sum((1, 2, 3))
+        assert found["images"] == len(pictures)
+        assert found["kl"] == pytest.approx(kl.mean().item(), rel=1e-4)
+        assert found["elbo"] == pytest.approx((log_p - kl).mean().item(), rel=1e-5)
+        assert found["bits"] == pytest.approx(-found["elbo"] / 3072 / np.log(2) + np.log2(127.5))
 
 
 def test_a_gan_is_refused_in_one_line(made, tmp_path):

@@ -6,7 +6,7 @@ error. Numbers are written as in the tables. Nothing here imports torch.
 """
 
 from ..measures.metric_table import BY_KEY
-from .tables import acceptance
+from .acceptance import acceptance
 from .typeset import limit, number, plus_minus, share
 
 FLAT = 0.05  # of log 2: an estimate that varies by less between values of theta cannot tell them apart
