@@ -150,6 +150,12 @@ def test_an_image_model_gets_the_defaults_of_its_kind():
         assert settings | {"epochs": 7} == of_training | {"epochs": 7}
 
 
+@pytest.mark.parametrize("given, noise", [("True", True), ("false", False), (True, True)])
+def test_a_truth_value_may_be_text(given, noise):
+    config = configuration.complete({"images": {"models": {"a": {"kind": "vae", "noise": given}}}})
+    assert config["images"]["models"]["a"]["noise"] is noise
+
+
 def test_all_faults_are_told_at_once():
     with pytest.raises(InputError) as error:
         configuration.complete({"sede": [1], "threads": 0})

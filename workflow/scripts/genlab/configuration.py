@@ -86,7 +86,7 @@ def _children(value, schema, definitions):
 
 
 def _typed(value, schema):
-    """Text converted to the number, list entry or null that the schema wants, where possible.
+    """Text converted to the number, truth value, list entry or null that the schema wants, where possible.
 
     Snakemake passes nested --config values as text, and YAML reads 1e-3 as text.
     """
@@ -99,6 +99,8 @@ def _typed(value, schema):
             if not math.isfinite(value):
                 return str(value)  # text, so that the schema refuses it
             return int(value) if schema["type"] == "integer" and value.is_integer() else value
+    if schema.get("type") == "boolean" and isinstance(value, str):
+        return {"true": True, "false": False}.get(value.lower(), value)
     if isinstance(value, list) and isinstance(schema.get("items"), dict):
         return [_typed(item, schema["items"]) for item in value]
     return None if value == "null" and schema.get("type") != "string" else value
