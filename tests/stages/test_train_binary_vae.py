@@ -1,9 +1,10 @@
-"""train_binary_vae through its command line: what it writes, resume after SIGKILL, bad input."""
+"""train_binary_vae and sample_binary_vae: what they write, resume after SIGKILL, bad input."""
 
 import csv
 import json
 import subprocess
 
+import numpy as np
 import pytest
 from conftest import succeed, training_options
 from genlab.training import checkpoint
@@ -103,3 +104,37 @@ def test_a_diverging_training_says_so_and_writes_no_results(prepared_digits, tmp
     assert process.returncode == 1
     assert "stopped being finite" in process.stderr.splitlines()[-1] and "lower learning_rate" in process.stderr
     assert not (tmp_path / "model.safetensors").exists() and not (tmp_path / "history.csv").exists()
+
+
+@pytest.fixture(scope="module")
+def sampled(trained_vae, prepared_digits, tmp_path_factory):
+    """What sample_binary_vae writes, twice."""
+    folder = tmp_path_factory.mktemp("sampled")
+    for name, fresh in (("a.npz", False), ("b.npz", True)):
+        succeed(
+            "sample_binary_vae", "--weights", trained_vae / "model.safetensors", "--data", prepared_digits,
+            "--output", folder / name, "--reconstructions", 6, "--count", 9, "--threads", 1, fresh=fresh,
+        )  # fmt: skip
+    return [dict(np.load(folder / name)) for name in ("a.npz", "b.npz")]
+
+
+def test_originals_are_bits_with_as_many_reconstructions(sampled):
+    one, _ = sampled
+    assert one["originals"].shape == one["reconstructions"].shape == (6, 28, 28)
+    assert set(np.unique(one["originals"])) == {0, 1}
+
+
+def test_samples_are_probabilities(sampled):
+    samples = sampled[0]["samples"]
+    assert samples.shape == (9, 28, 28)
+    assert samples.min() > 0 and samples.max() < 1 and samples.std() > 0.05
+
+
+def test_sampled_images_name_their_data(sampled):
+    assert "stand-in" in json.loads(str(sampled[0]["about"]))["data"]["title"]
+
+
+def test_sampling_again_gives_the_same_images(sampled):
+    one, other = sampled
+    for key in ("originals", "reconstructions", "samples"):
+        assert np.array_equal(one[key], other[key])
