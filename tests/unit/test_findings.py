@@ -133,10 +133,13 @@ def text(sentences):
     return " ".join(sentences)
 
 
-def test_divergences_of_a_good_and_of_a_bad_run(results):
+def test_divergences_of_a_good_run(results):
     said = text(findings.divergences(results))
     assert "jumps and then stays flat" in said and "not converged" not in said
     assert said.count("within the limit") == 2 and "tells near from far" in said and "wrong sign" not in said
+
+
+def test_divergences_of_a_bad_run(results):
     results.divergences["range_of_jsd"]["elsewhere"]["lowest"] = 0.2
     results.divergences["largest_error"].update(jsd_elsewhere=0.49, w1_corrected=0.021)
     results.divergences["wrong_signs"] = 2
@@ -153,22 +156,47 @@ def test_density_is_held_against_both_limits(results):
     assert "off 1 by 0.020, beyond the limit of 0.01" in said and "0.013" in said and said.count("within") == 1
 
 
-def test_likelihood_sentences_turn_with_their_numbers(results):
-    said = text(findings.likelihood(results))
-    assert f"{MINUS}91.30 ± 0.17 nats, at or above the limit of {MINUS}96" in said
-    assert "the bound is loose" in said and "88.0% of the test images" in said and "0.570 ± 0.050 nats more" in said
-    assert "beyond twice the error: the model knows its training images better" in said
-    summary = results.likelihood["vae"]
-    summary["splits"]["valid"]["elbo"]["mean"] = -96.01
-    summary["splits"]["test"]["effective_sample_size"]["median"] = 20.0
-    summary["splits"]["test"]["pareto_k"]["share_above_0.7"] = None
-    summary["overfitting"]["log_likelihood"]["mean"] = 0.6
-    said = text(findings.likelihood(results))
-    assert (
-        "below the limit" in said and "loose" not in said and "k\u0302" not in said and "no overfitting is seen" in said
-    )
-    summary["overfitting"]["log_likelihood"]["mean"] = -0.61
-    assert "sample of training images is the harder one" in text(findings.likelihood(results))
+def likelihood_said(results, path, value):
+    """The sentences on the likelihood, before and after one number of the VAE's summary is another."""
+    before, place = text(findings.likelihood(results)), results.likelihood["vae"]
+    *parents, last = path.split("/")
+    for parent in parents:
+        place = place[parent]
+    place[last] = value
+    return before, text(findings.likelihood(results))
+
+
+def test_the_elbo_is_held_against_its_limit(results):
+    before, after = likelihood_said(results, "splits/valid/elbo/mean", -96.01)
+    assert f"{MINUS}91.30 ± 0.17 nats, at or above the limit of {MINUS}96" in before
+    assert "below the limit" in after
+
+
+def test_a_bound_of_few_effective_samples_is_loose(results):
+    before, after = likelihood_said(results, "splits/test/effective_sample_size/median", 20.0)
+    assert "the bound is loose" in before and "loose" not in after
+
+
+def test_images_with_heavy_tailed_weights_are_counted_where_shapes_were_fitted(results):
+    before, after = likelihood_said(results, "splits/test/pareto_k/share_above_0.7", None)
+    assert "88.0% of the test images" in before and "k\u0302" not in after
+
+
+def test_the_gain_of_more_samples_is_said(results):
+    assert "0.570 ± 0.050 nats more" in text(findings.likelihood(results))
+
+
+@pytest.mark.parametrize(
+    "gap, words",
+    [
+        (2.0, "beyond twice the error: the model knows its training images better"),
+        (0.6, "no overfitting is seen"),
+        (-0.61, "sample of training images is the harder one"),
+    ],
+)
+def test_overfitting_is_judged_by_twice_the_error(results, gap, words):
+    results.likelihood["vae"]["overfitting"]["log_likelihood"]["mean"] = gap
+    assert words in text(findings.likelihood(results))
 
 
 def test_one_seed_shows_errors_over_images(results):
@@ -177,14 +205,29 @@ def test_one_seed_shows_errors_over_images(results):
     assert "one seed" in tables.likelihood_table(results).caption
 
 
-def test_the_lowest_fid_comes_first_and_the_limit_is_the_gans(results):
-    said = findings.quality(results)
-    assert said[0].startswith("gan: FID 445 ± 10 on 1,000 samples, 1.40 times the floor of 317.9")
-    assert "within the limit of 1.5" in said[0] and said[1].startswith("vae") and "limit" not in said[1]
-    assert said[2] == "FID: gan better than vae by 1749, beyond the noise of 2 seeds."
-    results.fid = {"vae": fid(400.0, 1.2), "gan": fid(445.0, 1.51)}
-    said = findings.quality(results)
-    assert said[0].startswith("vae") and "beyond the limit of 1.5" in said[1]
+@pytest.mark.parametrize("vae, first", [(fid(2194.0, 30.6), "gan"), (fid(400.0, 1.2), "vae")])
+def test_the_lowest_fid_comes_first(results, vae, first):
+    results.fid["vae"] = vae
+    assert findings.quality(results)[0].startswith(f"{first}: FID ")
+
+
+def test_a_fid_stands_beside_its_floor(results):
+    said = findings.quality(results)[0]
+    assert said.startswith("gan: FID 445 ± 10 on 1,000 samples, 1.40 times the floor of 317.9")
+
+
+@pytest.mark.parametrize(
+    "vae, ratio, words",
+    [(fid(2194.0, 30.6), 1.4, "within the limit of 1.5"), (fid(400.0, 1.2), 1.51, "beyond the limit of 1.5")],
+)
+def test_the_limit_of_the_fid_is_the_gan_s(results, vae, ratio, words):
+    results.fid = {"vae": vae, "gan": fid(445.0, ratio)}
+    said = {sentence.split(":")[0]: sentence for sentence in findings.quality(results)}
+    assert words in said["gan"] and "limit" not in said["vae"]
+
+
+def test_the_verdict_on_the_fid_comes_last(results):
+    assert findings.quality(results)[2] == "FID: gan better than vae by 1749, beyond the noise of 2 seeds."
 
 
 @pytest.mark.parametrize("sharpness, words", [(4.89, "blurred"), (4.91, "within the noise"), (5.12, "more than real")])
@@ -195,13 +238,23 @@ def test_sharpness_is_judged_by_twice_the_noise(results, sharpness, words):
     assert words in said and said.startswith(f"gan: samples have {number(sharpness / 5, 3)} times")
 
 
-def test_diversity_names_coverage_and_classes(results):
+@pytest.fixture
+def diversity(results):
+    """What is said of a varied GAN, of its digits, of a VAE that is not varied, and of its digits."""
     results.statistics = {"gan": statistics(5.0), "vae": statistics(5.0, distance=15.0, divergence=0.01)}
-    of_gan, of_its_digits, of_vae, of_digits = findings.diversity(results)
+    return findings.diversity(results)
+
+
+def test_diversity_is_the_distance_of_samples_and_their_coverage(diversity):
+    of_gan, _, of_vae, _ = diversity
     assert "as varied as test images" in of_gan and "cover 80.0% of them; training images cover 96.0%" in of_gan
-    assert "shared out like those" in of_its_digits
     assert "less varied than test images (0.750 times" in of_vae and "20.0%" in of_vae
-    assert "shared out otherwise" in of_digits and "0.010" in of_digits
+
+
+def test_digits_are_held_against_those_of_real_images(diversity):
+    _, of_digits_of_gan, _, of_digits_of_vae = diversity
+    assert "shared out like those" in of_digits_of_gan
+    assert "shared out otherwise" in of_digits_of_vae and "0.010" in of_digits_of_vae
 
 
 @pytest.mark.parametrize(
@@ -228,7 +281,9 @@ def test_findings_do_not_depend_on_how_rows_are_worded(results, monkeypatch):
     rows = tables.acceptance
     monkeypatch.setattr(findings, "acceptance", lambda results: [row | {"name": "renamed"} for row in rows(results)])
     assert before == [*findings.comparison(results), *findings.diversity(results), *findings.density(results)]
-    # The one model's name begins the other's: a search by beginnings would take the wrong row.
+
+
+def test_a_model_whose_name_begins_another_s_has_its_own_row(results):
     results.fid = {"gan2": fid(500.0, 1.6), "gan": fid(445.0, 1.4)}
     results.config["images"]["models"]["gan2"] = {"kind": "gan"}
     assert findings.judged(results, "fid_ratio", "gan")["value"] == 1.4
@@ -258,19 +313,40 @@ def test_a_number_at_its_limit_passes(results):
     assert [row["passed"] for row in tables.acceptance(results)] == [True] * 5 + [None, None, True]
 
 
-def test_tables_hold_their_numbers_to_sort_by(results):
-    made = tables.all_tables(results)
+@pytest.fixture
+def made(results):
+    return tables.all_tables(results)
+
+
+def test_every_table_is_made(made):
     assert set(made) == {"acceptance", "divergences", "density", "training", "likelihood", "fid", "statistics",
                          "metrics", "comparison"}  # fmt: skip
+
+
+def test_rows_are_as_long_as_their_header(made):
     for table in made.values():
         assert all(len(row) == len(table.header) for row in table.rows), table.name
+
+
+def test_tables_hold_their_numbers_to_sort_by(made):
     assert [row[2][1] for row in made["fid"].rows] == [2194.0, 445.0]
-    assert made["fid"].rows[1][2][0] == "445 ± 10" and made["fid"].rows[1][4][0] == "317.9 ± 3.0"
     assert [row[0][1] for row in made["divergences"].rows] == [-1.0, 0.0, 1.0]
-    assert made["training"].rows[0][3] == ("3\nwent on from 2", 3)
+
+
+def test_numbers_stand_with_their_spread(made):
+    assert made["fid"].rows[1][2][0] == "445 ± 10" and made["fid"].rows[1][4][0] == "317.9 ± 3.0"
     assert made["metrics"].rows[1][1] == ("0.800\n[0.700, 0.900]", 0.8)
-    assert "SVHN" in made["metrics"].caption and "N = 1000" in made["metrics"].caption
-    assert "Binarized MNIST" in made["likelihood"].caption
+
+
+def test_a_training_that_went_on_says_from_where(made):
+    assert made["training"].rows[0][3] == ("3\nwent on from 2", 3)
+
+
+@pytest.mark.parametrize(
+    "name, words", [("metrics", "SVHN"), ("metrics", "N = 1000"), ("likelihood", "Binarized MNIST")]
+)
+def test_captions_name_data_and_protocol(made, name, words):
+    assert words in made[name].caption
 
 
 def test_a_run_without_image_models_has_no_tables_of_them(results):
