@@ -2,7 +2,7 @@
 
 import torch
 import torch.nn.functional as F
-from genlab.models import networks
+from genlab.models import binary_networks, networks
 
 
 def set_up(threads):
@@ -13,7 +13,7 @@ def set_up(threads):
 
 def binary_vae(model):
     """Encoder and decoder of the suggested architecture in plain layers, with the weights of a `vae.VAE`."""
-    encoder, decoder = networks.suggested_binary_vae(model.latents)
+    encoder, decoder = binary_networks.suggested_binary_vae(model.latents)
     encoder.load_state_dict(model.encoder.state_dict())
     decoder.load_state_dict(model.decoder.state_dict())
     return tuple(part.to(memory_format=torch.contiguous_format) for part in (encoder, decoder))

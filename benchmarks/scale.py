@@ -81,12 +81,12 @@ def likelihood(number):
     import estimate_likelihood
     import numpy as np
     import torch
-    from genlab.models import vae
+    from genlab.models import likelihoods, vae
 
     encoder, decoder = torch.nn.Linear(784, 20), torch.nn.Linear(10, 784)
     torch.nn.init.zeros_(decoder.weight), torch.nn.init.zeros_(decoder.bias)
     torch.nn.init.zeros_(encoder.weight), torch.nn.init.zeros_(encoder.bias)
-    model = vae.VAE(encoder, decoder, 10, "bernoulli", (784,))
+    model = vae.VAE(encoder, decoder, 10, likelihoods.Bernoulli(), (784,))
     packed = np.random.default_rng(1).integers(0, 256, (number, 98), np.uint8)
     settings = {"evaluation_seed": 1, "chunk": 400}
     numbers = estimate_likelihood.evaluate(model, packed, "test", 0, 5, [1, 5], settings, torch.device("cpu"))

@@ -9,7 +9,7 @@ import yaml
 from gan_training import WGANTraining
 from genlab import configuration
 from genlab.data import images
-from genlab.models import classifier, networks, vae, wgan
+from genlab.models import binary_networks, classifier, networks, vae, wgan
 
 ROOT = Path(__file__).parents[2]
 LATENTS = 100
@@ -72,7 +72,7 @@ def plain_epoch(name, device, options):
         training = WGANTraining(*_contiguous(parts, device), options)
         return lambda pixels: training.epoch(images.to_model(pixels), batch_size)
     if name == "binary VAE":
-        parts, log_prob = networks.suggested_binary_vae(LATENTS), plain.bernoulli
+        parts, log_prob = binary_networks.suggested_binary_vae(LATENTS), plain.bernoulli
     else:
         width = options["width"]
         parts, log_prob = (networks.Encoder(LATENTS, width), networks.Generator(LATENTS, width)), plain.gaussian

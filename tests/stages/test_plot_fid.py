@@ -80,7 +80,7 @@ def of_three_seeds(tmp_path):
 
 def test_several_seeds_are_quoted_in_the_first_line(of_three_seeds):
     first, empty, *_ = of_three_seeds[1].splitlines()
-    assert first == f"FID 1235.3 +- 12.9 (gan, 3 seeds, N = 1000, floor 403.0, ratio 3.07) on {TITLE}"
+    assert first == f"FID 1235.3 +- 12.9 (gan, 3 seeds, N = 1000, real data 403.0, ratio 3.07) on {TITLE}"
     assert empty == ""
 
 
@@ -93,7 +93,7 @@ def test_each_seed_has_its_line(of_three_seeds):
     assert "  seed 2: 1250" in of_three_seeds[1].splitlines()
 
 
-def test_the_floor_is_of_the_draws_of_all_seeds(of_three_seeds):
+def test_the_real_data_fid_is_of_the_draws_of_all_seeds(of_three_seeds):
     summary, text = of_three_seeds
     draws = [401, 403, 402, 404, 403, 405]
     assert summary["floor"]["values"] == draws and summary["floor"]["mean"] == statistics.fmean(draws)
@@ -124,13 +124,13 @@ def test_the_text_is_printed_too(tmp_path, capsys):
 
 def test_one_seed_has_no_spread(tmp_path):
     summary, text = summarise(tmp_path, [score(fid=63.46, floor=(60.0,))])
-    assert text.splitlines()[0] == f"FID 63.5 (gan, 1 seed, N = 1000, floor 61.0, ratio 1.04) on {TITLE}"
+    assert text.splitlines()[0] == f"FID 63.5 (gan, 1 seed, N = 1000, real data 61.0, ratio 1.04) on {TITLE}"
     assert summary["fid"]["sd"] is None and summary["floor"]["sd"] is None
 
 
 def test_no_floor_is_said(tmp_path):
     summary, text = summarise(tmp_path, [score(1, floor=None), score(2, floor=None)])
-    assert text.startswith("FID 1234.5 +- 0.00 (gan, 2 seeds, N = 1000, floor unknown) on ")
+    assert text.startswith("FID 1234.5 +- 0.00 (gan, 2 seeds, N = 1000, real data unknown) on ")
     assert summary["floor"] is None and summary["ratio"] is None
     assert "unknown: scored without training images" in text
 
@@ -202,9 +202,9 @@ def test_each_row_says_mean_deviation_and_ratio(figure):
     assert texts[1].startswith("1,240.0 ") and "(3.08 " in texts[1]
 
 
-def test_the_legend_names_the_floor(figure):
-    (floor, *_) = figure.axes[0].get_legend().get_texts()  # 402.5: of 401, 403, 402, 404, each once
-    assert floor.get_text() == "real-data FID, of 1,000 training images: 402.5"
+def test_the_legend_gives_the_real_data_fid(figure):
+    (real_data, *_) = figure.axes[0].get_legend().get_texts()  # 402.5: of 401, 403, 402, 404, each once
+    assert real_data.get_text() == "real-data FID, of 1,000 training images: 402.5"
 
 
 def test_the_title_names_the_sets(figure):
@@ -246,7 +246,7 @@ def change(path, **changes):
         ({"reference__images": 100}, "its reference is 100 real test images"),
         ({"classifier__sha256": "bad"}, "its classifier is bad"),
         ({"data": {"title": "SVHN"}}, "its data is SVHN"),
-        ({"floor": None}, "its images of the floor is 0, but 1000"),
+        ({"floor": None}, "its images of the real-data FID is 0, but 1000"),
         ({"fid__mean": "1"}, r"'fid\.mean' is \"1\"; expected a finite number"),
         ({"fid__values": [1, -1]}, r"'fid\.values' are not numbers"),
         ({"fid": {}}, r"'fid\.mean' is missing"),

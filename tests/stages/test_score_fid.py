@@ -74,7 +74,7 @@ def lines(text):
 
 @pytest.fixture(scope="module")
 def scored(world, tmp_path_factory):
-    """The folder of the output, what was printed, and the parsed JSON, of a floor of 4 draws."""
+    """The folder of the output, what was printed, and the parsed JSON, with a real-data FID of 4 draws."""
     output = tmp_path_factory.mktemp("scored") / "fid.json"
     more = ("--output", output, "--name", "tiny", "--seed", 7, "--floor-draws", 4)
     result = run_stage("score_fid", *arguments(world, *more))
@@ -113,22 +113,22 @@ def test_the_classifier_is_named(world, scored):
     assert written["classifier"]["sha256"] == sha256
 
 
-def test_the_floor_is_the_score_of_training_images(world, scored):
+def test_the_real_data_fid_is_the_score_of_training_images(world, scored):
     _, said, written = scored
     splits, floor, rng = world[1], written["floor"], np.random.default_rng(7)
     draws = [splits["train"][rng.choice(90, 30, replace=False)] for _ in range(4)]
     np.testing.assert_allclose(floor["values"], [exact(world, draw, splits["test"]) for draw in draws], rtol=1e-5)
     assert floor["images"] == 30 and floor["source"]["split"] == "train"
-    assert f"mean and sd of 4 draws: FID of 30 real training images of {TITLE}" in lines(said)["floor"]
+    assert f"mean and sd of 4 draws: FID of 30 real training images of {TITLE}" in lines(said)["real data"]
 
 
-def test_the_floor_has_the_mean_and_deviation_of_its_draws(scored):
+def test_the_real_data_fid_has_the_mean_and_deviation_of_its_draws(scored):
     floor = scored[2]["floor"]
     assert floor["mean"] == pytest.approx(statistics.fmean(floor["values"]))
     assert floor["sd"] == pytest.approx(statistics.stdev(floor["values"]))
 
 
-def test_the_ratio_is_to_the_floor_s_mean(world, scored):
+def test_the_ratio_is_to_the_mean_of_the_real_data_fid(world, scored):
     fid = exact(world, world[1]["samples"], world[1]["test"])
     assert scored[2]["ratio"] == pytest.approx(fid / scored[2]["floor"]["mean"], rel=1e-5)
 
@@ -168,7 +168,7 @@ def test_a_model_without_a_name_is_called_by_its_directory(of_real_images):
 
 def test_without_training_images_it_says_so(world, tmp_path, capsys):
     said = lines(score(world, capsys, "--output", tmp_path / "fid.json", reference="test.mat"))
-    assert said["floor"] == "unknown: no training images; give them with --floor"
+    assert said["real data"] == "unknown: no training images; give them with --floor"
     assert said["reference"] == "40 images of test.mat" and "ratio" not in said
     written = json.loads((tmp_path / "fid.json").read_text())
     assert written["floor"] is None and written["ratio"] is None
@@ -177,7 +177,7 @@ def test_without_training_images_it_says_so(world, tmp_path, capsys):
 def test_few_training_images_are_all_taken_and_it_says_so(world, tmp_path, capsys):
     said = lines(score(world, capsys, "--floor", world[0] / "valid.mat", "--output", tmp_path / "fid.json"))
     assert said["note"].startswith("only 5 training images for 30 samples")
-    assert "one draw: FID of 5 real images of valid.mat" in said["floor"]
+    assert "one draw: FID of 5 real images of valid.mat" in said["real data"]
     floor = json.loads((tmp_path / "fid.json").read_text())["floor"]
     assert floor["sd"] is None and len(floor["values"]) == 1
     expected = exact(world, world[1]["valid"], world[1]["test"])

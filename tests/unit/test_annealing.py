@@ -7,7 +7,7 @@ import math
 
 import pytest
 import torch
-from genlab.models import annealing, proposals, vae
+from genlab.models import annealing, likelihoods, proposals, vae
 from torch import distributions as D
 from torch import nn
 
@@ -43,7 +43,7 @@ class LinearGaussian:
         def encode(x):
             return torch.cat([self.mean(x) + shift, log_variance.expand(len(x), 3)], 1)
 
-        self.model = vae.VAE(Function(encode), Function(lambda z: z @ self.W.T), 3, "gaussian", (6,))
+        self.model = vae.VAE(Function(encode), Function(lambda z: z @ self.W.T), 3, likelihoods.UnitNormal(), (6,))
 
     def mean(self, x):
         return x @ self.W @ self.covariance
@@ -234,7 +234,7 @@ def test_simulated_images_are_the_model_s(generator):
     torch.testing.assert_close(x.T.cov(), linear.marginal.covariance_matrix, rtol=0, atol=error)
     residual = x - z @ linear.W.T  # the latents belong to their images
     torch.testing.assert_close(residual.T.cov(), torch.eye(6, dtype=torch.float64), rtol=0, atol=0.05)
-    model = vae.VAE(nn.Identity(), Function(lambda z: 2 * z), 2, "bernoulli", (2,))
+    model = vae.VAE(nn.Identity(), Function(lambda z: 2 * z), 2, likelihoods.Bernoulli(), (2,))
     x, z = annealing.simulate(model, 20_000, generator)
     assert set(x.unique().tolist()) == {0.0, 1.0}
     torch.testing.assert_close(x.mean(0), torch.full((2,), 0.5, dtype=torch.float64), rtol=0, atol=0.015)
@@ -247,7 +247,11 @@ def test_a_decoder_that_is_no_linear_one_against_a_grid(generator):
     for layer in (decoder[0], decoder[2]):
         layer.weight.data.mul_(4)
     model = vae.VAE(
-        Function(lambda x: torch.cat([0.2 * x[:, :2], -0.5 + 0 * x[:, :2]], 1)), decoder, 2, "bernoulli", (8,)
+        Function(lambda x: torch.cat([0.2 * x[:, :2], -0.5 + 0 * x[:, :2]], 1)),
+        decoder,
+        2,
+        likelihoods.Bernoulli(),
+        (8,),
     )
     x = torch.randint(0, 2, (6, 8)).double()
     axis = torch.linspace(-7, 7, 281, dtype=torch.float64)
@@ -264,7 +268,11 @@ def test_a_discrete_latent_against_its_exact_sum(generator):
     table = 1.5 * torch.randn(4, 6, dtype=torch.float64)
     decoder = Function(lambda z: table[(z > 0).long() @ torch.tensor([1, 2])])
     model = vae.VAE(
-        Function(lambda x: torch.cat([0.3 * x[:, :2], 0.2 + 0 * x[:, :2]], 1)), decoder, 2, "bernoulli", (6,)
+        Function(lambda x: torch.cat([0.3 * x[:, :2], 0.2 + 0 * x[:, :2]], 1)),
+        decoder,
+        2,
+        likelihoods.Bernoulli(),
+        (6,),
     )
     x = torch.randint(0, 2, (6, 6)).double()
     exact = torch.logsumexp(D.Bernoulli(logits=table).log_prob(x[:, None]).sum(2), 1) - math.log(4)
@@ -278,7 +286,7 @@ def test_a_second_mode_that_importance_sampling_misses_is_found_or_shows(generat
     # x = z^2 + noise, three times: the posterior has modes at +-sqrt(x). The encoder knows one of them.
     model = vae.VAE(
         Function(lambda x: torch.cat([x.mean(1, keepdim=True).clamp(min=1).sqrt(), -3.2 + 0 * x[:, :1]], 1)),
-        Function(lambda z: (z**2).expand(-1, 3)), 1, "gaussian", (3,),
+        Function(lambda z: (z**2).expand(-1, 3)), 1, likelihoods.UnitNormal(), (3,),
     )  # fmt: skip
     x = torch.tensor([[4.3, 3.9, 3.5], [5.2, 4.4, 4.8]], dtype=torch.float64)
     axis = torch.linspace(-6, 6, 100_001, dtype=torch.float64)[:, None]

@@ -146,7 +146,8 @@ def test_an_image_model_gets_the_defaults_of_its_kind():
         parser = argparse.ArgumentParser()
         configuration.add_options(parser, definition)
         settings = configuration.settings(parser.parse_args([]), definition)
-        assert settings | {"epochs": 7} == {k: v for k, v in models[name].items() if k != "kind"} | {"epochs": 7}
+        of_training = {k: v for k, v in models[name].items() if k not in configuration.NOT_OF_TRAINING}
+        assert settings | {"epochs": 7} == of_training | {"epochs": 7}
 
 
 def test_all_faults_are_told_at_once():

@@ -211,9 +211,9 @@ def test_the_lowest_fid_comes_first(results, vae, first):
     assert findings.quality(results)[0].startswith(f"{first}: FID ")
 
 
-def test_a_fid_stands_beside_its_floor(results):
+def test_a_fid_stands_beside_that_of_real_data(results):
     said = findings.quality(results)[0]
-    assert said.startswith("gan: FID 445 ± 10 on 1,000 samples, 1.40 times the floor of 317.9")
+    assert said.startswith("gan: FID 445 ± 10 on 1,000 samples, 1.40 times the 317.9 that real")
 
 
 @pytest.mark.parametrize(
@@ -338,8 +338,8 @@ def test_numbers_stand_with_their_spread(made):
     assert made["metrics"].rows[1][1] == ("0.800\n[0.700, 0.900]", 0.8)
 
 
-def test_a_training_that_went_on_says_from_where(made):
-    assert made["training"].rows[0][3] == ("3\nwent on from 2", 3)
+def test_an_extended_training_says_from_where(made):
+    assert made["training"].rows[0][3] == ("3\nextended from 2", 3)
 
 
 @pytest.mark.parametrize(

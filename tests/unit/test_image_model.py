@@ -4,7 +4,7 @@ import pytest
 import torch
 from genlab import InputError
 from genlab.data import images
-from genlab.models import image_model, networks
+from genlab.models import image_model, likelihoods, networks, vae
 from genlab.training import checkpoint
 
 ABOUT = {"kind": "vae", "model": "vae", "seed": 1, "generator": {"latents": 5, "width": 4}}
@@ -61,3 +61,21 @@ def test_generated_images_do_not_depend_on_the_batch(parts):
     with torch.no_grad():
         assert (pictures.int() - images.to_uint8(model(z)).int()).abs().max() <= 1  # rounding at most
     assert torch.equal(pictures, image_model.generate(model, z, batch=3))
+
+
+@pytest.mark.parametrize("likelihood", likelihoods.OF_IMAGES)
+def test_a_vae_of_each_likelihood_is_saved_and_loaded(tmp_path, likelihood):
+    about = ABOUT | {"settings": {"likelihood": likelihood}}
+    kind = likelihoods.OF_IMAGES[likelihood]
+    model = vae.image_vae(networks.generator(5, 4, outputs=kind.outputs), likelihood).eval()
+    for buffer in model.log_prob.buffers():
+        buffer.fill_(0.25)
+    parts = {"generator": model.decoder, "encoder": model.encoder, "likelihood": model.log_prob}
+    image_model.save_model(tmp_path / "vae.safetensors", parts, about)
+    generator, z = image_model.load_model(tmp_path / "vae.safetensors")[0]["generator"], torch.randn(3, 5)
+    wanted = model.log_prob.mean(model.decode(z)).view(3, 3, 32, 32)
+    torch.testing.assert_close(generator(z), wanted)
+    noise = (torch.Generator().manual_seed(4) for _ in range(2))
+    drawn = model.log_prob.draw(model.decode(z), next(noise)).view(3, 3, 32, 32)
+    found = image_model.generate(generator, z, noise=next(noise))
+    assert torch.equal(found, images.to_uint8(drawn)) and not torch.equal(found, images.to_uint8(wanted))

@@ -114,8 +114,18 @@ def test_write_replaces_nothing_but_samples(tmp_path, pictures):
         with pytest.raises(InputError, match="is no sample directory, so it is not replaced"):
             images.write_directory(path, pictures)
     assert contents(tmp_path) == {"precious.txt": b"kept"}
-    (tmp_path / "empty").mkdir()
-    images.write_directory(tmp_path / "empty", pictures)
+
+
+def test_write_fills_an_empty_folder(tmp_path, pictures):
+    images.write_directory(tmp_path, pictures)
+    assert images.read_directory(tmp_path)[0] == len(pictures)
+
+
+def test_write_replaces_samples_that_snakemake_has_stamped(tmp_path, pictures):
+    images.write_directory(tmp_path, pictures)
+    (tmp_path / ".snakemake_timestamp").touch()
+    images.write_directory(tmp_path, pictures[:1])
+    assert images.read_directory(tmp_path)[0] == 1
 
 
 @pytest.mark.parametrize(

@@ -95,16 +95,6 @@ def test_decoding_in_parts_keeps_order_and_shape(weights):
     torch.testing.assert_close(pictures, torch.einsum("abl,lchw->abchw", z, weights))
 
 
-def test_nearest_distance_agrees_with_scipy():
-    rng = np.random.default_rng(1)
-    features, reference = rng.normal(50, 1, (23, 512)), rng.normal(50, 1, (40, 512))
-    features[3] = reference[7]
-    found = latents.nearest_distance(features.astype(np.float32), reference.astype(np.float32), chunk=10)
-    expected = cdist(features.astype(np.float32), reference.astype(np.float32)).min(1)
-    assert expected[3] == 0 and found[3] < 1e-5
-    np.testing.assert_allclose(found, expected, rtol=1e-10, atol=1e-5)
-
-
 @pytest.fixture
 def network():
     return networks.FeatureClassifier().eval()

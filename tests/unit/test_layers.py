@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from genlab.models import layers, networks
+from genlab.models.binary_networks import residual_binary_vae, suggested_binary_vae
 from torch import nn
 
 
@@ -104,12 +105,12 @@ def test_an_upsampling_by_matrices_and_its_gradient_are_the_plain_one_s(monkeypa
 
 
 NETWORKS = {
-    "suggested encoder": (lambda: networks.suggested_binary_vae(7)[0], (1, 28, 28), {"BinaryStem", "CollapsingConv2d"}),
+    "suggested encoder": (lambda: suggested_binary_vae(7)[0], (1, 28, 28), {"BinaryStem", "CollapsingConv2d"}),
     "suggested decoder": (
-        lambda: networks.suggested_binary_vae(7)[1], (7,), {"ExpandingConv2d", "UpsampledConv2d", "SingleConv2d"},
+        lambda: suggested_binary_vae(7)[1], (7,), {"ExpandingConv2d", "UpsampledConv2d", "SingleConv2d"},
     ),
-    "residual encoder": (lambda: networks.residual_binary_vae(7)[0], (1, 28, 28), {"CollapsingConv2d"}),
-    "residual decoder": (lambda: networks.residual_binary_vae(7)[1], (7,), {"ExpandingConv2d"}),
+    "residual encoder": (lambda: residual_binary_vae(7)[0], (1, 28, 28), {"CollapsingConv2d"}),
+    "residual decoder": (lambda: residual_binary_vae(7)[1], (7,), {"ExpandingConv2d"}),
     "generator": (lambda: networks.Generator(7, 4), (7,), {"BilinearUpsample"}),
     "critic": (lambda: networks.Critic(4), (3, 32, 32), {"CollapsingConv2d"}),
     "encoder": (lambda: networks.Encoder(7, 4), (3, 32, 32), {"CollapsingConv2d"}),

@@ -3,12 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from genlab.models import networks
+from genlab.models import binary_networks, networks
 from torch import nn
 
 
 def test_the_suggested_architecture_is_the_course_s():
-    encoder, decoder = networks.suggested_binary_vae(100)
+    encoder, decoder = binary_networks.suggested_binary_vae(100)
     assert sum(p.numel() for part in (encoder, decoder) for p in part.parameters()) == 938_825
     x, z = torch.randint(0, 2, (2, 1, 28, 28)).float(), torch.randn(2, 100)
     plain_encoder = [nn.Conv2d(1, 32, 3), nn.Conv2d(32, 64, 3), nn.Conv2d(64, 256, 5), nn.Linear(256, 200)]
@@ -31,16 +31,16 @@ def test_the_suggested_architecture_is_the_course_s():
     torch.testing.assert_close(decoder(z), e(h), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(networks.BINARY_VAES))
+@pytest.mark.parametrize("name", sorted(binary_networks.BINARY_VAES))
 def test_shapes(name):
-    encoder, decoder = networks.BINARY_VAES[name](7)
+    encoder, decoder = binary_networks.BINARY_VAES[name](7)
     assert encoder(torch.randn(3, 1, 28, 28)).shape == (3, 14)
     assert decoder(torch.randn(3, 7)).shape == (3, 1, 28, 28)
 
 
 def test_a_residual_block_starts_as_the_identity():
     x = torch.randn(2, 16, 5, 5)
-    assert torch.equal(networks.Residual(16)(x), x)
+    assert torch.equal(binary_networks.Residual(16)(x), x)
 
 
 def test_the_shapes_of_the_image_networks():

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from genlab.models import gaussian, vae
+from genlab.models import gaussian, likelihoods, vae
 from torch import distributions as D
 from torch import nn
 
@@ -36,7 +36,7 @@ def linear_gaussian():
     def make(log_variance):
         # The exact posterior's mean with any diagonal log-variance: the bound is loose, the estimate unbiased.
         encoder = Constant(lambda x: ((x - b) @ W @ covariance, log_variance.expand(len(x), 2)))
-        return vae.VAE(encoder, decoder, 2, "gaussian", (5,))
+        return vae.VAE(encoder, decoder, 2, likelihoods.UnitNormal(), (5,))
 
     return make, W, b, D.MultivariateNormal(b, W @ W.T + torch.eye(5, dtype=torch.float64)), covariance
 
@@ -49,25 +49,28 @@ def test_kl_is_that_of_torch_distributions():
 
 def test_log_probs_are_those_of_torch_distributions():
     logits, x = 5 * torch.randn(4, 9), torch.randint(0, 2, (4, 9)).float()
-    torch.testing.assert_close(vae.bernoulli_log_prob(x, logits), D.Bernoulli(logits=logits).log_prob(x).sum(1))
+    torch.testing.assert_close(likelihoods.bernoulli_log_prob(x, logits), D.Bernoulli(logits=logits).log_prob(x).sum(1))
     mean, y = torch.randn(4, 9), torch.randn(4, 9)
     torch.testing.assert_close(
-        vae.gaussian_log_prob(y, mean), D.MultivariateNormal(mean, torch.eye(9)).log_prob(y), rtol=1e-5, atol=1e-4
+        likelihoods.gaussian_log_prob(y, mean),
+        D.MultivariateNormal(mean, torch.eye(9)).log_prob(y),
+        rtol=1e-5,
+        atol=1e-4,
     )
 
 
 def test_bernoulli_log_prob_is_finite_at_extreme_logits():
     x, logits = torch.tensor([[1.0, 0.0, 1.0, 0.0]]), torch.tensor([[1e4, -1e4, -1e4, 1e4]])
-    assert vae.bernoulli_log_prob(x, logits).item() == -2e4
+    assert likelihoods.bernoulli_log_prob(x, logits).item() == -2e4
 
 
 def test_bits_per_dimension_of_known_densities():
     # Uniform over [-1, 1]^D: each of the 255 steps of a pixel equally likely.
-    assert vae.bits_per_dimension(-3072 * math.log(2), 3072) == pytest.approx(math.log2(255))
+    assert likelihoods.UnitNormal.bits(-3072 * math.log(2), 3072) == pytest.approx(math.log2(255))
     # N(x; x, I): the least that a normal density of unit variance can have.
     x = torch.rand(1, 3072, dtype=torch.float64)
-    best = vae.gaussian_log_prob(x, x).item()
-    assert vae.bits_per_dimension(best, 3072) == pytest.approx(0.5 * math.log2(2 * math.pi) + math.log2(127.5))
+    best = likelihoods.gaussian_log_prob(x, x).item()
+    assert likelihoods.UnitNormal.bits(best, 3072) == pytest.approx(0.5 * math.log2(2 * math.pi) + math.log2(127.5))
 
 
 def test_with_the_exact_posterior_one_sample_gives_the_exact_log_likelihood():
@@ -77,7 +80,7 @@ def test_with_the_exact_posterior_one_sample_gives_the_exact_log_likelihood():
     decoder = nn.Linear(2, 5, bias=False).double()
     decoder.weight.data = W
     encoder = Constant(lambda x: (x @ W * variance, variance.log().expand(len(x), 2)))
-    model = vae.VAE(encoder, decoder, 2, "gaussian", (5,))
+    model = vae.VAE(encoder, decoder, 2, likelihoods.UnitNormal(), (5,))
     x = 3 * torch.randn(6, 5, dtype=torch.float64)
     z = torch.randn(6, 1, 2, dtype=torch.float64)
     exact = D.MultivariateNormal(torch.zeros(5, dtype=torch.float64), W @ W.T + torch.eye(5)).log_prob(x)
@@ -117,7 +120,7 @@ def test_importance_estimate_of_a_discrete_toy_is_its_exact_sum():
             return table[(z > 0).long() @ torch.tensor([1, 2])]
 
     encoder = Constant(lambda x: (0.3 * x[:, :2], torch.full((len(x), 2), 0.2)))
-    model = vae.VAE(encoder, Signs(), 2, "bernoulli", (6,))
+    model = vae.VAE(encoder, Signs(), 2, likelihoods.Bernoulli(), (6,))
     x = torch.randint(0, 2, (10, 6)).float()
     exact = torch.logsumexp(D.Bernoulli(logits=table).log_prob(x[:, None]).sum(2), 1) - math.log(4)
     mean, log_variance = (parameter[:, None] for parameter in model.posterior(x))
@@ -175,7 +178,11 @@ def test_evaluate_likelihood_agrees_with_the_closed_form(linear_gaussian):
     exact = marginal.log_prob(x.float().double())
     # evaluate_likelihood works in float32, as training does.
     single = vae.VAE(
-        Constant(lambda x: tuple(p.float() for p in model.posterior(x.double()))), nn.Linear(2, 5), 2, "gaussian", (5,)
+        Constant(lambda x: tuple(p.float() for p in model.posterior(x.double()))),
+        nn.Linear(2, 5),
+        2,
+        likelihoods.UnitNormal(),
+        (5,),
     )
     single.decoder.weight.data, single.decoder.bias.data = W.float(), b.float()
     numbers = vae.evaluate_likelihood(single, x, 5_000, [1, 5_000], torch.Generator().manual_seed(1), chunk=5_000)
@@ -211,7 +218,7 @@ def test_a_training_step_descends_the_negative_bound(objective, samples, warmup)
     from genlab.training.optimization import Progress
 
     settings = SETTINGS | {"objective": objective, "samples_per_image": samples, "kl_warmup_epochs": warmup}
-    model = vae.VAE(nn.Linear(6, 4), nn.Linear(2, 6), 2, "bernoulli", (6,))
+    model = vae.VAE(nn.Linear(6, 4), nn.Linear(2, 6), 2, likelihoods.Bernoulli(), (6,))
     x = torch.randint(0, 2, (5, 6), dtype=torch.uint8)
     task = vae.VAETraining(model, x, settings)
     state = torch.get_rng_state()

@@ -10,7 +10,7 @@ from torch import nn
 SETTINGS = {
     "epochs": 5, "batch_size": 8, "critic_steps": 2, "penalty_weight": 10.0, "learning_rate": 1e-3, "beta1": 0.0,
     "beta2": 0.9, "schedule": "constant", "warmup_steps": 0, "average_decay": 0.5, "precision": "float32",
-    "monitor_epochs": 2, "monitor_samples": 20, "frames": 3,
+    "monitor_epochs": 2, "monitor_samples": 20, "frames": 3, "augment": "none",
 }  # fmt: skip
 
 
@@ -130,6 +130,25 @@ def test_without_the_penalty_the_critic_s_estimate_is_the_difference_of_means(ta
     torch.set_rng_state(state)
     sums = task.step(real, task.schedule(optimization.Progress(0, 10, 0.0)))
     torch.testing.assert_close(sums["train_critic_estimate"], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_in_training_the_critic_sees_only_augmented_images_and_their_interpolates(task, monkeypatch):
+    seen = []
+    monkeypatch.setattr(wgan, "augment", lambda images, policy: images * 0 + (5.0 if policy == "colour" else 0.0))
+    score, gradients = task.critic.forward, task.critic.input_gradients
+    monkeypatch.setattr(task.critic, "forward", lambda x: seen.append(x.detach()) or score(x))
+    monkeypatch.setattr(task.critic, "input_gradients", lambda x: seen.append(x.detach()) or gradients(x))
+    task.settings = SETTINGS | {"augment": "colour", "critic_steps": 1}
+    real = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
+    task.step(real, task.schedule(optimization.Progress(0, 10, 0.0)))
+    assert [len(x) for x in seen] == [16, 8, 8]  # real and generated, interpolates, and the generator's
+    assert all((x == 5).all() for x in seen)
+
+
+def test_validation_sees_images_as_they_are(task, monkeypatch):
+    monkeypatch.setattr(wgan, "augment", None)
+    task.settings = SETTINGS | {"augment": "colour"}
+    assert task.evaluate(optimization.Progress(30, 50, 3))["valid_critic_estimate"]
 
 
 def test_evaluation_is_the_same_twice(task):

@@ -140,8 +140,13 @@ def with_network(network):
 
 def image_options(model):
     """Settings of an image model, of the generator that all share and the device, as command-line options."""
-    settings = {key: value for key, value in IMAGE_MODELS[model].items() if key != "kind"}
+    settings = {key: value for key, value in IMAGE_MODELS[model].items() if key not in configuration.NOT_OF_TRAINING}
     return options(config["images"]["generator"] | settings | DEVICE)
+
+
+def noise(model):
+    """--noise for a VAE whose samples are drawn from p(x|z)."""
+    return "--noise" if IMAGE_MODELS[model].get("noise") else ""
 
 
 def image_settings(model):
@@ -199,7 +204,8 @@ def set_options(wildcards, input):
     if kind == "references":
         return f"--source {name} --seed {evaluation['sample_seed']}"
     source, seed = ("reconstructions", "sample_seed") if more[1:] else ("samples", "pool_seed")
-    return f"--source {source} --seed {evaluation[seed]} --weights {shlex.quote(str(input.model))}"
+    drawn = "" if source == "reconstructions" else noise(name)
+    return f"--source {source} --seed {evaluation[seed]} --weights {shlex.quote(str(input.model))} {drawn}"
 
 
 def compared_stages():

@@ -164,10 +164,11 @@ rule sample:
     params:
         images=config["images"]["evaluation"]["samples"],
         seed=config["images"]["evaluation"]["sample_seed"],
+        noise=lambda wildcards: noise(wildcards.model),
         device=config["device"],
     shell:
         "python {input.script:q} --weights {input.model:q} --output {output:q} --count {params.images} --seed {params.seed}"
-        " --device {params.device} --threads {threads} > {log:q} 2>&1"
+        " {params.noise} --device {params.device} --threads {threads} > {log:q} 2>&1"
 
 
 # The first seed's, where a person and score_fid.py look for them.

@@ -118,7 +118,7 @@ def estimate(model, packed, name, count, settings, device, checkpoints):
     with cli.progress(total=len(rows), initial=about["done"], label=name, unit="image") as bar:
         for start in range(about["done"], len(rows), at_once):
             block = rows[start : start + at_once]
-            # A seed for each block: a run that goes on draws what an undisturbed one does.
+            # A seed for each block: a run that resumes draws what an undisturbed one does.
             noise = np.random.default_rng([*seed, SETS.index(name), start]).integers(2**63)
             generator = torch.Generator(device).manual_seed(int(noise))
             if name == "test":

@@ -1,7 +1,7 @@
 """Measure what a model's samples are like: sharpness, spectrum, diversity, classes.
 
 Every number stands beside that of real images, in sets of one size: test images, the reference,
-and disjoint random sets of training images, whose spread is the noise floor: a generator that
+and disjoint random sets of training images, whose spread is the noise: a generator that
 copied reality would differ from the test images as much as they do. Where there are fewer real
 images than samples, a random subset of the samples is used.
 

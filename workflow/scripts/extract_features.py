@@ -41,6 +41,7 @@ def parser():
         help="weights of train_vae.py or train_gan.py, if it is a model's",
     )
     result.add_argument("--count", type=cli.positive, default=10000, help="images to draw (default: 10000)")
+    result.add_argument("--noise", action="store_true", help="draw samples of a VAE from p(x|z), in place of its mean")
     result.add_argument("--output", type=Path, required=True, metavar="NPZ", help="features to write")
     return result
 
@@ -102,6 +103,7 @@ def batches_of(options, prepared, parts):
 
     # On the CPU, so that one seed gives the same images on every device.
     rng, normal = np.random.default_rng(options.seed), torch.Generator().manual_seed(options.seed)
+    noise = image_model.noise_source(parts, options, options.seed) if parts else None
     if options.source in ("train", "test", "reconstructions"):
         real = prepared.train_images if options.source == "train" else prepared.test_images
         rows = rng.permutation(len(real))
@@ -114,7 +116,8 @@ def batches_of(options, prepared, parts):
         if options.source == "samples":
             network = parts["generator"]
             device = next(network.parameters()).device
-            return image_model.generate(network, torch.randn(count, network.latents, generator=normal).to(device))
+            z = torch.randn(count, network.latents, generator=normal)
+            return image_model.generate(network, z.to(device), noise=noise)
         if options.source == "noise":
             return rng.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
         return np.tile(mean, (count, 1, 1, 1))

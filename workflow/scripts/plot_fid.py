@@ -1,4 +1,4 @@
-"""Draw the FID of several models beside the real-data FID (the floor): that of real training images.
+"""Draw the FID of several models beside the real-data FID, that of real training images.
 
 Reads what summarise_fid.py writes, one JSON for each model, all scored alike. Every model has a row:
 its seeds as points, their mean and standard deviation, and its ratio to the real-data FID. A dashed line
@@ -13,7 +13,7 @@ from pathlib import Path
 from genlab import InputError, cli, files
 
 # What all models must have in common.
-COMMON = ("data", "samples", "reference", "images of the floor", "classifier")
+COMMON = ("data", "samples", "reference", "images of the real-data FID", "classifier")
 
 
 def parser():
@@ -66,7 +66,7 @@ def read_score(path):
         "classifier": read("classifier.sha256", str),
         "fid": spread("fid"),
         "floor": floor,
-        "images of the floor": read("floor.images", int) if floor else 0,
+        "images of the real-data FID": read("floor.images", int) if floor else 0,
     }
 
 
@@ -89,7 +89,7 @@ def draw(models):
     draws = {value for model in models if model["floor"] for value in model["floor"]["values"]}
     if draws:
         floor = sum(draws) / len(draws)
-        label = f"real-data FID, of {first['images of the floor']:,} training images: {floor:,.1f}"
+        label = f"real-data FID, of {first['images of the real-data FID']:,} training images: {floor:,.1f}"
         axes.axvspan(min(draws), max(draws), color="0.87", linewidth=0, zorder=1)
         axes.axvline(floor, color="0.3", linestyle="--", zorder=1.5, label=label)
     looks = plotting.model_looks([model["model"] for model in models])

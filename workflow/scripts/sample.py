@@ -1,6 +1,7 @@
 """Sample images from a trained image model (VAE or GAN) and write them as PNG files.
 
-The latents are drawn from p(z) = N(0, I); none is selected. Writes DIR/samples/0000.png, 0001.png, ...:
+The latents are drawn from p(z) = N(0, I); none is selected. Images of a VAE are the means of p(x|z), or with
+--noise draws from it. Writes DIR/samples/0000.png, 0001.png, ...:
 lossless 32 x 32 RGB, in the layout that score_fid.py reads. The directory appears as a whole and replaces
 an earlier one.
 
@@ -20,6 +21,9 @@ def parser():
     )
     result.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory to write")
     result.add_argument("--count", type=cli.positive, default=1000, help="images to sample (default: 1000)")
+    result.add_argument(
+        "--noise", action="store_true", help="draw the images of a VAE from p(x|z), in place of its mean"
+    )
     return result
 
 
@@ -34,7 +38,8 @@ def main(options):
     # On the CPU, so that a seed gives the same latents on every device.
     source = torch.Generator().manual_seed(options.seed)
     z = torch.randn(options.count, parts["generator"].latents, generator=source)
-    images.write_directory(options.output, image_model.generate(parts["generator"], z.to(device)))
+    noise = image_model.noise_source(parts, options, options.seed)
+    images.write_directory(options.output, image_model.generate(parts["generator"], z.to(device), noise=noise))
     log.info("%s (seed %d), latents of seed %d, device %s", about["model"], about["seed"], options.seed, device)
     print(f"{options.count} images of {about['model']} in {options.output}")
 

@@ -159,17 +159,19 @@ def report(result, directory):
     lines = {
         "samples": f"{result['samples']} images of {directory}",
         "reference": f"{reference['images']} {named(reference)}",
-        "floor": "unknown: no training images; give them with --floor",
+        "real data": "unknown: no training images; give them with --floor",
     }
     if floor:
         draws = len(floor["values"])
         spread = f" +- {floor['sd']:.4g}, mean and sd of {draws} draws" if draws > 1 else ", one draw"
-        lines["floor"] = f"{floor['mean']:.6g}{spread}: FID of {floor['images']} real {named(floor['source'])}"
+        lines["real data"] = f"{floor['mean']:.6g}{spread}: FID of {floor['images']} real {named(floor['source'])}"
         if floor["images"] < result["samples"]:
             lines["note"] = (
-                f"only {floor['images']} training images for {result['samples']} samples: the floor reads high"
+                f"only {floor['images']} training images for {result['samples']} samples: the real-data FID reads high"
             )
-        lines["ratio"] = f"{result['ratio']:.4g} (FID / floor)" if result["ratio"] else "none, for the floor is 0"
+        lines["ratio"] = (
+            f"{result['ratio']:.4g} (FID / real-data FID)" if result["ratio"] else "none: the real-data FID is 0"
+        )
     lines["features"] = f"512 of {weights['file']}, SHA-256 {weights['sha256']}"
     lines["protocol"] = result["protocol"]
     return "\n".join([f"FID {result['fid']:.8g}", *(f"{name:10} {text}" for name, text in lines.items())])

@@ -2,7 +2,7 @@
 
 Reads what score_fid.py --output wrote for each seed. The text's first line can be quoted as it stands:
 with several seeds mean and standard deviation over them, with one its value; always with the number
-of samples, the floor and the ratio to it. The floor is the mean over the draws of all seeds.
+of samples, the real-data FID and the ratio to it. The real-data FID is the mean over the draws of all seeds.
 
 example:
   python workflow/scripts/summarise_fid.py --scores seed1.json seed2.json --output fid_gan.txt
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from genlab import InputError, cli, files
 
-# What is read of a score, and of its floor if it has one.
+# What is read of a score, and of the real-data FID if it has one.
 FIELDS = {
     **dict.fromkeys(("model", "data/title", "protocol"), str),
     **{"seed": int, "fid": files.NUMBER, "samples": int, "floor": dict | None, "provenance": dict},
@@ -84,7 +84,7 @@ def gather(paths, scores):
 
 
 def floor_source(score):
-    """Of what images, and of how many at a time, the floor is; {} without a floor."""
+    """Of what images, and of how many at a time, the real-data FID is; {} without one."""
     return {key: score["floor"][key] for key in ("images", "source")} if score["floor"] else {}
 
 
@@ -93,7 +93,7 @@ def text(summary):
     fid, floor, seeds, samples = summary["fid"], summary["floor"], summary["seeds"], summary["samples"]
     reference, weights = summary["reference"], summary["classifier"]
     facts = [summary["model"], f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}", f"N = {samples}"]
-    facts.append(f"floor {rounded(floor['mean'])}" if floor else "floor unknown")
+    facts.append(f"real data {rounded(floor['mean'])}" if floor else "real data unknown")
     if summary["ratio"]:
         facts.append(f"ratio {summary['ratio']:.2f}")
     value = rounded(fid["mean"]) + (f" +- {rounded(fid['sd'])}" if fid["sd"] is not None else "")
@@ -108,11 +108,11 @@ def text(summary):
     lines.append(f"samples    {samples} of each seed")
     lines.append(f"reference  {named(reference)}")
     if floor:
-        lines.append(f"floor      {number(floor, 'draws')}: the FID of {named(floor['source'], floor['images'])}")
+        lines.append(f"real data  {number(floor, 'draws')}: the FID of {named(floor['source'], floor['images'])}")
     else:
-        lines.append("floor      unknown: scored without training images")
+        lines.append("real data  unknown: scored without training images")
     if summary["ratio"]:
-        lines.append(f"ratio      {summary['ratio']:.4g}, FID / floor")
+        lines.append(f"ratio      {summary['ratio']:.4g}, FID / real-data FID")
     lines.append(f"features   {weights['file']}, SHA-256 {weights['sha256']}")
     return "\n".join([*lines, "", *textwrap.wrap(summary["protocol"], 100)]) + "\n"
 

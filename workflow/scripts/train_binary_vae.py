@@ -2,8 +2,8 @@
 
 Reads the file that prepare_binarized_mnist.py wrote. Trains on its training images, picks the
 epoch with the highest ELBO on its validation images (the test images are never looked at), and
-writes a folder with the weights (model.safetensors), one row an epoch (history.csv) and what is
-needed to trace them (training.json). Killed or interrupted, the same command goes on where it
+writes a folder with the weights (model.safetensors), one row for each epoch (history.csv) and what is
+needed to trace them (training.json). Killed or interrupted, the same command resumes where it
 stopped, and ends with the same weights as if nothing had happened.
 
 example:

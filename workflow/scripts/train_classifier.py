@@ -2,9 +2,9 @@
 
 Reads the file that prepare_svhn.py wrote. Trains on its training images and keeps the epoch with
 the highest accuracy on its validation images (the test images are never looked at). Writes a
-folder with the weights (trained.safetensors), one row an epoch (history.csv) and what is needed to
+folder with the weights (trained.safetensors), one row for each epoch (history.csv) and what is needed to
 trace them (training.json).
-Killed or interrupted, the same command goes on where it stopped, and ends with the same weights
+Killed or interrupted, the same command resumes where it stopped, and ends with the same weights
 as if nothing had happened.
 
 example:

@@ -4,9 +4,9 @@ Reads the file that prepare_svhn.py wrote. The generator is the one that train_v
 decoder. The validation images and the feature classifier only watch: the critic's estimate on
 images it was not trained on, and the Frechet distance of few samples (the test images are never
 looked at). The last epoch is kept. Writes a folder with the weights of generator and critic
-(model.safetensors), one row an epoch (history.csv), images of the same latents as training went on
+(model.safetensors), one row for each epoch (history.csv), samples of the same latents after several epochs
 (frames.npz), and what is needed to trace them (training.json). Killed or interrupted, the same
-command goes on where it stopped.
+command resumes where it stopped.
 
 example:
   python workflow/scripts/train_gan.py --data resources/prepared/embedded/svhn.npz \\
@@ -38,7 +38,7 @@ def main(options):
     features, _ = classifier.load_classifier(options.classifier, device)
     train, valid = (torch.from_numpy(split).to(device) for split in (prepared.train_images, prepared.valid_images))
     critic = networks.Critic(settings["critic_width"]).to(device)
-    task = wgan.WGANTraining(networks.Generator(**size).to(device), critic, valid, features, settings)
+    task = wgan.WGANTraining(networks.generator(**size).to(device), critic, valid, features, settings)
 
     def publish(path, facts):
         parts = {"generator": task.average.module, "critic": critic}

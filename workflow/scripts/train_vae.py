@@ -1,11 +1,13 @@
-"""Train a variational autoencoder on colour images, with p(x|z) = N(x; g(z), I), and keep its best weights.
+"""Train a variational autoencoder on colour images and keep its best weights.
 
-Reads the file that prepare_svhn.py wrote; x are its pixels in [-1, 1], g the generator that the
-GAN of train_gan.py has too. Trains on the training images, picks the epoch with the highest ELBO on
-the validation images (the test images are never looked at), and writes a folder with the weights
-(model.safetensors), one row an epoch (history.csv) and what is needed to trace them (training.json).
-The ELBO is in nats per image, and in bits per dimension of 8-bit pixels. Killed or interrupted, the same
-command goes on where it stopped.
+Reads the file that prepare_svhn.py wrote; x are its pixels in [-1, 1], g the generator that the GAN of
+train_gan.py has too. --likelihood chooses p(x|z): N(x; g(z), I), N(x; g(z), v I) with the variance v that
+fits best, or a discretised mixture of logistics, for which the generator's last layer has more channels.
+
+Trains on the training images, picks the epoch with the highest ELBO on the validation images (the test
+images are never looked at), and writes a folder with the weights (model.safetensors), one row for each
+epoch (history.csv) and what is needed to trace them (training.json). The ELBO is in nats per image, and in
+bits per dimension of 8-bit pixels. Killed or interrupted, the same command resumes where it stopped.
 
 example:
   python workflow/scripts/train_vae.py --data resources/prepared/embedded/svhn.npz \\
@@ -25,7 +27,7 @@ def main(options):
 
     import torch
     from genlab.data import arrays, images
-    from genlab.models import image_model, networks, vae
+    from genlab.models import image_model, likelihoods, networks, vae
     from genlab.training import loop
 
     prepared = arrays.load_svhn(options.data)
@@ -33,12 +35,13 @@ def main(options):
     train, valid = (
         torch.from_numpy(split).flatten(1).to(device) for split in (prepared.train_images, prepared.valid_images)
     )
-    model = vae.image_vae(networks.Generator(**size)).to(device)
+    outputs = likelihoods.OF_IMAGES[settings["likelihood"]].outputs
+    model = vae.image_vae(networks.generator(**size, outputs=outputs), settings["likelihood"]).to(device)
     task = vae.VAETraining(model, valid, settings, images.to_model)
 
     def publish(path, facts):
         best = task.average.module
-        parts = {"generator": best.decoder, "encoder": best.encoder}
+        parts = {"generator": best.decoder, "encoder": best.encoder, "likelihood": best.log_prob}
         image_model.save_model(path, parts, facts | {"kind": "vae", "generator": size})
 
     summary = experiment.run(options, size | settings, task, train, prepared.about, publish)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from . import InputError
 
+NOT_OF_TRAINING = ("kind", "noise")  # settings of a model that its training does not depend on
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 
 
@@ -211,7 +212,7 @@ def defaults(definition):
 
 
 def _settings(definition):
-    """{name: schema} of the properties of a definition, without the constant `kind`."""
+    """{name: schema} of the properties of a definition that are settings of a training."""
     definitions = load_schema()["$defs"]
     properties = definitions[definition]["properties"].items()
-    return {name: _resolve(schema, definitions) for name, schema in properties if "const" not in schema}
+    return {name: _resolve(schema, definitions) for name, schema in properties if name not in NOT_OF_TRAINING}

@@ -19,6 +19,7 @@ from .. import InputError, files, log
 GREY_LEVELS = 127.5  # 8-bit grey levels per unit of the models' range [-1, 1]
 SIZE = (32, 32)
 CLASS = "samples"  # the class folder that `write_directory` makes
+STAMP = ".snakemake_timestamp"  # what Snakemake puts into a folder that a rule wrote
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 GREY, ALPHA = {"1", "L", "I", "I;16", "I;16B", "F"}, {"RGBA", "RGBa", "LA", "La", "PA"}
 SMALL = 2**14  # bytes: smaller files are read at once, faster than by Pillow's many short reads
@@ -52,7 +53,7 @@ def write_directory(path, images):
     if images.dtype != np.uint8 or images.shape[1:] != (3, *SIZE) or not len(images):
         raise ValueError(f"images must be uint8 (N, 3, 32, 32), N >= 1, not {images.dtype} {images.shape}")
     path = Path(path).resolve()
-    if path.exists() and not (path.is_dir() and {entry.name for entry in path.iterdir()} <= {CLASS}):
+    if path.exists() and not (path.is_dir() and {entry.name for entry in path.iterdir()} <= {CLASS, STAMP}):
         raise InputError(f"{path}: exists and is no sample directory, so it is not replaced; give another name")
     temporary = files.beside(path, "part")
     earlier = files.beside(path, "old")

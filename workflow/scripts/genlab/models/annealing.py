@@ -97,9 +97,7 @@ def simulate(model, count, generator):
     """
     z = normal(generator, next(model.decoder.parameters()), count, model.latents)
     decoded = model.decode(z)
-    if model.log_prob is vae.gaussian_log_prob:
-        return decoded + normal(generator, decoded, *decoded.shape), z
-    return torch.bernoulli(torch.sigmoid(decoded), generator=generator), z
+    return model.log_prob.draw(decoded, generator), z
 
 
 def anneal(target, u, betas, steps, leapfrog, generator):

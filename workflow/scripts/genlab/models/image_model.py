@@ -1,15 +1,16 @@
 """The generator that the image models share: its file and its images.
 
 A model's file holds the tensors of its networks under their names (`generator.` and, as `kinds` lists them, others),
-and `about`: kind, model, seed, generator (latents and width), settings, data and versions.
+and `about`: kind, model, seed, generator (its settings), settings, data and versions.
 """
 
 import torch
+from torch import nn
 
 from .. import InputError
 from ..data import images
 from ..training.checkpoint import load_tensors, save_tensors
-from . import gaussian, layers, networks
+from . import gaussian, layers, likelihoods, networks
 
 
 def save_model(path, parts, about):
@@ -18,19 +19,38 @@ def save_model(path, parts, about):
     save_tensors(path, tensors, about)
 
 
-def load_model(path, device="cpu"):
-    """({name: module in eval mode}, about) from a file of `save_model`: generator and, if it holds one, encoder.
+class MeanImages(nn.Module):
+    """A VAE's decoder and likelihood as a generator of mean images: latents (M, L) -> (M, 3, 32, 32) in [-1, 1]."""
 
-    Raises `InputError` for any other file.
+    def __init__(self, decoder, likelihood):
+        super().__init__()
+        self.decoder, self.likelihood, self.latents = decoder, likelihood, decoder.latents
+
+    def forward(self, z):
+        return self.likelihood.mean(self.decoder(z).flatten(1)).view(-1, 3, *images.SIZE)
+
+    def draw(self, z, rng):
+        """Images drawn from p(x|z), with its noise; rng: a torch generator."""
+        return self.likelihood.draw(self.decoder(z).flatten(1), rng).view(-1, 3, *images.SIZE)
+
+
+def load_model(path, device="cpu"):
+    """({name: module in eval mode}, about) from a file of `save_model`: generator and, of a VAE, encoder.
+
+    A VAE's generator is `MeanImages`. Raises `InputError` for any other file.
     """
     tensors, about = load_tensors(path)
     try:
         size = about["generator"]
         if not isinstance(about["kind"], str):
             raise TypeError("'kind' is not text")
-        parts = {"generator": layers.accelerate(networks.Generator(**size), size["latents"])}
+        parts = {}
         if any(name.startswith("encoder.") for name in tensors):
-            parts["encoder"] = layers.accelerate(networks.Encoder(**size), 3, 32, 32)
+            likelihood = likelihoods.OF_IMAGES[about.get("settings", {}).get("likelihood", "unit_normal")]()
+            parts["likelihood"] = likelihood
+            parts["encoder"] = layers.accelerate(networks.Encoder(size["latents"], size["width"]), 3, 32, 32)
+        outputs = parts["likelihood"].outputs if parts else 3
+        parts["generator"] = layers.accelerate(networks.generator(**size, outputs=outputs), size["latents"])
         for name, part in parts.items():
             prefix = f"{name}."
             part.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
@@ -39,15 +59,35 @@ def load_model(path, device="cpu"):
         raise InputError(
             f"{path}: not the weights of an image model ({reason}); train one with train_vae.py or train_gan.py"
         ) from None
+    if likelihood := parts.pop("likelihood", None):
+        parts["generator"] = MeanImages(parts["generator"], likelihood)
     return {name: part.to(device).eval() for name, part in parts.items()}, about
 
 
 @torch.no_grad()
-def generate(generator, z, batch=250):
-    """Images uint8 (M, 3, 32, 32) on the CPU from latents z (M, L), `batch` at a time; generator in eval mode."""
+def generate(generator, z, batch=250, noise=None):
+    """Images uint8 (M, 3, 32, 32) on the CPU from latents z (M, L), `batch` at a time; generator in eval mode.
+
+    noise: a torch generator to draw the images of a VAE from p(x|z) with; None for mean images.
+    """
     if generator.training:
         raise ValueError("the generator is in training mode; call eval() first")
-    return torch.cat([images.to_uint8(generator(part)).cpu() for part in z.split(batch)])
+    return torch.cat([
+        images.to_uint8(generator(part) if noise is None else generator.draw(part, noise)).cpu()
+        for part in z.split(batch)
+    ])  # fmt: skip
+
+
+def noise_source(parts, options, seed):
+    """A torch generator for the noise of p(x|z) if `options.noise` asks for it, else None.
+
+    On the CPU, so that a seed gives the same images on every device. `InputError` for a model without p(x|z).
+    """
+    if not options.noise:
+        return None
+    if not isinstance(parts["generator"], MeanImages):
+        raise InputError(f"--noise: {options.weights} holds no VAE, so there is no p(x|z) to draw from; leave it out")
+    return torch.Generator().manual_seed(seed + 1_000_003)  # not the latents' random numbers again
 
 
 @torch.no_grad()

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..data import images
-from ..measures import image_statistics
+from ..measures import image_statistics, metrics
 from . import classifier
 
 
@@ -63,21 +63,6 @@ def interpolate(generator, start, end, alphas):
     return pictures[:-2], weights * pictures[-2] + (1 - weights) * pictures[-1]
 
 
-def nearest_distance(features, reference, chunk=1000):
-    """Euclidean distance of each row of `features` (M, D) to the nearest row of `reference` (R, D): float64 (M,).
-
-    `chunk` rows at a time, so memory does not grow with M times R.
-    """
-    centre = reference.mean(0, dtype=np.float64)  # smaller numbers give smaller rounding errors
-    reference = reference - centre
-    norms = np.square(reference).sum(1)
-    smallest = []
-    for start in range(0, len(features), chunk):
-        rows = features[start : start + chunk] - centre
-        smallest.append(np.square(rows).sum(1) + (norms - 2 * rows @ reference.T).min(1))
-    return np.sqrt(np.maximum(np.concatenate(smallest), 0))
-
-
 def classify(network, pictures, batch=500):
     """Features (N, 512) and logits (N, 10) of uint8 images (N, 3, 32, 32), `batch` at a time: float32."""
     batches = (pictures[start : start + batch] for start in range(0, len(pictures), batch))
@@ -94,7 +79,7 @@ def measure(network, reference, pictures):
     features, logits = classify(network, pictures)
     numbers = {
         "sharpness": image_statistics.sharpness(pictures),
-        "distance": nearest_distance(features, reference),
+        "distance": metrics.nearest_distances(features, reference)[0],
         "top_probability": image_statistics.top_probability(logits),
     }
     return numbers, features

@@ -1,8 +1,10 @@
-"""Every architecture of the project, as plain torch modules.
+"""The architectures for colour images, as plain torch modules.
 
 Nothing here knows about data, losses or training, and nothing is optimised for speed: `layers.accelerate` replaces
 layers by their fast versions.
 """
+
+import itertools
 
 import torch
 import torch.nn.functional as F
@@ -20,97 +22,6 @@ class LinearToMaps(nn.Linear):
         return super().forward(x).view(len(x), self.size, self.size, -1).permute(0, 3, 1, 2)
 
 
-class Residual(nn.Module):
-    """Pre-activation residual block of two 3x3 convolutions (He et al. 2016), width unchanged."""
-
-    def __init__(self, width):
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.GroupNorm(8, width),
-            nn.SiLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-            nn.GroupNorm(8, width),
-            nn.SiLU(),
-            nn.Conv2d(width, width, 3, padding=1),
-        )
-        nn.init.zeros_(self.body[-1].weight)  # every block starts as the identity
-        nn.init.zeros_(self.body[-1].bias)
-
-    def forward(self, x):
-        return x + self.body(x)
-
-
-def suggested_binary_vae(latents):
-    """Encoder (M, 1, 28, 28) -> (M, 2 latents) and decoder (M, latents) -> logits (M, 1, 28, 28).
-
-    The assignment's suggested architecture: convolutions with ELU, average pooling in the
-    encoder, bilinear upsampling in the decoder. 938,825 parameters with 100 latents.
-    """
-    encoder = nn.Sequential(
-        nn.Conv2d(1, 32, 3),
-        nn.ELU(),
-        nn.AvgPool2d(2),
-        nn.Conv2d(32, 64, 3),
-        nn.ELU(),
-        nn.AvgPool2d(2),
-        nn.Conv2d(64, 256, 5),
-        nn.ELU(),
-        nn.Flatten(),
-        nn.Linear(256, 2 * latents),
-    )
-    decoder = nn.Sequential(
-        nn.Linear(latents, 256),
-        nn.ELU(),
-        nn.Unflatten(1, (256, 1, 1)),
-        nn.Conv2d(256, 64, 5, padding=4),
-        nn.ELU(),
-        nn.UpsamplingBilinear2d(scale_factor=2),
-        nn.Conv2d(64, 32, 3, padding=2),
-        nn.ELU(),
-        nn.UpsamplingBilinear2d(scale_factor=2),
-        nn.Conv2d(32, 16, 3, padding=2),
-        nn.ELU(),
-        nn.Conv2d(16, 1, 3, padding=2),
-    )
-    return encoder, decoder
-
-
-def residual_binary_vae(latents):
-    """Encoder and decoder of the same shapes as `suggested_binary_vae`, from residual blocks at 28, 14 and 7 pixels."""
-    wide, wider = 32, 64
-    encoder = nn.Sequential(
-        nn.Conv2d(1, wide, 3, padding=1),
-        Residual(wide),
-        nn.Conv2d(wide, wider, 4, stride=2, padding=1),
-        Residual(wider),
-        Residual(wider),
-        nn.Conv2d(wider, wider, 4, stride=2, padding=1),
-        Residual(wider),
-        Residual(wider),
-        nn.SiLU(),
-        nn.Conv2d(wider, 256, 7),
-        nn.SiLU(),
-        nn.Flatten(),
-        nn.Linear(256, 2 * latents),
-    )
-    decoder = nn.Sequential(
-        nn.Linear(latents, 256),
-        nn.SiLU(),
-        nn.Unflatten(1, (256, 1, 1)),
-        nn.Conv2d(256, wider, 7, padding=6),
-        Residual(wider),
-        Residual(wider),
-        nn.ConvTranspose2d(wider, wider, 4, stride=2, padding=1),
-        Residual(wider),
-        Residual(wider),
-        nn.ConvTranspose2d(wider, wide, 4, stride=2, padding=1),
-        Residual(wide),
-        nn.SiLU(),
-        nn.Conv2d(wide, 1, 3, padding=1),
-    )
-    return encoder, decoder
-
-
 class Generator(nn.Module):
     """Latents (M, latents) -> colour images (M, 3, 32, 32) in [-1, 1]: the one generator of VAE and WGAN-GP.
 
@@ -118,9 +29,11 @@ class Generator(nn.Module):
     as many at each smaller size. A last 3x3 convolution smooths the checkerboard of the transposed convolutions.
     A coarse image straight from the 4x4 map is added: through the deep path alone a VAE learns global, faint
     properties such as colour slowly. It has batch normalisation, so evaluate it in eval mode.
+
+    outputs: channels of the last layer; other than 3 they are the parameters of a likelihood, any real numbers.
     """
 
-    def __init__(self, latents, width):
+    def __init__(self, latents, width, outputs=3):
         def up(channels):
             return [
                 nn.ConvTranspose2d(2 * channels, channels, 4, stride=2, padding=1, bias=False),
@@ -129,21 +42,59 @@ class Generator(nn.Module):
             ]
 
         super().__init__()
-        self.latents, self.width = latents, width
+        self.latents, self.width, self.outputs = latents, width, outputs
         self.project = nn.Sequential(
             LinearToMaps(latents, 8 * width, 4),
             nn.BatchNorm2d(8 * width),
             nn.ReLU(inplace=True),
         )
         self.coarse = nn.Sequential(
-            nn.Conv2d(8 * width, 3, 1, bias=False), nn.Upsample(scale_factor=8, mode="bilinear")
+            nn.Conv2d(8 * width, outputs, 1, bias=False), nn.Upsample(scale_factor=8, mode="bilinear")
         )
-        self.fine = nn.Sequential(*up(4 * width), *up(2 * width), *up(width), nn.Conv2d(width, 3, 3, padding=1))
+        self.fine = nn.Sequential(*up(4 * width), *up(2 * width), *up(width), nn.Conv2d(width, outputs, 3, padding=1))
         self.to(memory_format=torch.channels_last)
 
     def forward(self, z):
         maps = self.project(z)
-        return torch.tanh(self.coarse(maps) + self.fine(maps))
+        maps = self.coarse(maps) + self.fine(maps)
+        return torch.tanh(maps) if self.outputs == 3 else maps
+
+
+class SkipGenerator(nn.Module):
+    """The generator with a picture at every resolution, each added to the one before, enlarged (Karras et al. 2020).
+
+    Layers, sizes and inputs as of `Generator`. Every size of map thus reaches the image by one layer.
+    """
+
+    def __init__(self, latents, width, outputs=3):
+        super().__init__()
+        self.latents, self.width, self.outputs = latents, width, outputs
+        channels = [8 * width, 4 * width, 2 * width, width]
+        self.project = nn.Sequential(
+            LinearToMaps(latents, channels[0], 4),
+            nn.BatchNorm2d(channels[0]),
+            nn.ReLU(inplace=True),
+        )
+        self.grow = nn.ModuleList(
+            nn.Sequential(
+                nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(inplace=True),
+            )
+            for before, after in itertools.pairwise(channels)
+        )
+        self.picture = nn.ModuleList(nn.Conv2d(count, outputs, 1, bias=False) for count in channels[:-1])
+        self.picture.append(nn.Conv2d(width, outputs, 3, padding=1))
+        self.enlarge = nn.Upsample(scale_factor=2, mode="bilinear")
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, z):
+        maps = self.project(z)
+        image = self.picture[0](maps)
+        for grow, picture in zip(self.grow, self.picture[1:], strict=True):
+            maps = grow(maps)
+            image = self.enlarge(image) + picture(maps)
+        return torch.tanh(image) if self.outputs == 3 else image
 
 
 class Critic(nn.Sequential):
@@ -262,4 +213,9 @@ class FeatureClassifier(nn.Module):
         return self.mlp(self.features(x))
 
 
-BINARY_VAES = {"suggested": suggested_binary_vae, "residual": residual_binary_vae}
+GENERATORS = {"dcgan": Generator, "skip": SkipGenerator}
+
+
+def generator(latents, width, architecture="dcgan", outputs=3):
+    """The generator that the configuration's `images.generator` describes. outputs: see `Generator`."""
+    return GENERATORS[architecture](latents, width, outputs)

@@ -12,66 +12,37 @@ import torch
 from torch import nn
 
 from .. import InputError
-from ..data import images
 from ..training.checkpoint import load_tensors, save_tensors
 from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
-from . import gaussian, layers, networks
+from . import binary_networks, gaussian, layers, likelihoods, networks
 from .pareto import pareto_k
 
-LOG_2PI = math.log(2 * math.pi)
 # Latents decoded and drawn at a time. On a CPU the maps of a chunk stay in its caches; a GPU needs many.
 CHUNK = {"cpu": 100, "cuda": 20_000}
 DRAWN = {"cpu": 5_000, "cuda": 200_000}
-
-
-def bernoulli_log_prob(x, logits):
-    """log p(x) of independent Bernoulli pixels, summed over the last dimension; x in {0, 1}."""
-    return (x * logits - softplus(logits)).sum(-1)
-
-
-def softplus(x):
-    """log(1 + exp x), at any magnitude. Torch's own uses log1p, which is several times slower on some machines."""
-    size = x.abs()
-    return 0.5 * (x + size) + torch.log(1 + torch.exp(-size))
-
-
-def gaussian_log_prob(x, mean):
-    """log N(x; mean, I), summed over the last dimension: -1/2 |x - mean|^2 - D/2 log 2 pi."""
-    return -0.5 * ((x - mean) ** 2).sum(-1) - 0.5 * x.shape[-1] * LOG_2PI
-
-
-def bits_per_dimension(log_density, dimensions):
-    """Bits per dimension of 8-bit images, from log p(x) in nats of x in [-1, 1]^dimensions; 8 is a uniform guess.
-
-    The density in [-1, 1] is 127.5 times that in grey levels, so log2 127.5 bits are added.
-    """
-    return -log_density / (dimensions * math.log(2)) + math.log2(images.GREY_LEVELS)
-
-
-LIKELIHOODS = {"bernoulli": bernoulli_log_prob, "gaussian": gaussian_log_prob}
 
 
 class VAE(nn.Module):
     """An encoder and a decoder with a likelihood.
 
     encoder   (M, *shape) -> (M, 2 L): posterior mean, then log-variance
-    decoder   (M, L) -> (M, *shape): the likelihood's parameter (logits, or the mean)
+    decoder   (M, L) -> the likelihood's parameters, such as logits or the mean, (M, outputs, height, width)
     latents   L
-    likelihood  "bernoulli" or "gaussian" (identity covariance)
+    likelihood  one of `likelihoods`
     shape     shape of one image for the encoder; D is its number of elements
     """
 
     def __init__(self, encoder, decoder, latents, likelihood, shape):
         super().__init__()
         self.encoder, self.decoder, self.latents = encoder, decoder, latents
-        self.log_prob, self.shape = LIKELIHOODS[likelihood], tuple(shape)
+        self.log_prob, self.shape = likelihood, tuple(shape)
 
     def posterior(self, x):
         """q(z|x) for x (M, D): mean and log-variance, (M, L) each."""
         return self.encoder(x.view(-1, *self.shape)).chunk(2, dim=1)
 
     def decode(self, z):
-        """The likelihood's parameter for z (..., L): (..., D)."""
+        """The likelihood's parameters for z (..., L): (..., D), or a multiple of D."""
         return self.decoder(z.reshape(-1, z.shape[-1])).flatten(1).view(*z.shape[:-1], -1)
 
 
@@ -96,17 +67,17 @@ def load_binary_vae(path, device="cpu"):
 
 def binary_vae(architecture, latents):
     """A `VAE` of binary 28x28 images (D = 784) with the named architecture."""
-    encoder, decoder = networks.BINARY_VAES[architecture](latents)
+    encoder, decoder = binary_networks.BINARY_VAES[architecture](latents)
     layers.accelerate(encoder, 1, 28, 28)
     layers.accelerate(decoder, latents)
-    return VAE(encoder, decoder, latents, "bernoulli", (1, 28, 28)).to(memory_format=torch.channels_last)
+    return VAE(encoder, decoder, latents, likelihoods.Bernoulli(), (1, 28, 28)).to(memory_format=torch.channels_last)
 
 
-def image_vae(generator):
-    """A `VAE` of colour images (D = 3072) around a `networks.Generator`: p(x|z) = N(x; g(z), I), x in [-1, 1]."""
+def image_vae(generator, likelihood="unit_normal"):
+    """A `VAE` of colour images (D = 3072), x in [-1, 1], around a `networks.Generator` and a named likelihood."""
     encoder = layers.accelerate(networks.Encoder(generator.latents, generator.width), 3, 32, 32)
     layers.accelerate(generator, generator.latents)
-    return VAE(encoder, generator, generator.latents, "gaussian", (3, 32, 32))
+    return VAE(encoder, generator, generator.latents, likelihoods.OF_IMAGES[likelihood](), (3, 32, 32))
 
 
 def elbo_terms(model, x, noise):
@@ -244,6 +215,8 @@ class VAETraining:
             noise = torch.randn(samples, *mean.shape, device=x.device)
             z = gaussian.reparameterise(mean, log_variance, noise)
             decoded = self.model.decode(z).float()
+        if isinstance(self.model.log_prob, likelihoods.OptimalNormal):
+            self.model.log_prob.fit(x, decoded)
         log_p_x = self.model.log_prob(x, decoded)
         reconstruction, kl = log_p_x.mean(0), gaussian.kl(mean, log_variance)
         if settings["objective"] == "iwae":
@@ -278,8 +251,8 @@ class VAETraining:
             totals += torch.stack([term.sum() for term in elbo_terms(model, self.convert(x), noise)])
         reconstruction, kl = (totals / len(self.valid)).tolist()
         row = {"valid_elbo": reconstruction - kl, "valid_reconstruction": reconstruction, "valid_kl": kl}
-        if model.log_prob is gaussian_log_prob:
-            row["valid_bits_per_dimension"] = bits_per_dimension(row["valid_elbo"], self.valid.shape[1])
+        if not isinstance(model.log_prob, likelihoods.Bernoulli):
+            row["valid_bits_per_dimension"] = model.log_prob.bits(row["valid_elbo"], self.valid.shape[1])
         return row | {
             "learning_rate": learning_rate(progress, self.settings),
             "kl_weight": self.kl_weight(progress),

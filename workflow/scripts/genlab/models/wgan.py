@@ -3,7 +3,8 @@
 The critic T maximises E T(real) - E T(generated) - penalty_weight E(||grad T||_2 - 1)^2, the last on
 random interpolates of a real and a generated image. The generator maximises E T(generated). The
 difference of means without the penalty is called the critic's estimate. On images it is not the
-Wasserstein distance.
+Wasserstein distance. With `augment`, all images that the critic sees in training are changed at random first
+(`augmentation`), and "real" and "generated" above are changed images.
 """
 
 import functools
@@ -14,6 +15,7 @@ from torch import nn
 from ..data import images
 from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
 from . import image_model, layers
+from .augmentation import augment
 from .monitor import FrechetMonitor
 
 
@@ -107,9 +109,10 @@ class WGANTraining:
 
     def step(self, batch, numbers):
         """One update on real images uint8 (B, 3, 32, 32); returns sums over the batch by column."""
-        real, count = images.to_model(batch), len(batch)
+        policy, count = self.settings["augment"], len(batch)
+        real = augment(images.to_model(batch), policy)
         with torch.no_grad(), autocast(self.settings, batch.device):
-            generated = self.generator(self.noise(count)).float()
+            generated = augment(self.generator(self.noise(count)).float(), policy)
         with autocast(self.settings, batch.device):
             real_scores, scores = self.critic(torch.cat([real, generated])).float().split(count)
             norms = gradient_norms(self.critic, mixtures(real, generated)).float()
@@ -119,7 +122,7 @@ class WGANTraining:
         if "average_rate" in numbers:
             self.critic.requires_grad_(False)
             with autocast(self.settings, batch.device):
-                scores = self.critic(self.generator(self.noise(count))).float()
+                scores = self.critic(augment(self.generator(self.noise(count)), policy)).float()
             self.update("generator", -scores.mean(), numbers["learning_rate"])
             self.critic.requires_grad_(True)
             self.average.update(self.generator, numbers["average_rate"])

@@ -59,7 +59,7 @@ FIGURES = (
         of="binary",
         caption="reconstructions",
     ),
-    Figure("quality", "fid", "FID of each model on one axis, with the floor that real images set."),
+    Figure("quality", "fid", "FID of each model on one axis, beside that of real images."),
     Figure(
         "quality",
         "image_statistics",

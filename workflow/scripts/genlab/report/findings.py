@@ -126,7 +126,7 @@ def quality(results):
         fid, floor, ratio = summary["fid"], summary["floor"], summary["ratio"]
         text = f"{model}: FID {plus_minus(fid['mean'], fid['sd'])} on {summary['samples']:,} samples"
         if ratio is not None:
-            text += f", {number(ratio, 3)} times the floor of {number(floor['mean'])} that real training images score"
+            text += f", {number(ratio, 3)} times the {number(floor['mean'])} that real training images score"
             row = judged(results, "fid_ratio", model)
             if row["limit"] is not None:
                 text += f" ({within(row['passed'], row['limit'])})"

@@ -99,7 +99,7 @@ def thumbnail(path, width=360):
 def sheet(rows):
     """One image of many: `rows`, a list of uint8 (N, 3, 32, 32), row under row without gaps, as `picture` gives it.
 
-    Where a picture cannot be so wide, all rows go on below, as the lines of a text do.
+    Where a picture cannot be so wide, all rows wrap, as the lines of a text do.
     """
     from PIL import Image
 

@@ -48,7 +48,7 @@ def acceptance(results):
         rows.append(("log_likelihood_test", model, name, "likelihood", estimate, ">="))
     for model, summary in results.fid.items():
         if summary["ratio"] is not None:
-            rows.append(("fid_ratio", model, f"{model}: FID over its floor", "images", summary["ratio"], "<="))
+            rows.append(("fid_ratio", model, f"{model}: FID / real-data FID", "images", summary["ratio"], "<="))
     keys = ("key", "model", "name", "problem", "value", "sense")
     found = [dict(zip(keys, row, strict=True)) for row in rows]
     for row in found:
@@ -138,7 +138,7 @@ def likelihood_table(results):
 
 
 def fid_table(results):
-    """FID of every image model with its floor."""
+    """FID of every image model beside the real-data FID."""
     rows, summary = [], {}
     for model, summary in results.fid.items():
         floor = summary["floor"]
@@ -152,7 +152,7 @@ def fid_table(results):
                 cell(summary["ratio"], 3),
             ]
         )
-    header = ["model", "kind", "FID", "of each seed", "floor", "FID / floor"]
+    header = ["model", "kind", "FID", "of each seed", "real-data FID", "FID / real-data FID"]
     caption = (
         f"Fréchet distance of {summary['samples']:,} samples to {summary['reference']['images']:,} test images, on "
         f"the 512 features of a classifier (SHA-256 {summary['classifier']['sha256'][:8]}): no Inception FID; lower "
@@ -232,10 +232,10 @@ def comparison_table(results):
 
 
 def epochs_cell(training):
-    """The epochs of a training, and from which fewer ones it went on."""
+    """The epochs of a training, and those that it was first planned for, if fewer."""
     epochs = training["settings"]["epochs"]
     before = dict.fromkeys(stretch["epochs"] for stretch in training["stretches"] if stretch["epochs"] != epochs)
-    return str(epochs) + (f"\nwent on from {', '.join(map(str, before))}" if before else ""), epochs
+    return str(epochs) + (f"\nextended from {', '.join(map(str, before))}" if before else ""), epochs
 
 
 def training_table(results):

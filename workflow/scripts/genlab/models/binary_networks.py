@@ -1,0 +1,100 @@
+"""The architectures for binary images, as plain torch modules: (encoder, decoder) of a VAE.
+
+Nothing here is optimised for speed: `layers.accelerate` replaces layers by their fast versions.
+"""
+
+from torch import nn
+
+
+class Residual(nn.Module):
+    """Pre-activation residual block of two 3x3 convolutions (He et al. 2016), width unchanged."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.GroupNorm(8, width),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.GroupNorm(8, width),
+            nn.SiLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+        )
+        nn.init.zeros_(self.body[-1].weight)  # every block starts as the identity
+        nn.init.zeros_(self.body[-1].bias)
+
+    def forward(self, x):
+        return x + self.body(x)
+
+
+def suggested_binary_vae(latents):
+    """Encoder (M, 1, 28, 28) -> (M, 2 latents) and decoder (M, latents) -> logits (M, 1, 28, 28).
+
+    The assignment's suggested architecture: convolutions with ELU, average pooling in the
+    encoder, bilinear upsampling in the decoder. 938,825 parameters with 100 latents.
+    """
+    encoder = nn.Sequential(
+        nn.Conv2d(1, 32, 3),
+        nn.ELU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(32, 64, 3),
+        nn.ELU(),
+        nn.AvgPool2d(2),
+        nn.Conv2d(64, 256, 5),
+        nn.ELU(),
+        nn.Flatten(),
+        nn.Linear(256, 2 * latents),
+    )
+    decoder = nn.Sequential(
+        nn.Linear(latents, 256),
+        nn.ELU(),
+        nn.Unflatten(1, (256, 1, 1)),
+        nn.Conv2d(256, 64, 5, padding=4),
+        nn.ELU(),
+        nn.UpsamplingBilinear2d(scale_factor=2),
+        nn.Conv2d(64, 32, 3, padding=2),
+        nn.ELU(),
+        nn.UpsamplingBilinear2d(scale_factor=2),
+        nn.Conv2d(32, 16, 3, padding=2),
+        nn.ELU(),
+        nn.Conv2d(16, 1, 3, padding=2),
+    )
+    return encoder, decoder
+
+
+def residual_binary_vae(latents):
+    """Encoder and decoder of the same shapes as `suggested_binary_vae`, from residual blocks at 28, 14 and 7 pixels."""
+    wide, wider = 32, 64
+    encoder = nn.Sequential(
+        nn.Conv2d(1, wide, 3, padding=1),
+        Residual(wide),
+        nn.Conv2d(wide, wider, 4, stride=2, padding=1),
+        Residual(wider),
+        Residual(wider),
+        nn.Conv2d(wider, wider, 4, stride=2, padding=1),
+        Residual(wider),
+        Residual(wider),
+        nn.SiLU(),
+        nn.Conv2d(wider, 256, 7),
+        nn.SiLU(),
+        nn.Flatten(),
+        nn.Linear(256, 2 * latents),
+    )
+    decoder = nn.Sequential(
+        nn.Linear(latents, 256),
+        nn.SiLU(),
+        nn.Unflatten(1, (256, 1, 1)),
+        nn.Conv2d(256, wider, 7, padding=6),
+        Residual(wider),
+        Residual(wider),
+        nn.ConvTranspose2d(wider, wider, 4, stride=2, padding=1),
+        Residual(wider),
+        Residual(wider),
+        nn.ConvTranspose2d(wider, wide, 4, stride=2, padding=1),
+        Residual(wide),
+        nn.SiLU(),
+        nn.Conv2d(wide, 1, 3, padding=1),
+    )
+    return encoder, decoder
+
+
+BINARY_VAES = {"suggested": suggested_binary_vae, "residual": residual_binary_vae}
