@@ -86,7 +86,7 @@ def summary(explored):
 
 
 QUANTITIES = ("sharpness", "distance", "top_probability")
-NAMES = [f"{path}_{quantity}" for path in ("latent", "image") for quantity in QUANTITIES]
+NAMES = [f"{path}_{quantity}" for path in ("latent", "sphere", "image") for quantity in QUANTITIES]
 ALPHAS = [k / 10 for k in range(11)]
 
 
@@ -94,6 +94,7 @@ def test_the_arrays_have_their_shapes(fields):
     shapes = {
         "base": (3, 32, 32), "plus": (L, 3, 32, 32), "minus": (L, 3, 32, 32), "effect": (L,), "mean_effect": (L,),
         "order": (L,), "epsilon": (), "alphas": (11,), "latent_path": (11, 3, 32, 32), "image_path": (11, 3, 32, 32),
+        "sphere_path": (11, 3, 32, 32), "correlation": (L, 16),
     }  # fmt: skip
     assert {name: array.shape for name, array in fields.items()} == shapes
     assert all(fields[name].dtype == np.uint8 for name, shape in shapes.items() if 32 in shape)
@@ -140,10 +141,11 @@ def test_the_table_has_each_quantity_with_its_error_at_each_alpha(table):
     assert [*table] == ["alpha", *(name + end for name in (*NAMES, "path_distance") for end in ("", "_error"))]
 
 
+@pytest.mark.parametrize("path", ["latent", "sphere"])
 @pytest.mark.parametrize("quantity", QUANTITIES)
-def test_a_quantity_is_the_same_at_the_ends_of_both_paths(table, quantity):
+def test_a_quantity_is_the_same_at_the_ends_of_all_paths(table, path, quantity):
     for end in (0, -1):
-        assert table[f"latent_{quantity}"][end] == pytest.approx(table[f"image_{quantity}"][end], rel=1e-4)
+        assert table[f"{path}_{quantity}"][end] == pytest.approx(table[f"image_{quantity}"][end], rel=1e-4)
 
 
 def test_the_paths_meet_at_their_ends(table):
@@ -220,7 +222,8 @@ def test_bad_input_is_one_line_and_exit_code_2(made, tmp_path, changes, message)
 
 
 def reconstruct(made, output, model="vae", **changes):
-    options = {"weights": made / f"{model}.safetensors", "data": made / "svhn.npz", "output": output} | changes
+    options = {"weights": made / f"{model}.safetensors", "data": made / "svhn.npz", "output": output}
+    options |= {"elbo": output.with_suffix(".json")} | changes
     return [word for name, value in options.items() for word in (f"--{name}", value)]
 
 
@@ -267,6 +270,28 @@ def test_all_test_images_are_reconstructed_if_more_are_asked_for(made, real, tmp
     run_here(reconstruct_images, *reconstruct(made, tmp_path / "all.npz", count=100))
     with np.load(tmp_path / "all.npz") as archive:
         assert sorted(archive["originals"].tolist()) == sorted(real.tolist())
+
+
+def test_the_elbo_is_that_of_the_weights_on_all_validation_and_test_images(made, tmp_path):
+    run_here(reconstruct_images, *reconstruct(made, tmp_path / "images.npz"))
+    written = json.loads((tmp_path / "images.json").read_text())
+    assert written["likelihood"] == "N(x; g(z), I)" and written["standard_deviation"] == 1
+    parts, _ = image_model.load_model(made / "vae.safetensors")
+    prepared, normal = arrays.load_svhn(made / "svhn.npz"), torch.Generator().manual_seed(1)
+    for split, pictures in (("valid", prepared.valid_images), ("test", prepared.test_images)):
+        found, x = written["splits"][split], images.to_model(torch.from_numpy(pictures))
+        with torch.no_grad():
+            mean, log_variance = parts["encoder"](x).double().chunk(2, dim=1)
+            kl = torch.distributions.kl_divergence(
+                torch.distributions.Normal(mean, torch.exp(log_variance / 2)), torch.distributions.Normal(0.0, 1.0)
+            ).sum(1)
+            noise = torch.randn(len(x), L, generator=normal)
+            decoded = parts["generator"]((mean + torch.exp(log_variance / 2) * noise).float()).double()
+        log_p = torch.distributions.Normal(decoded, 1.0).log_prob(x.double()).sum((1, 2, 3))
+        assert found["images"] == len(pictures)
+        assert found["kl"] == pytest.approx(kl.mean().item(), rel=1e-4)
+        assert found["elbo"] == pytest.approx((log_p - kl).mean().item(), rel=1e-5)
+        assert found["bits"] == pytest.approx(-found["elbo"] / 3072 / np.log(2) + np.log2(127.5))
 
 
 def test_a_gan_is_refused_in_one_line(made, tmp_path):

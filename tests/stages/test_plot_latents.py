@@ -21,7 +21,16 @@ MODULES = {module.__name__: module for module in (plot_latents, plot_interpolati
 
 def about(**changes):
     real = {name: {"mean": 8.0, "standard_error": 0.5} for name in ("sharpness", "distance")} | {"images": 150}
-    content = {"data": {"title": TITLE}, "model": "gan", "seed": 1, "starts": 64, "pairs": 200, "real": real}
+    content = {
+        "data": {"title": TITLE},
+        "model": "gan",
+        "seed": 1,
+        "starts": 64,
+        "pairs": 200,
+        "real": real,
+        "attributes": ["slant", "contrast"],
+        "chance": 0.1,
+    }
     return np.array(json.dumps(content | {"rmse": 12.34} | changes))
 
 
@@ -35,13 +44,14 @@ def latents(**changes):
         "base": pictures(), "plus": pictures(L), "minus": pictures(L)[::-1], "effect": effect,
         "mean_effect": effect + 1, "order": np.argsort(-effect), "epsilon": np.float64(2.5),
         "alphas": np.arange(11) / 10, "latent_path": pictures(11), "image_path": pictures(11)[::-1], "about": about(),
+        "sphere_path": pictures(11), "correlation": np.tile([0.05, -0.25], (L, 1)),
     }  # fmt: skip
     return {name: array for name, array in (arrays | changes).items() if array is not None}
 
 
 def table():
     columns = {"alpha": np.arange(11) / 10}
-    for number, name in enumerate(f"{p}_{q}" for p in ("latent", "image") for q in ("sharpness", "distance")):
+    for number, name in enumerate(f"{p}_{q}" for p in ("latent", "sphere", "image") for q in ("sharpness", "distance")):
         columns |= {name: 5 + number + np.arange(11) % 3, f"{name}_error": 0.25}
     return pd.DataFrame(columns)
 
@@ -170,7 +180,7 @@ def test_latents_show_the_strongest_and_the_weakest(figures):
         labels = [label.get_text() for label in axes.get_yticklabels()]
         for row, rank in enumerate(ranks):
             i = arrays["order"][rank]
-            assert labels[row] == f"{rank + 1}: i = {i}\n{arrays['effect'][i]:.3g}"
+            assert labels[row] == f"{rank + 1}: i = {i}, {arrays['effect'][i]:.3g}\ncontrast \N{MINUS SIGN}0.25"
             for column, picture in enumerate((arrays["minus"][i], arrays["base"], arrays["plus"][i])):
                 np.testing.assert_allclose(cell(axes, row, column), picture.transpose(1, 2, 0) / 255)
             red_less_blue = cell(axes, row, 3)[..., 0] - cell(axes, row, 3)[..., 2]
@@ -186,14 +196,14 @@ def test_paths_stand_above_each_other_with_their_numbers_below(figures):
     arrays, rows = latents(), table()
     sheet, *panels = figures["paths"].axes
     assert [label.get_text() for label in sheet.get_xticklabels()] == [f"{k / 10:g}" for k in range(11)]
-    assert [label.get_text() for label in sheet.get_yticklabels()] == ["latent path", "image path"]
-    for row, name in enumerate(("latent_path", "image_path")):
+    assert [label.get_text() for label in sheet.get_yticklabels()] == list(plot_interpolation.PATHS.values())
+    for row, name in enumerate(("latent_path", "sphere_path", "image_path")):
         for column, picture in enumerate(arrays[name]):
             np.testing.assert_allclose(cell(sheet, row, column), picture.transpose(1, 2, 0) / 255)
     for panel, quantity in zip(panels, ("sharpness", "distance"), strict=True):
         lines = {line.get_label(): line for line in panel.lines}
-        for path, band in zip(("latent", "image"), panel.collections, strict=True):
-            np.testing.assert_allclose(lines[f"{path} path"].get_ydata(), rows[f"{path}_{quantity}"])
+        for (path, label), band in zip(plot_interpolation.PATHS.items(), panel.collections, strict=True):
+            np.testing.assert_allclose(lines[label].get_ydata(), rows[f"{path}_{quantity}"])
             corners = band.get_paths()[0].vertices
             middle = corners[np.isclose(corners[:, 0], 0.5), 1]
             assert np.ptp(middle) == pytest.approx(0.5)

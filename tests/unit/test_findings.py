@@ -7,7 +7,7 @@ import re
 import pandas
 import pytest
 from genlab import configuration
-from genlab.report import findings, tables
+from genlab.report import acceptance, findings, tables
 from genlab.report.results import Results
 from genlab.report.typeset import MINUS, UNKNOWN, number
 
@@ -64,10 +64,10 @@ def statistics(sharpness, distance=20.0, divergence=0.001):
 def latents(latent, image, error=0.01):
     middle = {
         f"{path}_sharpness_ratio": {"mean": mean, "standard_error": error}
-        for path, mean in (("latent", latent), ("image", image))
+        for path, mean in (("latent", latent), ("sphere", 0.95), ("image", image))
     }
     effects = {"latents": 100, "visible": 40, "threshold": 1.0}
-    return {"middle": middle, "pairs": 200, "epsilon": 3.0, "effects": effects}
+    return {"middle": middle, "pairs": 200, "epsilon": 3.0, "effects": effects, "correlated": 25}
 
 
 @pytest.fixture
@@ -91,6 +91,9 @@ def results():
     found.likelihood = {"vae": copy.deepcopy(LIKELIHOOD)}
     found.fid = {"vae": fid(2194.0, 30.6), "gan": fid(445.0, 1.4)}
     found.statistics = {"vae": statistics(2.0), "gan": statistics(5.01)}
+    splits = {"valid": {"elbo": -2900.0, "standard_error": 3.0, "kl": 25.0, "bits": 8.36},
+              "test": {"elbo": -2890.0, "standard_error": 2.0, "kl": 24.0, "bits": 8.352}}  # fmt: skip
+    found.elbo = {"vae": {"likelihood": "N(x; g(z), I)", "standard_deviation": 1.0, "rmse": 14.2, "splits": splits}}
     found.latents = {"vae": latents(0.9, 0.7), "gan": latents(0.98, 0.6)}
     found.training = {
         "gan": [
@@ -265,6 +268,7 @@ def test_interpolation_is_judged_by_twice_the_error(results, latent, image, word
     results.latents = {"gan": latents(latent, image)}
     said = text(findings.interpolation(results))
     assert words in said and f"{latent:.1%}" in said and "40 of 100 latents" in said
+    assert "On the sphere" in said and "keeps 95.0% of the sharpness" in said and "25 correlate" in said
 
 
 def test_the_comparison_counts_its_verdicts(results):
@@ -278,7 +282,7 @@ def test_findings_do_not_depend_on_how_rows_are_worded(results, monkeypatch):
     before = [*findings.comparison(results), *findings.diversity(results), *findings.density(results)]
     results.comparison["verdict"] = "in other words"
     results.summary["subject"] = "renamed"
-    rows = tables.acceptance
+    rows = acceptance.acceptance
     monkeypatch.setattr(findings, "acceptance", lambda results: [row | {"name": "renamed"} for row in rows(results)])
     assert before == [*findings.comparison(results), *findings.diversity(results), *findings.density(results)]
 
@@ -302,15 +306,54 @@ def test_no_sentence_contradicts_the_table_of_limits(results):
                 *findings.quality(results)]  # fmt: skip
         judged = [not re.search("beyond the limit|below the limit", sentence) for sentence in said
                   if re.search("(within|beyond|above|below) the limit", sentence)]  # fmt: skip
-        verdicts = [row[3] for row in tables.acceptance_table(results).rows]
+        verdicts = [row[3] for row in acceptance.acceptance_table(results).rows]
         assert judged == [verdict == "pass" for verdict in verdicts if verdict != UNKNOWN] and len(judged) == 6
+
+
+@pytest.fixture
+def embedded(results):
+    """The good run, on stand-in data, with what its configuration is known to reach there."""
+    for summary in (*results.likelihood.values(), *results.fid.values()):
+        summary["data"] = {"title": "stand-in", "source": "embedded", "files": {}}
+    results.config["report"]["expected"] = {"elbo_valid": {"vae": -92}, "fid_ratio": {"vae": 30, "gan": 3}}
+    return results
+
+
+def test_on_stand_ins_models_are_held_against_what_the_configuration_is_known_to_reach(embedded):
+    rows = [(row["limit"], row["passed"]) for row in acceptance.acceptance(embedded) if row["expected"]]
+    assert rows == [(-92, True), (None, None), (30, False), (3, True)]
+    said = text(findings.likelihood(embedded) + findings.quality(embedded))
+    assert f"at or above the {MINUS}92 that this configuration is known to reach on this data" in said
+    assert "beyond the 30 that this" in said and "within the 3 that this" in said and "the limit" not in said
+
+
+def test_on_stand_ins_the_overview_tells_the_limits_on_real_data_without_judging_by_them(embedded):
+    made = acceptance.acceptance_table(embedded)
+    assert f"validation ELBO of {MINUS}96 nats" in made.caption and "1.5 times" in made.caption
+    assert [row[2] for row in made.rows[4:]] == [f"expected ≥ {MINUS}92", UNKNOWN, "expected ≤ 30", "expected ≤ 3"]
+    assert [row[3] for row in made.rows[4:]] == ["pass", UNKNOWN, "fail", "pass"]
+
+
+def test_on_stand_ins_a_model_without_an_expectation_is_not_judged(embedded):
+    embedded.config["report"]["expected"] = {"elbo_valid": {}, "fid_ratio": {}}
+    assert [row["passed"] for row in acceptance.acceptance(embedded)][4:] == [None] * 4
+    assert "known to reach" not in text(findings.likelihood(embedded) + findings.quality(embedded))
+
+
+def test_on_real_data_expectations_play_no_part(results):
+    results.config["report"]["expected"] = {"elbo_valid": {"vae": 0}, "fid_ratio": {"gan": 0.1}}
+    assert not any(row["expected"] for row in acceptance.acceptance(results))
+    assert (
+        acceptance.acceptance(results)[-1]["limit"] == 1.5
+        and "Expected" not in acceptance.acceptance_table(results).caption
+    )
 
 
 def test_a_number_at_its_limit_passes(results):
     results.divergences["largest_error"].update(jsd_elsewhere=0.005, w1_corrected=0.02)
     results.likelihood["vae"]["splits"]["valid"]["elbo"]["mean"] = -96
     results.fid["gan"]["ratio"] = 1.5
-    assert [row["passed"] for row in tables.acceptance(results)] == [True] * 5 + [None, None, True]
+    assert [row["passed"] for row in acceptance.acceptance(results)] == [True] * 5 + [None, None, True]
 
 
 @pytest.fixture
@@ -320,7 +363,7 @@ def made(results):
 
 def test_every_table_is_made(made):
     assert set(made) == {"acceptance", "divergences", "density", "training", "likelihood", "fid", "statistics",
-                         "metrics", "comparison"}  # fmt: skip
+                         "metrics", "comparison", "elbo"}  # fmt: skip
 
 
 def test_rows_are_as_long_as_their_header(made):
@@ -350,7 +393,7 @@ def test_captions_name_data_and_protocol(made, name, words):
 
 
 def test_a_run_without_image_models_has_no_tables_of_them(results):
-    results.fid, results.statistics, results.latents = {}, {}, {}
+    results.fid, results.statistics, results.latents, results.elbo = {}, {}, {}, {}
     results.comparison = results.comparison.iloc[:0]
     assert set(tables.all_tables(results)) == {
         "acceptance",
@@ -361,3 +404,13 @@ def test_a_run_without_image_models_has_no_tables_of_them(results):
         "comparison",
     }
     assert findings.images(results) == {subject: [] for subject in findings.images(results)}
+
+
+def test_the_elbo_table_has_one_scale_and_says_what_samples_are(results):
+    made = tables.elbo_table(results)
+    assert [row[:3] for row in made.rows] == [["vae", "N(x; g(z), I)", ("128", 127.5)]]
+    assert made.rows[0][3][1] == 8.36 and made.rows[0][4][1] == 8.352 and made.rows[0][8] == "means of p(x|z)"
+    results.config["images"]["models"]["vae"]["noise"] = True
+    results.elbo["vae"]["standard_deviation"] = None
+    made = tables.elbo_table(results)
+    assert made.rows[0][2][0] == UNKNOWN and made.rows[0][8] == "drawn from p(x|z)"

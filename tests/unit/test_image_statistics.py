@@ -165,3 +165,41 @@ def test_jensen_shannon_from_zero_to_log_two():
     assert image_statistics.jensen_shannon([1, 0], [0, 1]) == pytest.approx(np.log(2))
     assert image_statistics.jensen_shannon(p, q) == pytest.approx(distance.jensenshannon(p, q) ** 2)
     assert image_statistics.jensen_shannon(p, q) == image_statistics.jensen_shannon(q, p)
+
+
+def drawn(shear=0.0, ground=50, ink=200):
+    """A grey image with an upright stroke of 4 pixels, leaning to the right by `shear` pixels for each pixel up."""
+    image = np.full((3, 32, 32), ground, np.uint8)
+    for row in range(4, 28):
+        left = round(14 + shear * (15.5 - row))
+        image[:, row, left : left + 4] = ink
+    return image
+
+
+def test_appearance_of_plain_colours_is_their_colour():
+    colours = np.array([[200, 100, 50], [10, 10, 10]], np.uint8)
+    found = image_statistics.appearance(np.broadcast_to(colours[:, :, None, None], (2, 3, 32, 32)))
+    np.testing.assert_allclose(found["brightness"], colours @ [0.299, 0.587, 0.114])
+    np.testing.assert_allclose(found["redness"], [150, 0])
+    np.testing.assert_allclose(found["greenness"], [-25, 0])
+    for name in ("contrast", "polarity", "slant"):
+        np.testing.assert_allclose(found[name], 0, atol=1e-9)
+
+
+def test_polarity_is_the_middle_less_the_rest():
+    image = np.full((1, 3, 32, 32), 60, np.uint8)
+    image[:, :, 8:24, 8:24] = 90
+    found = image_statistics.appearance(np.concatenate([image, 150 - image]))
+    np.testing.assert_allclose(found["polarity"], [30, -30])
+    np.testing.assert_allclose(found["contrast"], 30 * np.sqrt(0.25 * 0.75))
+
+
+@pytest.mark.parametrize("ground, ink", [(50, 200), (200, 50)])
+def test_slant_is_the_lean_of_a_stroke_dark_or_bright(ground, ink):
+    pictures = np.stack([drawn(shear, ground, ink) for shear in (-0.3, 0.0, 0.3)])
+    np.testing.assert_allclose(image_statistics.appearance(pictures)["slant"], [-0.3, 0, 0.3], atol=0.02)
+
+
+def test_probabilities_are_scipy_s_softmax():
+    logits = np.random.default_rng(1).normal(0, 300, (20, 10))
+    np.testing.assert_allclose(image_statistics.probabilities(logits), softmax(logits, axis=1), atol=1e-12)

@@ -6,6 +6,7 @@ from genlab.measures import image_statistics
 from genlab.models import latents, networks
 from genlab.models.classifier import feature_batches
 from scipy.spatial.distance import cdist
+from scipy.stats import norm
 
 L = 7
 
@@ -70,9 +71,9 @@ def test_rank_orders_by_falling_effect_and_ties_by_index():
 def test_paths_of_a_pair():
     z0, z1 = torch.randn(2, L, dtype=torch.float64)
     alphas = torch.arange(11) / 10
-    latent_path, image_path = latents.interpolate(curved, z0, z1, alphas)
-    assert latent_path.shape == image_path.shape == (11, 3, 32, 32)
-    for path in (latent_path, image_path):  # both run from g(z1) to g(z0)
+    latent_path, sphere_path, image_path = latents.interpolate(curved, z0, z1, alphas)
+    assert latent_path.shape == sphere_path.shape == image_path.shape == (11, 3, 32, 32)
+    for path in (latent_path, sphere_path, image_path):  # both run from g(z1) to g(z0)
         torch.testing.assert_close(path[[0, -1]], curved(torch.stack([z1, z0])), rtol=1e-14, atol=0)
     for alpha, latent, image in zip(alphas.double(), latent_path, image_path, strict=True):
         torch.testing.assert_close(latent, curved((alpha * z0 + (1 - alpha) * z1)[None])[0])
@@ -80,10 +81,30 @@ def test_paths_of_a_pair():
     assert (latent_path[1:-1] < image_path[1:-1]).all()  # strictly convex
 
 
+def test_the_arc_between_two_of_equal_length_keeps_the_length_and_the_plane():
+    z0, z1 = torch.nn.functional.normalize(torch.randn(2, 50, L, dtype=torch.float64), dim=-1)
+    angle = torch.arccos((z0 * z1).sum(1))
+    for alpha in (0.0, 0.3, 0.5, 1.0):
+        middle = latents.spherical(z0, z1, torch.tensor(alpha, dtype=torch.float64))
+        torch.testing.assert_close(middle.norm(dim=1), torch.ones(50, dtype=torch.float64))
+        torch.testing.assert_close(torch.arccos((middle * z1).sum(1).clamp(-1, 1)), alpha * angle, rtol=0, atol=1e-6)
+
+
+def test_the_arc_between_equal_directions_is_the_straight_line():
+    z = torch.randn(3, L, dtype=torch.float64)
+    torch.testing.assert_close(latents.spherical(2 * z, z, torch.tensor(0.25, dtype=torch.float64)), 1.25 * z)
+
+
+def test_draws_keep_their_usual_length_on_the_arc_and_lose_it_on_the_line():
+    z0, z1 = torch.randn(2, 500, 100)
+    assert latents.spherical(z0, z1, torch.tensor(0.5)).norm(dim=1).mean().item() == pytest.approx(10, rel=0.02)
+    assert (0.5 * (z0 + z1)).norm(dim=1).mean().item() == pytest.approx(50**0.5, rel=0.02)
+
+
 def test_paths_of_a_network_have_equal_ends():
     generator = networks.Generator(L, 4).eval()
     z0, z1 = torch.randn(2, 3, L)
-    latent_path, image_path = latents.interpolate(generator, z0, z1, torch.linspace(0, 1, 11))
+    latent_path, _, image_path = latents.interpolate(generator, z0, z1, torch.linspace(0, 1, 11))
     assert latent_path.shape == image_path.shape == (11, 3, 3, 32, 32)
     torch.testing.assert_close(latent_path[[0, -1]], image_path[[0, -1]], rtol=0, atol=1e-6)
     assert not torch.allclose(latent_path[5], image_path[5], rtol=0, atol=1e-6)
@@ -111,7 +132,7 @@ def test_paths_are_measured_pair_by_pair(network):
     for name, values in found.items():
         np.testing.assert_allclose(values, halves[name], rtol=1e-4, atol=1e-4)
     features = {}
-    for name, path in zip(("latent", "image"), latents.interpolate(generator, z0[2], z1[2], alphas), strict=True):
+    for name, path in zip(latents.PATHS, latents.interpolate(generator, z0[2], z1[2], alphas), strict=True):
         pictures = images.to_uint8(path).numpy()
         ((features[name], logits),) = feature_batches(network, [pictures])
         top = torch.softmax(torch.from_numpy(logits).double(), 1).amax(1)
@@ -124,3 +145,26 @@ def test_paths_are_measured_pair_by_pair(network):
             np.testing.assert_allclose(found[f"{name}_{quantity}"][:, 2], values, rtol=1e-4)
     between = np.linalg.norm(features["latent"] - features["image"], axis=1)
     np.testing.assert_allclose(found["path_distance"][:, 2], between, rtol=1e-3, atol=1e-4)
+
+
+def test_correlations_are_numpy_s_and_chance_is_bonferroni_s():
+    rng = np.random.default_rng(1)
+    z = rng.normal(size=(400, 5))
+    columns = {"first": z[:, 0] + rng.normal(size=400), "constant": np.ones(400), "none": rng.normal(size=400)}
+    found, chance = latents.correlations(z, columns)
+    expected = np.corrcoef(z.T, np.stack([columns["first"], columns["none"]]))[:5, 5:]
+    np.testing.assert_allclose(found[:, [0, 2]], expected, rtol=1e-10)
+    assert (found[:, 1] == 0).all()
+    assert chance == pytest.approx(norm.isf(0.025 / 15) / 20)
+    assert found[0, 0] > chance > np.abs(found[1:]).max()
+
+
+def test_attributes_are_those_of_the_images_and_the_classifier(network, weights):
+    z = torch.randn(7, L, dtype=torch.float64)
+    found = latents.attributes(linear(weights), network, z, batch=3)
+    pictures = images.to_uint8(linear(weights)(z)).numpy()
+    for name, values in image_statistics.appearance(pictures).items():
+        np.testing.assert_allclose(found[name], values)
+    odds = np.stack([found[f"digit {digit}"] for digit in range(10)], 1)
+    np.testing.assert_allclose(odds.sum(1), 1)
+    assert (odds.argmax(1) == list(latents.classify(network, pictures))[1].argmax(1)).all()

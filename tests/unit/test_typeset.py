@@ -81,3 +81,11 @@ def test_latex_is_set_by_latex(tmp_path):
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"]
     process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert process.returncode == 0, process.stdout
+
+
+@pytest.mark.parametrize(
+    "correlations, said",
+    [([0.1, -0.25], f"slant {MINUS}0.25"), ([0.3, 0.1], "contrast +0.30"), ([0.1, 0.1], "")],
+)
+def test_a_latent_s_meaning_is_its_strongest_correlation_if_beyond_chance(correlations, said):
+    assert typeset.meaning(correlations, {"attributes": ["contrast", "slant"], "chance": 0.1}) == said

@@ -52,7 +52,8 @@ dialog.addEventListener("click", (event) => { if (event.target === dialog) dialo
 const told = {
   interpolation: (numbers, at) => "\u03b1 = " + numbers.alphas[at],
   latents: (numbers, at) =>
-    `rank ${at + 1} of ${numbers.order.length}: i = ${numbers.order[at]}, effect ${numbers.effects[at]} grey levels`,
+    `rank ${at + 1} of ${numbers.order.length}: i = ${numbers.order[at]}, effect ${numbers.effects[at]} grey levels` +
+    (numbers.meanings[at] && `, ${numbers.meanings[at]}`),
 };
 for (const viewer of document.querySelectorAll(".viewer")) {
   const numbers = JSON.parse(viewer.dataset.numbers);

@@ -224,6 +224,7 @@ def figure_files():
 TABLES = ["acceptance", "divergences", "density", "training", "comparison"]
 TABLES += ["likelihood"] if config["likelihood"]["models"] else []
 TABLES += ["fid", "statistics", "metrics"] if IMAGE_MODELS else []
+TABLES += ["elbo"] if with_network("encoder") else []
 
 
 def computing_stages():

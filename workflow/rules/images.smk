@@ -300,7 +300,8 @@ rule reconstruct_images:
         model="<results>/runs/{model}/seed{seed}/model.safetensors",
         data=prepared("svhn"),
     output:
-        "<results>/runs/{model}/seed{seed}/reconstructions.npz",
+        images="<results>/runs/{model}/seed{seed}/reconstructions.npz",
+        elbo="<results>/runs/{model}/seed{seed}/elbo.json",
     log:
         "<results>/logs/reconstruct_images/{model}_seed{seed}.log",
     benchmark:
@@ -312,8 +313,8 @@ rule reconstruct_images:
     params:
         device=config["device"],
     shell:
-        "python {input.script:q} --weights {input.model:q} --data {input.data:q} --output {output:q}"
-        " --seed {wildcards.seed} --device {params.device} --threads {threads} > {log:q} 2>&1"
+        "python {input.script:q} --weights {input.model:q} --data {input.data:q} --output {output.images:q}"
+        " --elbo {output.elbo:q} --seed {wildcards.seed} --device {params.device} --threads {threads} > {log:q} 2>&1"
 
 
 rule plot_gan_training:

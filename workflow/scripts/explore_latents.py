@@ -2,20 +2,24 @@
 
 Traversal: the images of z + epsilon e_i and z - epsilon e_i for one latent z, drawn from N(0, I), and
 every dimension i. The effect of a dimension is the root mean square change of the pixels in 8-bit grey
-levels. One z proves little, so the effect is also averaged over 64.
+levels. One z proves little, so the effect is also averaged over 64. What a dimension changes is told by its
+correlation with attributes of the images of many z: brightness, contrast, redness, greenness, polarity
+(bright digit on dark ground, or dark on bright), slant, and the classifier's probability of each digit.
 
-Interpolation: for random pairs of latents, the latent path g(alpha z0 + (1 - alpha) z1) and the image
-path alpha g(z0) + (1 - alpha) g(z1), a double exposure, at alpha = 0, 0.1, ..., 1. For each alpha and
-both paths, the table gives the mean and the standard error over the pairs of
+Interpolation: for random pairs of latents, the latent path g(alpha z0 + (1 - alpha) z1), the sphere path
+along the arc between z1 and z0, whose z have the usual length everywhere, and the image path
+alpha g(z0) + (1 - alpha) g(z1), a double exposure, at alpha = 0, 0.1, ..., 1. For each alpha and
+path, the table gives the mean and the standard error over the pairs of
   sharpness        luminance difference of neighbouring pixels, in grey levels
   distance         to the nearest real validation image, Euclidean in the classifier's 512 features
   top_probability  of the classifier's first choice
-and path_distance, the feature distance between both paths. The JSON compares the middle of each path
+and path_distance, the feature distance between latent and image path. The JSON compares the middle of each path
 with its ends, and has the same numbers for as many real test images.
 
-The NPZ holds the images of the first z (base, plus, minus) and of the first pair (latent_path,
+The NPZ holds the images of the first z (base, plus, minus) and of the first pair (latent_path, sphere_path,
 image_path), uint8 of 3 x 32 x 32, with effect, mean_effect, order (dimensions by decreasing effect),
-epsilon, alphas, and about, JSON text on their origin. Nothing is selected by hand.
+correlation (dimensions x attributes), epsilon, alphas, and about, JSON text on their origin. Nothing is
+selected by hand.
 
 example:
   python workflow/scripts/explore_latents.py --weights gan.safetensors --classifier classifier.safetensors \\
@@ -28,6 +32,7 @@ from pathlib import Path
 from genlab import cli, configuration, files, provenance
 
 STARTS = 64  # latents that the mean effect averages over
+DRAWS = 2000  # latents whose images' attributes are correlated with them
 STEPS = 10  # of alpha, from 0 to 1
 VISIBLE = 1.0  # grey levels of mean effect above which a dimension counts as visible
 
@@ -65,16 +70,19 @@ def main(options):
     arrays.check_trained_on(prepared, trained, options.weights, options.data)
     decoder = parts["generator"]
     normal = torch.Generator().manual_seed(options.seed)  # on the CPU, so that every device explores the same latents
-    starts, z0, z1 = (
+    starts, z0, z1, draws = (
         torch.randn(count, decoder.latents, generator=normal).to(device)
-        for count in (STARTS, options.pairs, options.pairs)
+        for count in (STARTS, options.pairs, options.pairs, DRAWS)
     )
     alphas = torch.arange(STEPS + 1, dtype=torch.float64) / STEPS
 
     pictures = dict(zip(("base", "plus", "minus"), latents.perturb(decoder, starts[0], options.epsilon), strict=True))
     effect = latents.effect(**pictures)
     mean_effect = latents.mean_effect(decoder, starts, options.epsilon)
-    pictures["latent_path"], pictures["image_path"] = latents.interpolate(decoder, z0[0], z1[0], alphas)
+    paths = latents.interpolate(decoder, z0[0], z1[0], alphas)
+    pictures |= {f"{name}_path": path for name, path in zip(latents.PATHS, paths, strict=True)}
+    attributes = latents.attributes(decoder, network, draws)
+    correlation, chance = latents.correlations(draws.cpu(), attributes)
 
     reference, _ = latents.classify(network, prepared.valid_images)
     chosen = np.random.default_rng(options.seed).permutation(len(prepared.test_images))[: options.pairs]
@@ -83,6 +91,7 @@ def main(options):
 
     about = {name: trained[name] for name in ("data", "model", "kind", "seed")}
     about |= {"epsilon": options.epsilon, "pairs": options.pairs, "starts": STARTS}
+    about |= {"attributes": list(attributes), "draws": DRAWS, "chance": chance}
     about["real"] = {name: estimate(*intervals.mean_and_error(values)) for name, values in real.items()} | {
         "images": len(chosen)
     }
@@ -97,6 +106,7 @@ def main(options):
         "effect": effect.cpu().numpy(),
         "mean_effect": mean_effect.cpu().numpy(),
         "order": latents.rank(effect).cpu().numpy(),
+        "correlation": correlation,
         "epsilon": np.float64(options.epsilon),
         "alphas": alphas.numpy(),
     }
@@ -115,7 +125,13 @@ def main(options):
     effects = np.sort(fields["mean_effect"])
     visible = {"latents": len(effects), "visible": int((effects > VISIBLE).sum()), "threshold": VISIBLE}
     spread = {"largest": effects[-1], "median": float(np.median(effects)), "smallest": effects[0]}
-    files.write_json(options.output / "latents.json", about | {"middle": middle, "effects": visible | spread})
+    strongest = {
+        name: {"latent": int(np.abs(column).argmax()), "correlation": float(column[np.abs(column).argmax()])}
+        for name, column in zip(attributes, correlation.T, strict=True)
+    }
+    summary = {"middle": middle, "effects": visible | spread, "strongest": strongest}
+    summary["correlated"] = int((np.abs(correlation).max(1) > chance).sum())
+    files.write_json(options.output / "latents.json", about | summary)
     print(
         f"{visible['visible']} of {len(effects)} latents move the picture by more than {VISIBLE:g} grey level "
         f"at a step of {options.epsilon:g}"

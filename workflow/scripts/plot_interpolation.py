@@ -1,8 +1,8 @@
 """Draw an interpolation between two latents above that between their images, and numbers over many pairs.
 
 Reads what explore_latents.py writes: the images of one pair, and the table with mean and standard
-error over all pairs at each alpha. The latent path is g(alpha z0 + (1 - alpha) z1), the image path
-alpha g(z0) + (1 - alpha) g(z1), a double exposure.
+error over all pairs at each alpha. The latent path is g(alpha z0 + (1 - alpha) z1), the sphere path that
+along the arc between z1 and z0, the image path alpha g(z0) + (1 - alpha) g(z1), a double exposure.
 
 example:
   python workflow/scripts/plot_interpolation.py --latents latents.npz --table paths.csv --output paths.png
@@ -13,6 +13,8 @@ from pathlib import Path
 from genlab import InputError, cli, files
 
 PANELS = {"sharpness": "sharpness, grey levels", "distance": "feature distance to the\nnearest validation image"}
+
+PATHS = {"latent": "latents, straight", "sphere": "latents, on the sphere", "image": "images"}
 
 
 def parser():
@@ -31,15 +33,13 @@ def main(options):
     from genlab.report import plotting
 
     plotting.check_output(options.output)
-    shapes = {"alphas": ("A",), "latent_path": ("A", 3, 32, 32), "image_path": ("A", 3, 32, 32)}
+    shapes = {"alphas": ("A",)} | {f"{path}_path": ("A", 3, 32, 32) for path in PATHS}
     fields, about = arrays.read_pictures(options.latents, shapes)
     source = f"{options.latents} about"
     for field in ("mean", "standard_error"):
         for quantity in PANELS:
             files.read_field(about, f"real.{quantity}.{field}", float, source)
-    columns = [
-        f"{path}_{quantity}{end}" for path in ("latent", "image") for quantity in PANELS for end in ("", "_error")
-    ]
+    columns = [f"{path}_{quantity}{end}" for path in PATHS for quantity in PANELS for end in ("", "_error")]
     table = plotting.read_table(options.table, ["alpha", *columns])
     if len(table) != len(fields["alphas"]) or not np.allclose(table["alpha"], fields["alphas"]):
         raise InputError(
@@ -53,11 +53,13 @@ def draw(arrays, table, about):
     from genlab.report import plotting
 
     looks = {
-        "latent": {"label": "latent path", "color": plotting.COLOURS["blue"], "linestyle": "-", "marker": "o"},
-        "image": {"label": "image path", "color": plotting.COLOURS["vermillion"], "linestyle": "--", "marker": "s"},
+        "latent": {"color": plotting.COLOURS["blue"], "linestyle": "-", "marker": "o"},
+        "sphere": {"color": plotting.COLOURS["green"], "linestyle": "-.", "marker": "^"},
+        "image": {"color": plotting.COLOURS["vermillion"], "linestyle": "--", "marker": "s"},
     }
-    figure = plotting.new_figure(11, 5.6)
-    above, below = figure.subfigures(2, 1, height_ratios=[2.3, 3.3])
+    looks = {path: {"label": label} | looks[path] for path, label in PATHS.items()}
+    figure = plotting.new_figure(11, 6.5)
+    above, below = figure.subfigures(2, 1, height_ratios=[3.2, 3.3])
     axes = above.subplots()
     alphas = arrays["alphas"]
     stacks = [arrays[f"{path}_path"].transpose(0, 2, 3, 1) for path in looks]

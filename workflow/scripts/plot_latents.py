@@ -2,7 +2,8 @@
 
 Reads the NPZ file that explore_latents.py writes: the images of one latent z and of z + epsilon e_i
 and z - epsilon e_i for every dimension i, and the effect of each dimension in grey levels, for this
-z and averaged over many.
+z and averaged over many. A dimension is labelled by the attribute of the image that it correlates with most,
+if that is beyond chance.
 
 example:
   python workflow/scripts/plot_latents.py --latents latents.npz --output latents.png
@@ -29,9 +30,12 @@ def main(options):
 
     plotting.check_output(options.output)
     shapes = {"base": (3, 32, 32), "plus": ("L", 3, 32, 32), "minus": ("L", 3, 32, 32)}
-    shapes |= {"effect": ("L",), "mean_effect": ("L",), "order": ("L",), "epsilon": ()}
+    shapes |= {"effect": ("L",), "mean_effect": ("L",), "order": ("L",), "epsilon": (), "correlation": ("L", "A")}
     fields, about = arrays.read_pictures(options.latents, shapes)
     files.read_field(about, "starts", int, f"{options.latents} about")
+    files.read_field(about, "chance", float, f"{options.latents} about")
+    if len(files.read_field(about, "attributes", list, f"{options.latents} about")) != fields["correlation"].shape[1]:
+        raise InputError(f"{options.latents}: 'attributes' are not as many as columns of 'correlation'; {files.REMAKE}")
     total = len(fields["order"])
     if not np.array_equal(np.sort(fields["order"]), np.arange(total)):
         raise InputError(f"{options.latents}: 'order' is no order of the dimensions 0 to {total - 1}; {files.REMAKE}")
@@ -42,7 +46,7 @@ def draw(arrays, about):
     """The figure: traversal of the strongest and the weakest dimensions, and effect against rank."""
     import numpy as np
     from genlab.measures import image_statistics
-    from genlab.report import plotting
+    from genlab.report import plotting, typeset
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
 
@@ -68,9 +72,12 @@ def draw(arrays, about):
         width = (picture.shape[1] - 1) / len(columns)
         heads = [f"$z - {epsilon:g}\\,e_i$", "$z$", f"$z + {epsilon:g}\\,e_i$", "change"]
         axes.set_xticks(width * (np.arange(len(columns)) + 0.5), heads)
-        axes.set_yticks(
-            centres, [f"{rank + 1}: i = {i}\n{arrays['effect'][i]:.3g}" for rank, i in zip(ranks, rows, strict=True)]
-        )
+        names = [typeset.meaning(arrays["correlation"][i], about) for i in rows]
+        heads = [
+            f"{rank + 1}: i = {i}, {arrays['effect'][i]:.3g}\n{name}"
+            for rank, i, name in zip(ranks, rows, names, strict=True)
+        ]
+        axes.set_yticks(centres, heads)
         axes.set_title(f"{name} dimensions")
     bar = figure.colorbar(scale, ax=sheets, location="bottom", shrink=0.6, aspect=40, pad=0.02)
     bar.set_label("change of luminance from $-$ to $+$, grey levels (one scale for all)")

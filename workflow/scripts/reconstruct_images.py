@@ -1,13 +1,15 @@
-"""Reconstruct test images with a trained image VAE: what its latents keep of a picture.
+"""Reconstruct test images with a trained image VAE, and measure its ELBO: what its latents keep of a picture.
 
 A reconstruction is the decoder's mean g(z) for one draw of z from q(z|x), not the mean over draws.
 Writes an NPZ with `originals` and `reconstructions`, uint8 (N, 3, 32, 32), of a random subset of
 the test images, and `about`, JSON text that traces them, with the root mean square error (rmse)
-over all their pixels in grey levels of 8 bits. A GAN has no encoder and is refused.
+over all their pixels in grey levels of 8 bits. Writes also a JSON file with --elbo: the ELBO of all
+validation and test images, with one draw of z each, in nats and in bits per dimension, with the KL term and the
+standard error over images. A GAN has no encoder and is refused.
 
 example:
   python workflow/scripts/reconstruct_images.py --weights vae.safetensors \\
-      --data resources/prepared/embedded/svhn.npz --output reconstructions.npz
+      --data resources/prepared/embedded/svhn.npz --output reconstructions.npz --elbo elbo.json
 """
 
 from pathlib import Path
@@ -20,6 +22,7 @@ def parser():
     result.add_argument("--weights", type=Path, required=True, metavar="SAFETENSORS", help="weights of train_vae.py")
     result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared data")
     result.add_argument("--output", type=Path, required=True, metavar="NPZ", help="images to write")
+    result.add_argument("--elbo", type=Path, required=True, metavar="JSON", help="ELBO to write")
     result.add_argument("--count", type=cli.positive, default=20, help="test images to reconstruct (default: 20)")
     return result
 
@@ -28,7 +31,8 @@ def main(options):
     import numpy as np
     import torch
     from genlab.data import arrays
-    from genlab.models import image_model
+    from genlab.measures import intervals
+    from genlab.models import image_model, vae
     from genlab.training import loop
 
     device = loop.set_up(options.device, options.threads, options.seed)
@@ -44,10 +48,30 @@ def main(options):
     normal = torch.Generator().manual_seed(options.seed)
     reconstructions = image_model.reconstruct(parts, originals, normal)
     rmse = (originals.double() - reconstructions).square().mean().sqrt().item()
-    about = {name: trained[name] for name in ("data", "model", "kind", "seed")} | {
-        "rmse": rmse,
-        "provenance": provenance.record(options, trained_with=trained, model_checksum=files.checksum(options.weights)),
+    about = {name: trained[name] for name in ("data", "model", "kind", "seed")}
+    about["provenance"] = provenance.record(
+        options, trained_with=trained, model_checksum=files.checksum(options.weights)
+    )
+
+    model, splits, normal = image_model.as_vae(parts), {}, torch.Generator().manual_seed(options.seed)
+    for split, images in (("valid", prepared.valid_images), ("test", prepared.test_images)):
+        elbo, kl = vae.evaluate_elbo(model, torch.from_numpy(images), normal)
+        mean, error = (float(value) for value in intervals.mean_and_error(elbo.numpy()))
+        bits = model.log_prob.bits(mean, model.dimensions)
+        splits[split] = {
+            "images": len(elbo),
+            "elbo": mean,
+            "standard_error": error,
+            "kl": float(kl.mean()),
+            "bits": bits,
+        }
+    summary = {
+        "likelihood": model.log_prob.name,
+        "standard_deviation": model.log_prob.standard_deviation,
+        "splits": splits,
     }
+    files.write_json(options.elbo, about | summary | {"rmse": rmse})
+    about["rmse"] = rmse
     with files.atomic(options.output) as temporary:
         arrays.write(temporary, about, originals=originals.numpy(), reconstructions=reconstructions.numpy())
     print(f"root mean square error {rmse:.2f} grey levels over {len(originals)} test images")

@@ -40,7 +40,7 @@ def main(options):
 def render(found, data_path):
     """The page of `results.Results`, as text."""
     import jinja2
-    from genlab.report import findings, page, tables
+    from genlab.report import acceptance, findings, page, tables
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(SOURCE / "report"),
@@ -69,7 +69,7 @@ def render(found, data_path):
     return environment.get_template("report.html").render(
         results=found,
         config=found.config,
-        acceptance=tables.acceptance(found),
+        acceptance=acceptance.acceptance(found),
         tables=made,
         findings=said,
         figures=figures,

@@ -31,6 +31,37 @@ def sharpness(images):
     return _by_blocks(each, images)
 
 
+def appearance(images):
+    """What an image looks like at a glance, {name: (N,) float64}; images uint8 (N, 3, 32, 32).
+
+    brightness  mean luminance
+    contrast    standard deviation of the luminance
+    redness     red less blue, mean
+    greenness   green less the mean of red and blue, mean
+    polarity    luminance of the middle 16 x 16 pixels less that of the rest: a bright digit on dark ground is positive
+    slant       how far the ink of the middle 24 columns leans to the right for each pixel upwards; the ink of a pixel
+                is how far its luminance is from the image's median
+    """
+
+    def each(block):
+        y = luminance(block)
+        red, green, blue = block.mean((2, 3)).T
+        middle, whole = y[:, 8:24, 8:24].mean((1, 2)), y.mean((1, 2))
+        ink = np.abs(y - np.median(y, axis=(1, 2), keepdims=True))[:, :, 4:28]
+        up, right = 15.5 - np.arange(32.0), np.arange(24.0) - 11.5
+        weight = ink.sum((1, 2)) + 1e-9
+        mean_up, mean_right = ink.sum(2) @ up / weight, ink.sum(1) @ right / weight
+        variance = ink.sum(2) @ up**2 / weight - mean_up**2
+        covariance = np.einsum("nij,i,j->n", ink, up, right) / weight - mean_up * mean_right
+        return np.stack([
+            whole, y.std((1, 2)), red - blue, green - (red + blue) / 2,
+            (middle - whole) * 4 / 3, covariance / np.maximum(variance, 1e-9),
+        ], 1)  # fmt: skip
+
+    names = ("brightness", "contrast", "redness", "greenness", "polarity", "slant")
+    return dict(zip(names, _by_blocks(each, images).T, strict=True))
+
+
 def power_spectrum(images):
     """Radially averaged power spectrum of the luminance: frequencies (R,) and power (N, R).
 
@@ -92,10 +123,16 @@ def class_histogram(choices, classes=10):
     return np.bincount(choices, minlength=classes) / len(choices)
 
 
+def probabilities(logits):
+    """A classifier's probabilities of the classes (N, C), from logits (N, C)."""
+    logits = np.asarray(logits, dtype=np.float64)
+    odds = np.exp(logits - logits.max(1, keepdims=True))
+    return odds / odds.sum(1, keepdims=True)
+
+
 def top_probability(logits):
     """(N,): the probability of the classifier's first choice, from logits (N, C)."""
-    logits = np.asarray(logits, dtype=np.float64)
-    return 1 / np.exp(logits - logits.max(1, keepdims=True)).sum(1)
+    return probabilities(logits).max(1)
 
 
 def entropy(p):

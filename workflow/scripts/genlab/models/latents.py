@@ -4,12 +4,17 @@ A generator here is any callable from latents z (M, L) to images (M, 3, 32, 32),
 a module in eval mode, or a test's function. Effects are in 8-bit grey levels.
 """
 
+import math
+import statistics
+
 import numpy as np
 import torch
 
 from ..data import images
 from ..measures import image_statistics, metrics
 from . import classifier
+
+PATHS = ("latent", "sphere", "image")
 
 
 @torch.no_grad()
@@ -50,17 +55,31 @@ def rank(effects):
 
 
 def interpolate(generator, start, end, alphas):
-    """Interpolate along two paths from z1 = `end` (alpha 0) to z0 = `start` (alpha 1), latents (..., L) each.
+    """Interpolate along three paths from z1 = `end` (alpha 0) to z0 = `start` (alpha 1), latents (..., L) each.
 
-    The latent path is g(alpha z0 + (1 - alpha) z1), the image path alpha g(z0) + (1 - alpha) g(z1)
-    mixed in [-1, 1], for each of `alphas` (A,). Returns two tensors
+    The latent path is g(alpha z0 + (1 - alpha) z1), the sphere path g(`spherical`), the image path
+    alpha g(z0) + (1 - alpha) g(z1) mixed in [-1, 1], for each of `alphas` (A,). Returns three tensors
     (A, ..., 3, 32, 32), floats in [-1, 1].
     """
     weights = alphas.to(start).view(-1, *[1] * start.ndim)
     mixed = weights * start + (1 - weights) * end
-    pictures = decode(generator, torch.cat([mixed, start[None], end[None]]))
+    pictures = decode(generator, torch.cat([mixed, spherical(start, end, weights), start[None], end[None]]))
+    straight, sphere = pictures[:-2].chunk(2)
     weights = weights[..., None, None]
-    return pictures[:-2], weights * pictures[-2] + (1 - weights) * pictures[-1]
+    return straight, sphere, weights * pictures[-2] + (1 - weights) * pictures[-1]
+
+
+def spherical(start, end, weights):
+    """Spherical interpolation (White 2016, "Sampling generative networks") from `end` (weight 0) to `start` (1).
+
+    Draws z of N(0, I) in many dimensions nearly all have the length sqrt(L). The middle of the straight line between
+    two of them is shorter, sqrt(L / 2), and such z hardly ever occur. An arc keeps the length.
+    """
+    cosine = torch.nn.functional.cosine_similarity(start, end, dim=-1).clamp(-1, 1)[..., None]
+    angle = torch.arccos(cosine)
+    sine = torch.sin(angle)
+    shares = [torch.where(sine > 1e-6, torch.sin(part * angle) / sine, part) for part in (weights, 1 - weights)]
+    return shares[0] * start + shares[1] * end
 
 
 def classify(network, pictures, batch=500):
@@ -86,15 +105,15 @@ def measure(network, reference, pictures):
 
 
 def measure_paths(generator, network, reference, start, end, alphas, pairs=25):
-    """The numbers of `measure` along both paths of `interpolate` between latents (P, L), `pairs` at a time.
+    """The numbers of `measure` along the paths of `interpolate` between latents (P, L), `pairs` at a time.
 
-    Returns a dict of float64 arrays (A, P): latent_sharpness, latent_distance, latent_top_probability,
-    the same for the image path, and path_distance, the feature distance between both paths.
+    Returns a dict of float64 arrays (A, P): latent_sharpness, latent_distance, latent_top_probability, the same for
+    the sphere and the image path, and path_distance, the feature distance between the latent and the image path.
     """
     columns = {}
     for two_ends in zip(start.split(pairs), end.split(pairs), strict=True):
         numbers, features = {}, {}
-        for name, path in zip(("latent", "image"), interpolate(generator, *two_ends, alphas), strict=True):
+        for name, path in zip(PATHS, interpolate(generator, *two_ends, alphas), strict=True):
             pictures = images.to_uint8(path).flatten(0, 1).cpu().numpy()
             found, features[name] = measure(network, reference, pictures)
             numbers |= {f"{name}_{quantity}": values for quantity, values in found.items()}
@@ -103,3 +122,33 @@ def measure_paths(generator, network, reference, start, end, alphas, pairs=25):
         for column, values in numbers.items():
             columns.setdefault(column, []).append(values.reshape(len(alphas), -1))
     return {column: np.concatenate(parts, axis=1) for column, parts in columns.items()}
+
+
+def attributes(generator, network, z, batch=250):
+    """What the images of latents z (M, L) look like, {name: (M,) float64}: see `image_statistics.appearance`.
+
+    And the probability of each digit by the classifier `network`, "digit 0" to "digit 9".
+    """
+    columns = {}
+    for part in z.split(batch):
+        pictures = images.to_uint8(decode(generator, part)).cpu().numpy()
+        _, logits = classify(network, pictures)
+        found = image_statistics.appearance(pictures)
+        odds = image_statistics.probabilities(logits)
+        for name, values in (found | {f"digit {digit}": odds[:, digit] for digit in range(odds.shape[1])}).items():
+            columns.setdefault(name, []).append(values)
+    return {name: np.concatenate(parts) for name, parts in columns.items()}
+
+
+def correlations(z, columns):
+    """Pearson's correlation of each latent with each attribute, (L, A), and the size that is beyond chance.
+
+    z (M, L), columns {name: (M,)} of A attributes. A constant attribute correlates with nothing, 0. Beyond chance is
+    what one of all L A correlations of independent columns exceeds in 5% of cases (Bonferroni, normal approximation).
+    """
+    latents, values = np.asarray(z, np.float64), np.stack(list(columns.values()), 1)
+    latents, values = latents - latents.mean(0), values - values.mean(0)
+    sizes = np.linalg.norm(latents, axis=0)[:, None] * np.linalg.norm(values, axis=0)
+    found = np.divide(latents.T @ values, sizes, out=np.zeros_like(sizes), where=sizes > 1e-9)
+    quantile = statistics.NormalDist().inv_cdf(1 - 0.025 / found.size)
+    return found, quantile / math.sqrt(len(latents))

@@ -6,6 +6,8 @@ A likelihood is a module without trained weights. It has
     outputs                    channels of the decoder
     mean(parameters)           the mean image (colour images only), and
     draw(parameters, rng)      an image drawn from p(x|z), both (..., D); rng: a torch generator
+    name                       p(x|z) in words (colour images only)
+    standard_deviation         of a normal, in [-1, 1]; else None (colour images only)
     bits(log_p, D)             bits per dimension of 8-bit images, one scale for all; 8 is a uniform guess
 
 Colour images are x in [-1, 1]^D with D = 3 x 32 x 32, flattened with the channels first.
@@ -57,7 +59,7 @@ class Bernoulli(nn.Module):
 class UnitNormal(nn.Module):
     """N(x; g, I): the assignment's likelihood. The decoder's numbers are g."""
 
-    outputs = 3
+    outputs, name, standard_deviation = 3, "N(x; g(z), I)", 1.0
 
     def forward(self, x, mean):
         return gaussian_log_prob(x, mean)
@@ -82,10 +84,15 @@ class OptimalNormal(UnitNormal):
     """
 
     RATE = 0.05  # of a batch in the running mean
+    name = "N(x; g(z), v I)"
 
     def __init__(self):
         super().__init__()
         self.register_buffer("variance", torch.ones(()))
+
+    @property
+    def standard_deviation(self):
+        return float(self.variance.sqrt())
 
     @torch.no_grad()
     def fit(self, x, mean):
@@ -110,7 +117,7 @@ class LogisticMixture(nn.Module):
 
     COMPONENTS = 5
     LOWEST, FIRST = -7.0, -1.5  # the smallest log-scale, and that of a decoder's number 0
-    outputs = 10 * COMPONENTS
+    outputs, name, standard_deviation = 10 * COMPONENTS, f"{COMPONENTS} discretised logistics", None
 
     def _split(self, parameters):
         """Logits (..., C, P), means, log-scales and coefficients (..., 3, C, P) of P pixels."""

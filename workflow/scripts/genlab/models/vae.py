@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from .. import InputError
+from ..data import images
 from ..training.checkpoint import load_tensors, save_tensors
 from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
 from . import binary_networks, gaussian, layers, likelihoods, networks
@@ -36,6 +37,7 @@ class VAE(nn.Module):
         super().__init__()
         self.encoder, self.decoder, self.latents = encoder, decoder, latents
         self.log_prob, self.shape = likelihood, tuple(shape)
+        self.dimensions = math.prod(shape)
 
     def posterior(self, x):
         """q(z|x) for x (M, D): mean and log-variance, (M, L) each."""
@@ -89,6 +91,21 @@ def elbo_terms(model, x, noise):
     mean, log_variance = model.posterior(x)
     z = gaussian.reparameterise(mean, log_variance, noise)
     return model.log_prob(x, model.decode(z)).mean(0), gaussian.kl(mean, log_variance)
+
+
+@torch.no_grad()
+def evaluate_elbo(model, pictures, rng, batch=250):
+    """ELBO and KL of colour images uint8 (N, 3, 32, 32), with one draw of z for each: float64 (N,) each, in nats.
+
+    rng: a torch generator on the CPU, so that the draws are the same on every device.
+    """
+    device, found = next(model.parameters()).device, []
+    for part in pictures.split(batch):
+        noise = torch.randn(1, len(part), model.latents, generator=rng).to(device)
+        terms = elbo_terms(model, images.to_model(part.to(device)).flatten(1), noise)
+        found.append(torch.stack(terms).double().cpu())
+    reconstruction, kl = torch.cat(found, 1)
+    return reconstruction - kl, kl
 
 
 @torch.no_grad()
@@ -146,8 +163,8 @@ def log_likelihood_curve(log_weights, ks):
 
 
 @torch.no_grad()
-def evaluate_likelihood(model, images, samples, ks, generator, chunk=0, progress=lambda n: None):
-    """ELBO, log-likelihood and diagnostics of every image (N, D), with `samples` draws from q(z|x) for each.
+def evaluate_likelihood(model, pictures, samples, ks, generator, chunk=0, progress=lambda n: None):
+    """ELBO, log-likelihood and diagnostics of each of `pictures` (N, D), with `samples` draws from q(z|x) for each.
 
     Returns float64 CPU tensors. In nats: `elbo` (N,) with the KL in closed form, `kl` (N,),
     `log_likelihood` (N,), `elbo_gap` (N,), log-likelihood minus ELBO, and `curve` (N, len(ks)), the
@@ -158,7 +175,7 @@ def evaluate_likelihood(model, images, samples, ks, generator, chunk=0, progress
     """
     columns, kind = {}, generator.device.type
     chunk = chunk or CHUNK[kind]
-    for batch in images.split(max(1, min(DRAWN[kind] // 20, DRAWN[kind] // samples))):
+    for batch in pictures.split(max(1, min(DRAWN[kind] // 20, DRAWN[kind] // samples))):
         x = batch.to(generator.device).float()
         mean, log_variance = model.posterior(x)
         noise = torch.randn(len(x), samples, model.latents, generator=generator, device=x.device)

@@ -6,7 +6,7 @@ error. Numbers are written as in the tables. Nothing here imports torch.
 """
 
 from ..measures.metric_table import BY_KEY
-from .tables import acceptance
+from .acceptance import acceptance
 from .typeset import limit, number, plus_minus, share
 
 FLAT = 0.05  # of log 2: an estimate that varies by less between values of theta cannot tell them apart
@@ -15,6 +15,14 @@ FLAT = 0.05  # of log 2: an estimate that varies by less between values of theta
 def within(passed, bound):
     """The judgement of a limit."""
     return f"within the limit of {limit(bound)}" if passed else f"beyond the limit of {limit(bound)}"
+
+
+def against(row):
+    """The judgement of an acceptance row that has a limit, in words."""
+    side = {">=": ("below", "at or above"), "<=": ("beyond", "within")}[row["sense"]][row["passed"]]
+    if row["expected"]:
+        return f"{side} the {limit(row['limit'])} that this configuration is known to reach on this data"
+    return f"{side} the limit of {limit(row['limit'])}"
 
 
 def judged(results, key, model=None):
@@ -81,9 +89,8 @@ def likelihood(results):
             return plus_minus(numbers["mean"], numbers["sd"] if seeds > 1 else numbers["standard_error"])
 
         said.append(
-            f"{model}: the ELBO of validation images is {text(valid['elbo'])} nats, "
-            f"{'at or above' if row['passed'] else 'below'} the limit of {limit(row['limit'])}; "
-            f"of test images {text(test['elbo'])}."
+            f"{model}: the ELBO of validation images is {text(valid['elbo'])} nats"
+            f"{'' if row['limit'] is None else ', ' + against(row)}; of test images {text(test['elbo'])}."
         )
         said.append(
             f"Importance sampling with K = {k} gains {text(test['elbo_gap'])} nats over the ELBO: the log-likelihood "
@@ -129,7 +136,7 @@ def quality(results):
             text += f", {number(ratio, 3)} times the {number(floor['mean'])} that real training images score"
             row = judged(results, "fid_ratio", model)
             if row["limit"] is not None:
-                text += f" ({within(row['passed'], row['limit'])})"
+                text += f" ({against(row)})"
         said.append(text + ".")
     return said + verdicts(results, "images", ["fid"])
 
@@ -202,9 +209,15 @@ def interpolation(results):
             f"ends, halfway between the two images {share(image['mean'])} (means over {found['pairs']} pairs): {words}."
         )
         effects = found["effects"]
+        if (sphere := found["middle"]["sphere_sharpness_ratio"])["mean"] is not None:
+            said.append(
+                f"On the sphere, where latents keep the length of draws from N(0, I), the middle keeps "
+                f"{share(sphere['mean'])} of the sharpness: the middle of the straight line is untypically short."
+            )
         said.append(
             f"{effects['visible']} of {effects['latents']} latents move its picture by more than "
-            f"{number(effects['threshold'], 2)} grey level at a step of {number(found['epsilon'], 2)}."
+            f"{number(effects['threshold'], 2)} grey level at a step of {number(found['epsilon'], 2)}; "
+            f"{found['correlated']} correlate with a measured attribute of the images beyond chance."
         )
     return said
 

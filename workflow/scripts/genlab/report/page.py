@@ -14,7 +14,7 @@ import numpy as np
 from .. import InputError, log
 from ..data import arrays
 from .figures import SECTIONS, figures_of
-from .typeset import Table, cell
+from .typeset import Table, cell, meaning
 
 CAPTIONS = Path(__file__).parents[3] / "report"
 GRID = 10  # images in a row, and rows, of a grid of samples
@@ -136,9 +136,10 @@ def viewers(results):
     found = {}
     for model in results.fid:
         path = results.folder / "runs" / model / f"seed{results.first}" / "latents.npz"
-        shapes = {"alphas": ("A",), "latent_path": ("A", 3, 32, 32), "image_path": ("A", 3, 32, 32)}
+        paths = [f"{path}_path" for path in ("latent", "sphere", "image")]
+        shapes = {"alphas": ("A",)} | dict.fromkeys(paths, ("A", 3, 32, 32))
         shapes |= {"base": (3, 32, 32), "plus": ("L", 3, 32, 32), "minus": ("L", 3, 32, 32)}
-        shapes |= {"effect": ("L",), "order": ("L",), "epsilon": ()}
+        shapes |= {"effect": ("L",), "order": ("L",), "epsilon": (), "correlation": ("L", "C")}
         fields, about = arrays.read_pictures(path, shapes)
         order = fields["order"].astype(int)
         base = np.repeat(fields["base"][None], len(order), 0)
@@ -146,9 +147,10 @@ def viewers(results):
             "seed": about["seed"],
             "epsilon": float(fields["epsilon"]),
             "alphas": [round(float(alpha), 6) for alpha in fields["alphas"]],
-            "interpolation": sheet([fields["latent_path"], fields["image_path"]]),
+            "interpolation": sheet([fields[path] for path in paths]),
             "order": order.tolist(),
             "effects": [round(float(effect), 3) for effect in fields["effect"][order]],
+            "meanings": [meaning(fields["correlation"][latent], about) for latent in order],
             "latents": sheet([fields["minus"][order], base, fields["plus"][order]]),
         }
     return found

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import InputError, files
-from ..kinds import KINDS
+from ..kinds import KINDS, models_with
 from .tables import MEASURES
 
 # What the report reads of each file: the place of a value in a JSON file and its type, the columns of a table.
@@ -51,10 +51,15 @@ LATENTS = {
     **{"pairs": int, "epsilon": NUMBER},
     **{
         f"middle/{path}_sharpness_ratio/{key}": OPTIONAL
-        for path in ("latent", "image")
+        for path in ("latent", "sphere", "image")
         for key in ("mean", "standard_error")
     },
     **{f"effects/{name}": NUMBER for name in ("latents", "visible", "threshold")},
+    "correlated": int,
+}
+ELBO = {
+    **{"likelihood": str, "standard_deviation": OPTIONAL, "rmse": NUMBER},
+    **{f"splits/{s}/{key}": NUMBER for s in ("valid", "test") for key in ("elbo", "standard_error", "kl", "bits")},
 }
 ACCURACY = {"splits/test/accuracy": NUMBER}
 TRAINING = {
@@ -81,6 +86,7 @@ class Results:
     likelihood       {binary model: summary over seeds}
     fid              {image model: summary over seeds}
     statistics, latents  {image model: what the first seed's samples and latents are like}
+    elbo             {image VAE: ELBO of the first seed}
     accuracy         of the feature classifier, or None without image models
     training         {run: [summary of each seed]}, run as in results/runs
     summary, comparison  tables of all metrics and of the differences between models
@@ -95,6 +101,7 @@ class Results:
     fid: dict = field(default_factory=dict)
     statistics: dict = field(default_factory=dict)
     latents: dict = field(default_factory=dict)
+    elbo: dict = field(default_factory=dict)
     accuracy: dict | None = None
     training: dict = field(default_factory=dict)
     summary: object = None
@@ -112,6 +119,11 @@ class Results:
     def has(self, network, model):
         """Whether an image model has a network, say "critic"."""
         return network in KINDS[self.kind(model)]
+
+    def embedded(self, problem, model):
+        """Whether the data of a model of "likelihood" or "images" are embedded stand-ins."""
+        models = self.likelihood if problem == "likelihood" else self.fid
+        return models[model]["data"]["source"] == "embedded"
 
     def title(self, problem):
         """The title of the data of "divergences", "likelihood" or "images"."""
@@ -152,6 +164,7 @@ def read(folder, config):
     found.fid = {model: files.read_json(folder / f"fid_{model}.json", FID) for model in images}
     found.statistics = {model: of_first(model, "statistics.json", STATISTICS) for model in images}
     found.latents = {model: of_first(model, "latents.json", LATENTS) for model in images}
+    found.elbo = {model: of_first(model, "elbo.json", ELBO) for model in models_with("encoder", images)}
     if images:
         found.accuracy = files.read_json(folder / "classifier" / "accuracy.json", ACCURACY)
     for run in (*(f"binary_{model}" for model in binary), *images):

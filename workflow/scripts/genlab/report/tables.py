@@ -5,8 +5,10 @@ Each function `*_table(results)` takes `results.Results` and returns a `typeset.
 
 import math
 
+from ..data.images import GREY_LEVELS
 from ..measures.metric_table import BY_KEY, OF_IMAGES
-from .typeset import MINUS, PLUS_MINUS, UNKNOWN, Table, cell, limit, number, over, plus_minus, share, spread_cell
+from .acceptance import acceptance_table
+from .typeset import MINUS, PLUS_MINUS, UNKNOWN, Table, cell, number, over, plus_minus, share, spread_cell
 
 SPLITS = {"train": "training", "valid": "validation", "test": "test"}
 MEASURES = {
@@ -19,63 +21,6 @@ MEASURES = {
     "class_divergence": "class divergence from test images, nats",
     "top_probability": "probability of the first choice",
 }
-
-
-def acceptance(results):
-    """The main numbers and their limits: a list of dicts key, model, name, problem, value, limit, sense, passed.
-
-    key            what is measured; the name of its limit in the configuration, where it has one
-    model          of which model, or None
-    value          with several seeds the mean over seeds, for errors of Problem 1 the largest
-    limit, passed  None where the number is only told
-    sense          of the limit, "<=" or ">="
-    """
-    limits = results.config["report"]["thresholds"]
-    errors, density = results.divergences["largest_error"], results.density
-    off = max(abs(density["integral"][end] - 1) for end in ("lowest", "highest"))
-    jsd = max(errors["jsd_at_zero"], errors["jsd_elsewhere"])
-    l1, w1 = density["l1_error"]["highest"], errors["w1_corrected"]
-    rows = [
-        ("jsd_error", None, "Jensen-Shannon divergence, largest error, nats", "divergences", jsd, "<="),
-        ("w1_error", None, "Wasserstein distance, corrected, largest error", "divergences", w1, "<="),
-        ("density_l1_error", None, "density, largest L1 error", "divergences", l1, "<="),
-        ("density_integral_error", None, "density, integral off 1 by at most", "divergences", off, "<="),
-    ]
-    for model, summary in results.likelihood.items():
-        elbo, estimate = summary["splits"]["valid"]["elbo"]["mean"], summary["splits"]["test"]["log_likelihood"]["mean"]
-        rows.append(("elbo_valid", model, f"{model}: validation ELBO, nats per image", "likelihood", elbo, ">="))
-        name = f"{model}: test log-likelihood, K = {summary['k']}"
-        rows.append(("log_likelihood_test", model, name, "likelihood", estimate, ">="))
-    for model, summary in results.fid.items():
-        if summary["ratio"] is not None:
-            rows.append(("fid_ratio", model, f"{model}: FID / real-data FID", "images", summary["ratio"], "<="))
-    keys = ("key", "model", "name", "problem", "value", "sense")
-    found = [dict(zip(keys, row, strict=True)) for row in rows]
-    for row in found:
-        only_told = row["key"] == "fid_ratio" and not results.has("critic", row["model"])
-        value, bound = row["value"], None if only_told else limits.get(row["key"])
-        row["limit"] = bound
-        row["passed"] = None if bound is None else (value <= bound if row["sense"] == "<=" else value >= bound)
-    return found
-
-
-def acceptance_table(results):
-    """The overview: every criterion with its value, its limit and the verdict."""
-    signs = {"<=": "\N{LESS-THAN OR EQUAL TO}", ">=": "\N{GREATER-THAN OR EQUAL TO}"}
-    rows = [
-        [
-            row["name"],
-            cell(row["value"]),
-            UNKNOWN if row["limit"] is None else f"{signs[row['sense']]} {limit(row['limit'])}",
-            {True: "pass", False: "fail", None: UNKNOWN}[row["passed"]],
-            results.title(row["problem"]) if row["problem"] != "divergences" else "exact values",
-        ]
-        for row in acceptance(results)
-    ]
-    caption = (
-        "The main numbers and their limits. Of several seeds the mean; of Problem 1 the largest error of all seeds."
-    )
-    return Table("acceptance", caption, ["criterion", "measured", "limit", "verdict", "on"], rows)
 
 
 def divergence_table(results):
@@ -156,10 +101,40 @@ def fid_table(results):
     caption = (
         f"Fréchet distance of {summary['samples']:,} samples to {summary['reference']['images']:,} test images, on "
         f"the 512 features of a classifier (SHA-256 {summary['classifier']['sha256'][:8]}): no Inception FID; lower "
-        f"is better; {over(summary['seeds'], images=False)}. Floor: as many real training images, {PLUS_MINUS} over "
-        f"draws. Data: {results.title('images')}."
+        f"is better; {over(summary['seeds'], images=False)}. Real-data FID: of as many real training images, "
+        f"{PLUS_MINUS} over draws. Data: {results.title('images')}."
     )
     return Table("fid", caption, header, rows)
+
+
+def elbo_table(results):
+    """ELBO of the image VAEs on one scale, first seed."""
+    rows, models = [], results.config["images"]["models"]
+    for model, found in results.elbo.items():
+        spread = found["standard_deviation"]
+        valid, test = (found["splits"][split] for split in ("valid", "test"))
+        rows.append(
+            [
+                model,
+                found["likelihood"],
+                cell(None if spread is None else GREY_LEVELS * spread, 3),
+                cell(valid["bits"]),
+                cell(test["bits"]),
+                (plus_minus(test["elbo"], test["standard_error"]), test["elbo"]),
+                cell(test["kl"], 3),
+                cell(found["rmse"], 3),
+                "drawn from p(x|z)" if models[model]["noise"] else "means of p(x|z)",
+            ]
+        )
+    header = ["model", "p(x|z)", "its sd, grey levels", "bits per dimension, validation", "test", "ELBO, test",
+              "KL", "RMSE of reconstructions", "samples are"]  # fmt: skip
+    caption = (
+        f"ELBO of the image VAEs, seed {results.first}. Bits per dimension of 8-bit pixels compare the likelihoods: a "
+        "uniform guess has 8, and less is better. The ELBO in nats is of a density for normals and of a probability "
+        f"for logistics, so it does not compare; {PLUS_MINUS} standard error over images. RMSE in grey levels. Data: "
+        f"{results.title('images')}."
+    )
+    return Table("elbo", caption, header, rows)
 
 
 def statistics_table(results):
@@ -264,4 +239,6 @@ def all_tables(results):
         tables.append(likelihood_table(results))
     if results.fid:
         tables += [fid_table(results), statistics_table(results), metrics_table(results)]
+    if results.elbo:
+        tables.append(elbo_table(results))
     return {table.name: table for table in tables}

@@ -123,3 +123,10 @@ def latex(table):
     rows = [" & ".join(map(escape, row)) + r" \\" for row in [table.header, *table.texts()]]
     lines += [rows[0], r"\midrule", *rows[1:], r"\bottomrule", r"\end{tabular}", r"\end{table}"]
     return "\n".join(lines) + "\n"
+
+
+def meaning(correlations, about):
+    """The attribute that a latent's correlations (A,) name, and how strongly, as in "slant +0.41"; "" within chance."""
+    strongest = max(range(len(correlations)), key=lambda index: abs(correlations[index]))
+    value = float(correlations[strongest])
+    return f"{about['attributes'][strongest]} {value:+.2f}".replace("-", MINUS) if abs(value) > about["chance"] else ""
