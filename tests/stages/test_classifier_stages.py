@@ -40,23 +40,53 @@ def evaluated(trained, prepared_numbers):
     return trained / "accuracy.json"
 
 
-def test_training_writes_weights_history_and_summary(trained, prepared_numbers):
-    rows = list(csv.DictReader((trained / "history.csv").open()))
+@pytest.fixture(scope="module")
+def rows(trained):
+    return list(csv.DictReader((trained / "history.csv").open()))
+
+
+@pytest.fixture(scope="module")
+def summary(trained):
+    return json.loads((trained / "training.json").read_text())
+
+
+def test_the_history_has_a_row_for_each_epoch(rows):
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+
+
+def test_the_accuracy_is_a_share_of_the_images(rows):
     for row in rows:
         for split, count in (("train", 270), ("valid", 30)):
-            assert float(row[f"{split}_loss"]) > 0
             correct = float(row[f"{split}_accuracy"]) * count
             assert correct == pytest.approx(round(correct)) and 0 <= correct <= count
+
+
+def test_losses_are_above_0(rows):
+    for row in rows:
+        for split in ("train", "valid"):
+            assert float(row[f"{split}_loss"]) > 0
+
+
+def test_the_speed_is_measured(rows):
+    for row in rows:
         assert float(row["images_per_second"]) > 0
-    summary = json.loads((trained / "training.json").read_text())
-    assert summary["best"]["valid_accuracy"] == max(float(row["valid_accuracy"]) for row in rows)
+
+
+def test_the_summary_says_what_was_trained_on_what(summary):
     assert summary["parameters"] == sum(p.numel() for p in networks.FeatureClassifier().parameters())
     assert "stand-in" in summary["data"]["title"] and "torch" in summary["provenance"]["versions"]
-    network, about = classifier.load_classifier(trained / "trained.safetensors")
+
+
+def test_the_weights_say_what_they_are_of(trained, summary):
+    _, about = classifier.load_classifier(trained / "trained.safetensors")
     assert about["source"] == "trained" and about["seed"] == 1 and about["data"] == summary["data"]
+
+
+def test_the_weights_are_those_of_the_best_validation_accuracy(trained, prepared_numbers, rows, summary):
+    network, _ = classifier.load_classifier(trained / "trained.safetensors")
     prepared = arrays.load_svhn(prepared_numbers)
     ((_, logits),) = classifier.feature_batches(network, [prepared.valid_images])
+    assert summary["best"]["valid_accuracy"] == max(float(row["valid_accuracy"]) for row in rows)
     assert (logits.argmax(1) == prepared.valid_labels).mean() == summary["best"]["valid_accuracy"]
 
 
@@ -71,23 +101,45 @@ def test_import_converts_the_weights_once_and_says_where_they_are_from(tmp_path)
     assert all(torch.equal(tensor, weights[name]) for name, tensor in tensors.items()) and len(tensors) == len(weights)
 
 
-def test_evaluation_counts_what_the_classifier_says(evaluated, trained, prepared_numbers):
-    content = json.loads(evaluated.read_text())
+@pytest.fixture(scope="module", params=["valid", "test"])
+def judged(request, evaluated, trained, prepared_numbers):
+    """Of one split: the evaluation's numbers, the classes that the classifier gives, and the labels."""
     network, _ = classifier.load_classifier(trained / "trained.safetensors")
-    prepared = arrays.load_svhn(prepared_numbers)
-    for split in ("valid", "test"):
-        images, labels = getattr(prepared, f"{split}_images"), getattr(prepared, f"{split}_labels")
-        ((_, logits),) = classifier.feature_batches(network, [images])
-        right, numbers = logits.argmax(1) == labels, content["splits"][split]
-        assert numbers["images"] == len(labels) and numbers["correct"] == right.sum()
-        assert numbers["accuracy"] == right.mean()
-        low, high = numbers["interval"]
-        assert low <= numbers["accuracy"] <= high
-        confusion = np.array(numbers["confusion"])
-        np.testing.assert_array_equal(confusion.sum(1), np.bincount(labels, minlength=10))
-        np.testing.assert_array_equal(confusion.sum(0), np.bincount(logits.argmax(1), minlength=10))
-        for digit, accuracy in enumerate(numbers["class_accuracy"]):
-            assert accuracy == (right[labels == digit].mean() if (labels == digit).any() else None)
+    images, labels = (
+        getattr(arrays.load_svhn(prepared_numbers), f"{request.param}_{part}") for part in ("images", "labels")
+    )
+    ((_, logits),) = classifier.feature_batches(network, [images])
+    return json.loads(evaluated.read_text())["splits"][request.param], logits.argmax(1), labels
+
+
+def test_evaluation_counts_what_the_classifier_says(judged):
+    numbers, classes, labels = judged
+    assert numbers["images"] == len(labels) and numbers["correct"] == (classes == labels).sum()
+    assert numbers["accuracy"] == (classes == labels).mean()
+
+
+def test_the_interval_holds_the_accuracy(judged):
+    numbers, *_ = judged
+    low, high = numbers["interval"]
+    assert low <= numbers["accuracy"] <= high
+
+
+def test_the_confusion_has_a_row_for_each_label_and_a_column_for_each_class(judged):
+    numbers, classes, labels = judged
+    confusion = np.array(numbers["confusion"])
+    np.testing.assert_array_equal(confusion.sum(1), np.bincount(labels, minlength=10))
+    np.testing.assert_array_equal(confusion.sum(0), np.bincount(classes, minlength=10))
+
+
+def test_a_class_without_images_has_no_accuracy(judged):
+    numbers, classes, labels = judged
+    for digit, accuracy in enumerate(numbers["class_accuracy"]):
+        of_digit = labels == digit
+        assert accuracy == ((classes == labels)[of_digit].mean() if of_digit.any() else None)
+
+
+def test_the_evaluation_says_what_it_rests_on(evaluated, trained):
+    content = json.loads(evaluated.read_text())
     assert content["classifier"]["sha256"] == files.checksum(trained / "trained.safetensors")
     assert "stand-in" in content["data"]["title"] and "torch" in content["provenance"]["versions"]
 
@@ -100,19 +152,29 @@ def test_figure_is_drawn_without_torch_and_with_the_same_bytes(evaluated, tmp_pa
         assert (tmp_path / f"a.{suffix}").read_bytes() == (tmp_path / f"b.{suffix}").read_bytes()
 
 
-def test_figure_shows_counts_accuracy_interval_and_data():
+@pytest.fixture
+def figure():
     confusion = np.diag(np.arange(10) * 100)
     confusion[2, 7] = 50
-    figure = plot_confusion.draw(confusion, (0.98, 0.995), "given", "embedded stand-in for SVHN")
+    return plot_confusion.draw(confusion, (0.98, 0.995), "given", "embedded stand-in for SVHN")
+
+
+def test_figure_says_counts_accuracy_interval_and_data(figure):
     words = " ".join(text.get_text() for text in [*figure.texts, *figure.axes[0].texts]).replace(
         "\N{NO-BREAK SPACE}", " "
     )
     for word in ("98.90%", "4,500 of 4,550", "98.00% to 99.50%", "given", "embedded stand-in for SVHN", "900"):
         assert word in words
+
+
+def test_cells_with_a_count_show_it(figure):
     cells = {
         (int(text.get_position()[1]), int(text.get_position()[0])): text.get_text() for text in figure.axes[0].texts
     }
     assert cells[2, 7] == "50" and (0, 0) not in cells and len(cells) == 10
+
+
+def test_cells_are_shaded_by_their_share_of_the_row(figure):
     shares = figure.axes[0].images[0].get_array()
     assert shares[2, 7] == 0.2 and shares[2, 2] == 0.8 and shares[0].sum() == 0
 

@@ -44,11 +44,15 @@ def density_by_default(tmp_path_factory):
 # Divergences
 
 
-def test_the_default_settings_reach_the_exact_values_at_every_theta_and_seed(by_default):
-    _, table, summary = by_default
+def test_there_is_a_row_for_each_theta_and_seed(by_default):
+    _, table, _ = by_default
     assert list(table[["theta", "seed"]].itertuples(index=False, name=None)) == [
         (pytest.approx(tenth / 10), seed) for seed in (1, 2, 3) for tenth in range(-10, 11)
     ]
+
+
+def test_the_default_settings_reach_the_exact_values_at_every_theta_and_seed(by_default):
+    _, table, summary = by_default
     zero = table["theta"] == 0
     assert table["jsd"][zero].abs().max() <= 0.005
     assert (table["jsd"][~zero] - LOG_2).abs().max() <= 0.005
@@ -57,13 +61,25 @@ def test_the_default_settings_reach_the_exact_values_at_every_theta_and_seed(by_
     assert summary["wrong_signs"] == 0
 
 
-def test_the_table_holds_exact_values_and_errors_and_the_summary_the_largest(by_default):
-    _, table, summary = by_default
+def test_the_table_holds_exact_values(by_default):
+    _, table, _ = by_default
     np.testing.assert_allclose(table["jsd_exact"], np.where(table["theta"] == 0, 0, LOG_2))
     np.testing.assert_allclose(table["w1_exact"], table["theta"].abs())
+
+
+def test_the_distance_is_corrected_by_the_lipschitz_constant(by_default):
+    _, table, _ = by_default
     np.testing.assert_allclose(table["w1_corrected"], table["w1"] / table["lipschitz"], rtol=1e-6)
-    for name, exact in (("jsd", "jsd_exact"), ("w1", "w1_exact"), ("w1_corrected", "w1_exact")):
-        np.testing.assert_allclose(table[f"{name}_error"], table[name] - table[exact], atol=1e-7)
+
+
+@pytest.mark.parametrize(("name", "exact"), [("jsd", "jsd_exact"), ("w1", "w1_exact"), ("w1_corrected", "w1_exact")])
+def test_an_error_is_the_estimate_less_the_exact_value(by_default, name, exact):
+    _, table, _ = by_default
+    np.testing.assert_allclose(table[f"{name}_error"], table[name] - table[exact], atol=1e-7)
+
+
+def test_the_summary_holds_the_largest_errors(by_default):
+    _, table, summary = by_default
     zero = table["theta"] == 0
     for name, values in {
         "jsd_at_zero": table["jsd_error"][zero],
@@ -72,6 +88,10 @@ def test_the_table_holds_exact_values_and_errors_and_the_summary_the_largest(by_
         "w1_corrected": table["w1_corrected_error"],
     }.items():
         assert summary["largest_error"][name] == pytest.approx(values.abs().max(), rel=1e-5)
+
+
+def test_the_summary_says_what_was_run(by_default):
+    _, _, summary = by_default
     assert summary["seeds"] == [1, 2, 3] and summary["provenance"]["settings"]["thetas"] == 21
 
 
@@ -131,27 +151,46 @@ def test_bad_settings_are_refused_and_nothing_is_written(tmp_path, stage, option
 # Density
 
 
-def test_the_default_settings_find_the_density(density_by_default):
-    _, table, summary = density_by_default
-    for number, (_, rows) in enumerate(table.groupby("seed")):
-        x, exact, found = (rows[name].to_numpy() for name in ("x", "density_exact", "density"))
-        integral, l1 = np.trapezoid(found, x), np.trapezoid(np.abs(found - exact), x)
-        kl = np.trapezoid(exact * np.log(exact / (found / integral)), x)
-        assert abs(integral - 1) <= 0.01 and l1 <= 0.03 and 0 <= kl < 0.001
-        for name, value in (("integral", integral), ("l1_error", l1), ("kl", kl)):
-            assert summary[name]["by_seed"][number] == pytest.approx(value, rel=1e-4, abs=1e-7)
-    for name in ("integral", "l1_error", "kl"):
-        assert summary[name]["lowest"] == min(summary[name]["by_seed"])
-        assert summary[name]["highest"] == max(summary[name]["by_seed"])
+@pytest.fixture(scope="module")
+def measured(density_by_default):
+    """{name: values by seed} of what tells a found density from the exact one, from the table."""
+    found = {"integral": [], "l1_error": [], "kl": []}
+    for _, rows in density_by_default[1].groupby("seed"):
+        x, exact, density = (rows[name].to_numpy() for name in ("x", "density_exact", "density"))
+        integral = np.trapezoid(density, x)
+        found["integral"].append(integral)
+        found["l1_error"].append(np.trapezoid(np.abs(density - exact), x))
+        found["kl"].append(np.trapezoid(exact * np.log(exact / (density / integral)), x))
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def test_the_default_settings_find_the_density(measured):
+    assert (np.abs(measured["integral"] - 1) <= 0.01).all() and (measured["l1_error"] <= 0.03).all()
+    assert (measured["kl"] >= 0).all() and (measured["kl"] < 0.001).all()
+
+
+@pytest.mark.parametrize("name", ["integral", "l1_error", "kl"])
+def test_the_summary_of_the_density_is_of_the_table(density_by_default, measured, name):
+    found = density_by_default[2][name]
+    assert found["by_seed"] == pytest.approx(list(measured[name]), rel=1e-4, abs=1e-7)
+    assert found["lowest"] == min(found["by_seed"])
+    assert found["highest"] == max(found["by_seed"])
+
+
+def test_the_density_is_given_on_a_grid_for_each_seed(density_by_default):
+    _, table, _ = density_by_default
+    assert sorted(table["x"].unique())[::1000] == [-5, 5] and len(table) == 3 * 1001
 
 
 def test_discriminator_and_density_are_one_another_s_transform(density_by_default):
-    folder, table, _ = density_by_default
+    _, table, _ = density_by_default
     base = np.exp(-0.5 * table["x"] ** 2) / np.sqrt(2 * np.pi)
     np.testing.assert_allclose(table["density"], base * table["d"] / (1 - table["d"]), rtol=1e-5)
     np.testing.assert_allclose(table["d_optimal"], table["density_exact"] / (base + table["density_exact"]), rtol=1e-6)
-    assert sorted(table["x"].unique())[::1000] == [-5, 5] and len(table) == 3 * 1001
 
+
+def test_the_histogram_is_of_samples_of_the_exact_density(density_by_default):
+    folder, table, _ = density_by_default
     histogram = pd.read_csv(folder / "density_histogram.csv")
     widths = histogram["right"] - histogram["left"]
     assert (histogram["density"] * widths).sum() == pytest.approx(1, rel=1e-5)
@@ -195,34 +234,52 @@ def captured(module, arguments, monkeypatch):
     return figures[0]
 
 
-def test_divergences_are_drawn_with_exact_values_errors_and_bands(drawings, by_default, monkeypatch):
-    _, table, _ = by_default
-    jsd, w1, jsd_error, w1_error = captured(plot_divergences, drawings["plot_divergences"], monkeypatch).axes
-    mean = table.groupby("theta").mean()
+@pytest.fixture
+def divergence_axes(drawings, monkeypatch):
+    """The axes of both divergences, and of their errors."""
+    return captured(plot_divergences, drawings["plot_divergences"], monkeypatch).axes
 
-    def drawn(axes, values):
-        return any(
-            len(line.get_ydata()) == 21 and np.allclose(line.get_ydata(), values, atol=1e-9) for line in axes.lines
-        )
 
+def drawn(axes, values):
+    return any(len(line.get_ydata()) == 21 and np.allclose(line.get_ydata(), values, atol=1e-9) for line in axes.lines)
+
+
+def test_divergences_are_drawn_with_exact_values(divergence_axes, by_default):
+    jsd, w1, *_ = divergence_axes
+    mean = by_default[1].groupby("theta").mean()
     assert drawn(jsd, mean["jsd"]) and drawn(w1, mean["w1"]) and drawn(w1, mean["w1_corrected"])
     assert drawn(w1, mean.index.to_series().abs())
-    assert drawn(jsd_error, mean["jsd"] - mean["jsd_exact"]) and drawn(
-        w1_error, mean["w1_corrected"] - mean["w1_exact"]
-    )
-    corners = w1_error.collections[0].get_paths()[0].vertices
-    errors = table[table["theta"] == 0.5]["w1_error"]
+    assert "exact" in w1.get_legend().get_texts()[-1].get_text()
+
+
+def test_divergences_are_drawn_in_nats(divergence_axes):
+    assert "nats" in divergence_axes[0].get_ylabel()
+
+
+def test_errors_of_divergences_are_drawn(divergence_axes, by_default):
+    *_, jsd_error, w1_error = divergence_axes
+    mean = by_default[1].groupby("theta").mean()
+    assert drawn(jsd_error, mean["jsd"] - mean["jsd_exact"])
+    assert drawn(w1_error, mean["w1_corrected"] - mean["w1_exact"])
+
+
+def test_a_band_shows_the_errors_of_all_seeds(divergence_axes, by_default):
+    corners = divergence_axes[3].collections[0].get_paths()[0].vertices
+    errors = by_default[1].query("theta == 0.5")["w1_error"]
     at = corners[np.isclose(corners[:, 0], 0.5), 1]
     np.testing.assert_allclose([at.min(), at.max()], [errors.min(), errors.max()], atol=1e-9)
-    assert "nats" in jsd.get_ylabel() and "exact" in w1.get_legend().get_texts()[-1].get_text()
 
 
-def test_the_summary_has_the_range_of_the_divergence_and_the_slope_of_the_distance(by_default):
+def test_the_summary_has_the_range_of_the_divergence(by_default):
     _, table, summary = by_default
     apart = table[table["theta"] != 0]
     assert summary["range_of_jsd"]["elsewhere"] == pytest.approx(
         {"lowest": apart["jsd"].min(), "highest": apart["jsd"].max()}
     )
+
+
+def test_the_summary_has_the_slope_of_the_distance(by_default):
+    _, table, summary = by_default
     fit = np.linalg.lstsq(table[["w1_exact"]], table["w1_corrected"], rcond=None)[0]
     assert summary["slope"] == pytest.approx(fit[0], rel=1e-5)
 

@@ -71,86 +71,149 @@ def evaluated(folder, tmp_path_factory):
     return folder, out, json.loads((out / "statistics.json").read_text())
 
 
-def test_the_json_is_complete_and_traceable(evaluated):
+def test_the_json_says_what_it_rests_on(evaluated):
     folder, _, result = evaluated
     assert result["data"] == ABOUT and result["model"] == "copier" and result["seed"] == 1
-    assert (result["images"], result["available"], result["draws"]) == (20, 20, 3)
-    for part in ("samples", "train", "test"):
-        assert set(result[part]) == {*MEASURES, "class_shares"}
-        assert sum(result[part]["class_shares"]) == pytest.approx(1)
     assert result["provenance"]["settings"]["name"] == "copier"
     assert result["provenance"]["classifier"]["sha256"] == files.checksum(folder / "classifier.safetensors")
 
 
-def test_values_are_those_of_the_images(evaluated):
-    folder, _, result = evaluated
-    samples = np.concatenate(list(images.read_directory(folder / "copies")[1]))
-    part = result["samples"]
-    sharpness = image_statistics.sharpness(samples)
-    assert part["sharpness"]["value"] == pytest.approx(sharpness.mean())
-    assert part["sharpness"]["standard_error"] == pytest.approx(sharpness.std(ddof=1) / 20**0.5)
-    ratio = sharpness.mean() / result["test"]["sharpness"]["value"]
-    assert part["sharpness"]["ratio_to_test"] == pytest.approx(ratio)
-    pixels = samples.reshape(20, -1).astype(float)
-    pairs = distance.pdist(pixels)
-    assert part["pixel_distance"]["value"] == pytest.approx(pairs.mean() / 3072**0.5)
-    # The error of a mean over pairs, from the closed form of a U-statistic's first-order variance.
-    rows = distance.squareform(pairs).sum(1) / 19 / 3072**0.5
-    assert part["pixel_distance"]["standard_error"] == pytest.approx(2 * rows.std(ddof=1) / 20**0.5)
-    assert part["pixel_nearest"]["value"] == pytest.approx(0, abs=1e-4)  # every sample is there twice
-    assert part["feature_nearest"]["value"] == pytest.approx(0, abs=1e-4)
+def test_every_sample_is_measured(evaluated):
+    result = evaluated[2]
+    assert (result["images"], result["available"], result["draws"]) == (20, 20, 3)
+
+
+@pytest.mark.parametrize("part", ["samples", "train", "test"])
+def test_every_measure_is_there(evaluated, part):
+    assert set(evaluated[2][part]) == {*MEASURES, "class_shares"}
+    assert sum(evaluated[2][part]["class_shares"]) == pytest.approx(1)
+
+
+@pytest.fixture(scope="module")
+def samples(folder):
+    return np.concatenate(list(images.read_directory(folder / "copies")[1]))
+
+
+@pytest.fixture(scope="module")
+def classified(samples):
+    """The features of the samples and their probabilities of the classes."""
     network = networks.FeatureClassifier().eval()
     network.load_state_dict(weights())
     with torch.no_grad():
         features = network.features(images.to_model(torch.from_numpy(samples)))
-        probabilities = network.mlp(features).softmax(1)
-    assert part["feature_distance"]["value"] == pytest.approx(distance.pdist(features).mean(), rel=1e-5)
-    assert part["top_probability"]["value"] == pytest.approx(float(probabilities.amax(1).mean()), rel=1e-5)
-    counts = np.bincount(probabilities.argmax(1), minlength=10)
+        return features, network.mlp(features).softmax(1)
+
+
+def test_sharpness_is_the_mean_over_the_samples(evaluated, samples):
+    found, sharpness = evaluated[2]["samples"]["sharpness"], image_statistics.sharpness(samples)
+    assert found["value"] == pytest.approx(sharpness.mean())
+    assert found["standard_error"] == pytest.approx(sharpness.std(ddof=1) / 20**0.5)
+
+
+def test_a_ratio_is_to_the_value_of_the_test_images(evaluated, samples):
+    ratio = image_statistics.sharpness(samples).mean() / evaluated[2]["test"]["sharpness"]["value"]
+    assert evaluated[2]["samples"]["sharpness"]["ratio_to_test"] == pytest.approx(ratio)
+
+
+def test_the_distance_of_pixels_is_the_mean_over_pairs(evaluated, samples):
+    found, pairs = evaluated[2]["samples"]["pixel_distance"], distance.pdist(samples.reshape(20, -1).astype(float))
+    assert found["value"] == pytest.approx(pairs.mean() / 3072**0.5)
+    # The error of a mean over pairs, from the closed form of a U-statistic's first-order variance.
+    rows = distance.squareform(pairs).sum(1) / 19 / 3072**0.5
+    assert found["standard_error"] == pytest.approx(2 * rows.std(ddof=1) / 20**0.5)
+
+
+@pytest.mark.parametrize("name", ["pixel_nearest", "feature_nearest"])
+def test_samples_that_are_there_twice_are_at_no_distance(evaluated, name):
+    assert evaluated[2]["samples"][name]["value"] == pytest.approx(0, abs=1e-4)
+
+
+def test_the_distance_of_features_is_the_mean_over_pairs(evaluated, classified):
+    expected = distance.pdist(classified[0]).mean()
+    assert evaluated[2]["samples"]["feature_distance"]["value"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_top_probability_is_the_mean_over_the_samples(evaluated, classified):
+    expected = float(classified[1].amax(1).mean())
+    assert evaluated[2]["samples"]["top_probability"]["value"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_class_shares_count_the_most_likely_classes(evaluated, classified):
+    part, counts = evaluated[2]["samples"], np.bincount(classified[1].argmax(1), minlength=10)
     np.testing.assert_allclose(part["class_shares"], counts / 20)
     assert part["class_entropy"]["value"] == pytest.approx(image_statistics.entropy(counts / 20))
 
 
-def test_training_images_give_the_noise_floor(evaluated):
-    folder, _, result = evaluated
+def test_test_images_are_no_different_from_themselves(evaluated):
+    result = evaluated[2]
     assert result["test"]["class_divergence"]["value"] == 0
     assert result["test"]["sharpness"]["ratio_to_test"] == 1
-    train = arrays.load_svhn(folder / "svhn.npz").train_images
+
+
+def test_training_images_have_a_spread_over_sets(evaluated):
     for name in MEASURES:
-        assert set(result["train"][name]) - {"ratio_to_test"} == {"value", "sd"}
+        assert set(evaluated[2]["train"][name]) - {"ratio_to_test"} == {"value", "sd"}
+
+
+def test_training_images_give_the_noise_floor(evaluated):
+    folder, _, result = evaluated
     # Three disjoint sets of 20 of the 75: their mean is close to that of all, and they do differ.
     floor = result["train"]["sharpness"]
-    every = image_statistics.sharpness(train)
+    every = image_statistics.sharpness(arrays.load_svhn(folder / "svhn.npz").train_images)
     assert floor["sd"] > 0
     assert floor["value"] == pytest.approx(every.mean(), abs=3 * every.std() / 60**0.5)
-    assert result["train"]["pixel_nearest"]["value"] > 5  # no image is there twice
 
 
-def test_the_spectra_are_those_of_the_images(evaluated):
-    folder, out, result = evaluated
-    table = pd.read_csv(out / "spectrum.csv")
-    assert list(table) == ["frequency", "samples", "samples_error", "test", "test_error", "train", "train_sd"]
-    frequencies, power = image_statistics.power_spectrum(
-        np.concatenate(list(images.read_directory(folder / "copies")[1]))
-    )
-    np.testing.assert_allclose(table["frequency"], frequencies)
-    np.testing.assert_allclose(table["samples"], power.mean(0))
-    np.testing.assert_allclose(table["samples_error"], power.std(0, ddof=1) / 20**0.5)
-    high = image_statistics.high_frequency_power(frequencies, table[["samples", "test"]].to_numpy().T)
-    for part, value in zip(("samples", "test"), high, strict=True):
-        assert result[part]["high_frequency_power"]["value"] == pytest.approx(value)
-    # Grain of 21 equally likely values, weighted by the squares of Rec. 601: a flat spectrum.
+def test_no_training_image_is_drawn_twice_in_a_set(evaluated):
+    assert evaluated[2]["train"]["pixel_nearest"]["value"] > 5
+
+
+@pytest.fixture(scope="module")
+def spectra(evaluated):
+    return pd.read_csv(evaluated[1] / "spectrum.csv")
+
+
+def test_the_spectra_stand_beside_their_errors(spectra):
+    assert list(spectra) == ["frequency", "samples", "samples_error", "test", "test_error", "train", "train_sd"]
+
+
+def test_the_spectrum_is_the_mean_over_the_samples(spectra, samples):
+    frequencies, power = image_statistics.power_spectrum(samples)
+    np.testing.assert_allclose(spectra["frequency"], frequencies)
+    np.testing.assert_allclose(spectra["samples"], power.mean(0))
+    np.testing.assert_allclose(spectra["samples_error"], power.std(0, ddof=1) / 20**0.5)
+
+
+@pytest.mark.parametrize("part", ["samples", "test"])
+def test_the_power_of_high_frequencies_is_that_of_the_spectrum(evaluated, spectra, samples, part):
+    frequencies, _ = image_statistics.power_spectrum(samples)
+    high = image_statistics.high_frequency_power(frequencies, spectra[part].to_numpy())
+    assert evaluated[2][part]["high_frequency_power"]["value"] == pytest.approx(high)
+
+
+def test_grain_has_a_flat_spectrum_of_known_height(spectra):
+    # Grain of 21 equally likely values, weighted by the squares of Rec. 601.
     grain = (21**2 - 1) / 12 * (0.299**2 + 0.587**2 + 0.114**2)
-    np.testing.assert_allclose(table["train"][3:], grain, rtol=0.25)
+    np.testing.assert_allclose(spectra["train"][3:], grain, rtol=0.25)
 
 
-def test_same_seed_same_bytes_and_sets_no_larger_than_the_test_images(folder, tmp_path):
+@pytest.fixture(scope="module")
+def of_many(folder, tmp_path_factory):
+    """The parsed JSON of two runs of more samples than there are test images."""
     results = []
-    for run in ("one", "two"):
-        run_here(evaluate_samples, *arguments(folder, tmp_path / run, "many", **{"floor-draws": 10}))
-        results.append(json.loads((tmp_path / run / "statistics.json").read_text()) | {"provenance": None})
-    assert results[0] == results[1]
-    assert (results[0]["images"], results[0]["available"], results[0]["draws"]) == (30, 50, 2)
+    for _ in range(2):
+        out = tmp_path_factory.mktemp("many")
+        run_here(evaluate_samples, *arguments(folder, out, "many", **{"floor-draws": 10}))
+        results.append(json.loads((out / "statistics.json").read_text()) | {"provenance": None})
+    return results
+
+
+def test_the_same_seed_gives_the_same_numbers(of_many):
+    assert of_many[0] == of_many[1]
+
+
+def test_sets_are_no_larger_than_the_test_images(of_many):
+    assert (of_many[0]["images"], of_many[0]["available"], of_many[0]["draws"]) == (30, 50, 2)
 
 
 def test_bad_input_is_one_line_and_exit_code_2(folder, tmp_path):

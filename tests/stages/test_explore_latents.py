@@ -66,10 +66,31 @@ def explored(made, tmp_path_factory):
     return folder
 
 
-def test_images_and_effects(explored):
+@pytest.fixture(scope="module")
+def fields(explored):
+    """The arrays of latents.npz."""
     with np.load(explored / "latents.npz", allow_pickle=False) as archive:
-        fields = dict(archive)
-    about = json.loads(str(fields.pop("about")))
+        return {name: array for name, array in archive.items() if name != "about"}
+
+
+@pytest.fixture(scope="module")
+def table(explored):
+    """{column: numbers} of interpolation.csv."""
+    rows = list(csv.DictReader((explored / "interpolation.csv").open()))
+    return {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
+
+
+@pytest.fixture(scope="module")
+def summary(explored):
+    return json.loads((explored / "latents.json").read_text())
+
+
+QUANTITIES = ("sharpness", "distance", "top_probability")
+NAMES = [f"{path}_{quantity}" for path in ("latent", "sphere", "image") for quantity in QUANTITIES]
+ALPHAS = [k / 10 for k in range(11)]
+
+
+def test_the_arrays_have_their_shapes(fields):
     shapes = {
         "base": (3, 32, 32), "plus": (L, 3, 32, 32), "minus": (L, 3, 32, 32), "effect": (L,), "mean_effect": (L,),
         "order": (L,), "epsilon": (), "alphas": (11,), "latent_path": (11, 3, 32, 32), "image_path": (11, 3, 32, 32),
@@ -77,55 +98,94 @@ def test_images_and_effects(explored):
     }  # fmt: skip
     assert {name: array.shape for name, array in fields.items()} == shapes
     assert all(fields[name].dtype == np.uint8 for name, shape in shapes.items() if 32 in shape)
-    assert fields["epsilon"] == 2 and fields["alphas"].tolist() == [k / 10 for k in range(11)]
-    # What is seen in the written images is the effect, but for their rounding.
+
+
+def test_the_steps_are_those_asked_for(fields):
+    assert fields["epsilon"] == 2 and fields["alphas"].tolist() == ALPHAS
+
+
+def test_an_effect_is_what_is_seen_in_the_images(fields):  # but for their rounding
     change = np.stack([fields["plus"], fields["minus"]]).astype(float) - fields["base"]
     np.testing.assert_allclose(np.sqrt((change**2).mean((2, 3, 4))).mean(0), fields["effect"], atol=0.5)
-    assert fields["effect"][2] == fields["mean_effect"][2] == 0 and fields["order"][-1] == 2
+
+
+def test_a_latent_without_effect_changes_nothing(fields):
+    assert fields["effect"][2] == fields["mean_effect"][2] == 0
     assert (fields["plus"][2] == fields["base"]).all()
+
+
+def test_latents_are_ordered_by_falling_effect(fields):
+    assert fields["order"][-1] == 2
     assert (np.diff(fields["effect"][fields["order"]]) <= 0).all()
+
+
+def test_both_paths_have_the_same_ends(fields):
     for end in (0, -1):
         assert (fields["latent_path"][end] == fields["image_path"][end]).all()
+
+
+def test_the_middle_of_the_path_of_images_is_the_mean_of_its_ends(fields):
     ends = fields["image_path"][[0, -1]].astype(float).mean(0)
     np.testing.assert_allclose(fields["image_path"][5], ends, atol=1.01)  # the ends were rounded too
+
+
+def test_the_arrays_say_what_they_are_of(explored):
+    with np.load(explored / "latents.npz", allow_pickle=False) as archive:
+        about = json.loads(str(archive["about"]))
     assert about["model"] == "my_gan" and about["seed"] == 3 and "stand-in" in about["data"]["title"]
     assert about["provenance"]["settings"]["pairs"] == PAIRS
 
 
-def test_table_and_summary(explored):
-    rows = list(csv.DictReader((explored / "interpolation.csv").open()))
-    table = {name: np.array([float(row[name]) for row in rows]) for name in rows[0]}
-    assert table["alpha"].tolist() == [k / 10 for k in range(11)]
-    quantities = ("sharpness", "distance", "top_probability")
-    names = [f"{path}_{quantity}" for path in ("latent", "sphere", "image") for quantity in quantities] + [
-        "path_distance"
-    ]
-    assert [*table] == ["alpha", *(name + end for name in names for end in ("", "_error"))]
-    for quantity in quantities:
-        for end in (0, -1):
-            for path in ("latent", "sphere"):
-                assert table[f"{path}_{quantity}"][end] == pytest.approx(table[f"image_{quantity}"][end], rel=1e-4)
+def test_the_table_has_each_quantity_with_its_error_at_each_alpha(table):
+    assert table["alpha"].tolist() == ALPHAS
+    assert [*table] == ["alpha", *(name + end for name in (*NAMES, "path_distance") for end in ("", "_error"))]
+
+
+@pytest.mark.parametrize("path", ["latent", "sphere"])
+@pytest.mark.parametrize("quantity", QUANTITIES)
+def test_a_quantity_is_the_same_at_the_ends_of_all_paths(table, path, quantity):
+    for end in (0, -1):
+        assert table[f"{path}_{quantity}"][end] == pytest.approx(table[f"image_{quantity}"][end], rel=1e-4)
+
+
+def test_the_paths_meet_at_their_ends(table):
     assert (table["path_distance"][[0, -1]] < 0.01).all()
 
-    summary = json.loads((explored / "latents.json").read_text())
-    assert summary["kind"] == "gan" and summary["effects"]["latents"] == L and summary["effects"]["smallest"] == 0
-    with np.load(explored / "latents.npz") as archive:
-        assert summary["effects"]["visible"] == (archive["mean_effect"] > 1).sum()
-    for name in names[:-1]:
-        ratio = 2 * table[name][5] / (table[name][0] + table[name][-1])
-        assert summary["middle"][f"{name}_ratio"]["mean"] == pytest.approx(ratio)
+
+def test_the_summary_counts_the_visible_effects(fields, summary):
+    assert summary["effects"]["latents"] == L and summary["effects"]["smallest"] == 0
+    assert summary["effects"]["visible"] == (fields["mean_effect"] > 1).sum()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_middle_is_held_against_the_ends(table, summary, name):
+    ratio = 2 * table[name][5] / (table[name][0] + table[name][-1])
+    assert summary["middle"][f"{name}_ratio"]["mean"] == pytest.approx(ratio)
+
+
+def test_the_distance_in_the_middle_is_that_of_the_table(table, summary):
     assert summary["middle"]["path_distance"]["mean"] == pytest.approx(table["path_distance"][5])
+
+
+def test_real_images_are_measured_beside_them(summary):
     assert summary["real"]["images"] == PAIRS and summary["real"]["sharpness"]["mean"] > 50  # noise
+
+
+def test_the_summary_says_what_it_rests_on(summary):
+    assert summary["kind"] == "gan"
     assert summary["provenance"]["classifier"]["sha256"] and summary["provenance"]["trained_with"]["kind"] == "gan"
 
 
-def test_the_seed_decides_everything(made, explored, tmp_path):
+def test_the_same_seed_gives_the_same_numbers(made, explored, fields, tmp_path):
     run_here(explore_latents, *explore(made, tmp_path))
     assert (tmp_path / "interpolation.csv").read_bytes() == (explored / "interpolation.csv").read_bytes()
-    with np.load(tmp_path / "latents.npz") as one, np.load(explored / "latents.npz") as other:
-        for name in one:
-            if name != "about":  # it holds the paths of the outputs
-                np.testing.assert_array_equal(one[name], other[name])
+    with np.load(tmp_path / "latents.npz") as again:
+        assert {*again} == {*fields, "about"}  # that holds the paths of the outputs
+        for name, array in fields.items():
+            np.testing.assert_array_equal(again[name], array)
+
+
+def test_another_seed_gives_other_numbers(made, explored, tmp_path):
     run_here(explore_latents, *explore(made, tmp_path, seed=2))
     assert (tmp_path / "interpolation.csv").read_bytes() != (explored / "interpolation.csv").read_bytes()
 
@@ -167,29 +227,49 @@ def reconstruct(made, output, model="vae", **changes):
     return [word for name, value in options.items() for word in (f"--{name}", value)]
 
 
-def test_reconstructions(made, tmp_path):
-    succeed("reconstruct_images", *reconstruct(made, tmp_path / "images.npz", count=5))
-    with np.load(tmp_path / "images.npz", allow_pickle=False) as archive:
-        originals, reconstructions = archive["originals"], archive["reconstructions"]
-        about = json.loads(str(archive["about"]))
-    test = arrays.load_svhn(made / "svhn.npz").test_images
-    matches = (originals[:, None] == test).all((2, 3, 4))
-    assert originals.shape == reconstructions.shape == (5, 3, 32, 32) and reconstructions.dtype == np.uint8
-    assert (matches.sum(1) == 1).all() and matches.sum(0).max() == 1 and not matches[:, :5].all()
-    difference = originals.astype(float) - reconstructions
-    assert about["rmse"] == pytest.approx(np.sqrt(np.mean(difference**2)))
+@pytest.fixture(scope="module")
+def reconstructed(made, tmp_path_factory):
+    """The arrays of five reconstructions."""
+    output = tmp_path_factory.mktemp("reconstructed") / "images.npz"
+    succeed("reconstruct_images", *reconstruct(made, output, count=5))
+    with np.load(output, allow_pickle=False) as archive:
+        return dict(archive)
 
-    # The very draw of q(z|x), by hand.
+
+@pytest.fixture(scope="module")
+def real(made):
+    return arrays.load_svhn(made / "svhn.npz").test_images
+
+
+def test_reconstructions_are_images_beside_their_originals(reconstructed):
+    originals, reconstructions = reconstructed["originals"], reconstructed["reconstructions"]
+    assert originals.shape == reconstructions.shape == (5, 3, 32, 32) and reconstructions.dtype == np.uint8
+
+
+def test_originals_are_test_images_at_random_each_once(reconstructed, real):
+    matches = (reconstructed["originals"][:, None] == real).all((2, 3, 4))
+    assert (matches.sum(1) == 1).all() and matches.sum(0).max() == 1 and not matches[:, :5].all()
+
+
+def test_the_error_is_that_of_the_pixels(reconstructed):
+    difference = reconstructed["originals"].astype(float) - reconstructed["reconstructions"]
+    assert json.loads(str(reconstructed["about"]))["rmse"] == pytest.approx(np.sqrt(np.mean(difference**2)))
+
+
+def test_a_reconstruction_is_of_a_draw_of_the_posterior(made, reconstructed):
     parts, _ = image_model.load_model(made / "vae.safetensors")
     with torch.no_grad():
-        mean, log_variance = parts["encoder"](images.to_model(torch.from_numpy(originals))).chunk(2, dim=1)
+        originals = images.to_model(torch.from_numpy(reconstructed["originals"]))
+        mean, log_variance = parts["encoder"](originals).chunk(2, dim=1)
     noise = torch.randn(5, L, generator=torch.Generator().manual_seed(1))
     expected = image_model.generate(parts["generator"], mean + torch.exp(log_variance / 2) * noise)
-    assert np.abs(expected.numpy().astype(int) - reconstructions).max() <= 1
+    assert np.abs(expected.numpy().astype(int) - reconstructed["reconstructions"]).max() <= 1
 
+
+def test_all_test_images_are_reconstructed_if_more_are_asked_for(made, real, tmp_path):
     run_here(reconstruct_images, *reconstruct(made, tmp_path / "all.npz", count=100))
     with np.load(tmp_path / "all.npz") as archive:
-        assert sorted(archive["originals"].tolist()) == sorted(test.tolist())
+        assert sorted(archive["originals"].tolist()) == sorted(real.tolist())
 
 
 def test_the_elbo_is_that_of_the_weights_on_all_validation_and_test_images(made, tmp_path):

@@ -1,9 +1,9 @@
-"""estimate_likelihood, summarise_likelihood and sample_binary_vae through their command lines."""
+"""estimate_likelihood and summarise_likelihood through their command lines."""
 
 import csv
 import json
 import re
-import statistics
+import shutil
 
 import estimate_likelihood
 import numpy as np
@@ -17,30 +17,68 @@ from genlab.models import gaussian, vae
 from stage import run_here, run_stage
 
 
-def test_estimates(estimates):
-    content = json.loads((estimates / "seed1.json").read_text())
+@pytest.fixture(scope="module")
+def content(estimated):
+    return json.loads((estimated / "seed1.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def curve(estimated):
+    """The rows of the curves."""
+    return list(csv.DictReader((estimated / "seed1.csv").open()))
+
+
+@pytest.fixture(scope="module", params=["train", "valid", "test"])
+def split(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def numbers(content, split):
+    """The estimates of a split."""
+    return content["splits"][split]
+
+
+def test_the_json_says_what_was_estimated(content):
     assert content["k"] == 20 and content["seed"] == 1 and "stand-in" in content["data"]["title"]
-    curve = list(csv.DictReader((estimates / "seed1.csv").open()))
+
+
+def test_every_split_is_estimated(content):
     assert list(content["splits"]) == ["train", "valid", "test"]
-    for split, numbers in content["splits"].items():
-        assert numbers["images"] == (30 if split == "train" else 40)
-        assert -700 < numbers["elbo"]["mean"] < numbers["log_likelihood"]["mean"] < -50
-        assert 1 <= numbers["effective_sample_size"]["min"] <= numbers["effective_sample_size"]["mean"] <= 20
-        assert numbers["elbo_gap"]["mean"] == pytest.approx(numbers["log_likelihood"]["mean"] - numbers["elbo"]["mean"])
-        # The gap is paired: images differ far more in likelihood than in the gap.
-        assert 0 < numbers["elbo_gap"]["standard_error"] < 0.5 * numbers["elbo"]["standard_error"]
-        assert numbers["pareto_k"] == {"median": None, "share_above_0.7": None}  # 20 weights are too few
-        rows = [row for row in curve if row["split"] == split and row["samples"] == "20"]
-        points = {int(row["k"]): float(row["log_likelihood"]) for row in rows}
-        assert {row["images"] for row in rows} == {str(numbers["images"])}
-        assert list(points) == [1, 2, 5, 10, 20] and list(points.values()) == sorted(points.values())
-        assert points[20] == pytest.approx(numbers["log_likelihood"]["mean"], rel=1e-12)
-        # One sample gives the ELBO, but with a sampled KL.
-        assert points[1] == pytest.approx(numbers["elbo"]["mean"], abs=3)
 
 
-def test_overfitting_is_training_less_test(estimates):
-    content = json.loads((estimates / "seed1.json").read_text())
+def test_training_images_are_as_many_as_asked_for(split, numbers):
+    assert numbers["images"] == (30 if split == "train" else 40)
+
+
+def test_the_elbo_is_the_lower(numbers):
+    assert -700 < numbers["elbo"]["mean"] < numbers["log_likelihood"]["mean"] < -50
+    assert numbers["elbo_gap"]["mean"] == pytest.approx(numbers["log_likelihood"]["mean"] - numbers["elbo"]["mean"])
+
+
+def test_the_gap_is_paired(numbers):  # images differ far more in likelihood than in the gap
+    assert 0 < numbers["elbo_gap"]["standard_error"] < 0.5 * numbers["elbo"]["standard_error"]
+
+
+def test_the_effective_sample_size_is_at_most_k(numbers):
+    assert 1 <= numbers["effective_sample_size"]["min"] <= numbers["effective_sample_size"]["mean"] <= 20
+
+
+def test_20_weights_are_too_few_for_a_shape(numbers):
+    assert numbers["pareto_k"] == {"median": None, "share_above_0.7": None}
+
+
+def test_the_curve_rises_from_the_elbo_to_the_estimate(curve, split, numbers):
+    rows = [row for row in curve if row["split"] == split and row["samples"] == "20"]
+    points = {int(row["k"]): float(row["log_likelihood"]) for row in rows}
+    assert {row["images"] for row in rows} == {str(numbers["images"])}
+    assert list(points) == [1, 2, 5, 10, 20] and list(points.values()) == sorted(points.values())
+    assert points[20] == pytest.approx(numbers["log_likelihood"]["mean"], rel=1e-12)
+    # One sample gives the ELBO, but with a sampled KL.
+    assert points[1] == pytest.approx(numbers["elbo"]["mean"], abs=3)
+
+
+def test_overfitting_is_training_less_test(content):
     train, test = content["splits"]["train"], content["splits"]["test"]
     assert list(content["overfitting"]) == ["elbo", "log_likelihood"]
     for name, gap in content["overfitting"].items():
@@ -49,21 +87,33 @@ def test_overfitting_is_training_less_test(estimates):
         assert gap["standard_error"] == pytest.approx(variance**0.5)
 
 
-def test_the_curve_goes_on_beyond_k_on_a_few_images(estimates):
-    content = json.loads((estimates / "seed1.json").read_text())
-    curve = list(csv.DictReader((estimates / "seed1.csv").open()))
+def beyond_k(curve, split):
+    """{k: numbers} of the curve that goes on beyond K."""
+    rows = [row for row in curve if row["split"] == split and row["samples"] == "60"]
+    assert {row["images"] for row in rows} == {"5"}
+    return {int(row["k"]): {key: float(row[key]) for key in row if key != "split"} for row in rows}
+
+
+def test_only_held_out_images_have_samples_beyond_k(content):
     assert list(content["gain_beyond_k"]) == ["valid", "test"]
-    for split, gain in content["gain_beyond_k"].items():
-        rows = [row for row in curve if row["split"] == split and row["samples"] == "60"]
-        assert [int(row["k"]) for row in rows] == [1, 2, 5, 10, 20, 50, 60] and {row["images"] for row in rows} == {"5"}
-        at = {int(row["k"]): {key: float(row[key]) for key in row if key != "split"} for row in rows}
-        assert at[20]["gain"] == at[20]["gain_standard_error"] == 0 < at[60]["gain"]
-        assert gain == {
-            "k": 60, "images": 5, "mean": at[60]["gain"], "standard_error": at[60]["gain_standard_error"],
-        }  # fmt: skip
-        for row in at.values():
-            assert row["gain"] == pytest.approx(row["log_likelihood"] - at[20]["log_likelihood"], abs=1e-9)
-            assert row["gain_standard_error"] < row["standard_error"]
+
+
+@pytest.mark.parametrize("held_out", ["valid", "test"])
+def test_the_curve_goes_on_beyond_k_on_a_few_images(content, curve, held_out):
+    at = beyond_k(curve, held_out)
+    assert list(at) == [1, 2, 5, 10, 20, 50, 60]
+    assert at[20]["gain"] == at[20]["gain_standard_error"] == 0 < at[60]["gain"]
+    assert content["gain_beyond_k"][held_out] == {
+        "k": 60, "images": 5, "mean": at[60]["gain"], "standard_error": at[60]["gain_standard_error"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("held_out", ["valid", "test"])
+def test_a_gain_is_paired_with_the_estimate_at_k(curve, held_out):
+    at = beyond_k(curve, held_out)
+    for row in at.values():
+        assert row["gain"] == pytest.approx(row["log_likelihood"] - at[20]["log_likelihood"], abs=1e-9)
+        assert row["gain_standard_error"] < row["standard_error"]
 
 
 def test_the_numbers_of_a_curve_are_paired():
@@ -101,19 +151,30 @@ def test_every_split_is_estimated_on_its_own_images(trained_vae, prepared_digits
         assert splits[split]["kl"]["mean"] == pytest.approx(gaussian.kl(*posterior).mean().item(), rel=1e-5)
 
 
-def test_what_is_not_asked_for_is_left_out(trained_vae, prepared_digits, tmp_path):
+@pytest.fixture(scope="module")
+def least(trained_vae, prepared_digits, tmp_path_factory):
+    """The JSON and the summary's text of estimates of 30 samples without training images and without more samples."""
+    folder = tmp_path_factory.mktemp("least")
     succeed(
         "estimate_likelihood", "--weights", trained_vae / "model.safetensors", "--data", prepared_digits, "--output",
-        tmp_path / "seed1.json", "--samples", 30, "--train-images", 0,
+        folder / "seed1.json", "--samples", 30, "--train-images", 0,
         "--curve-samples", 30, "--threads", 1,
     )  # fmt: skip
-    content = json.loads((tmp_path / "seed1.json").read_text())
+    assert summarise(folder, 1).returncode == 0
+    return json.loads((folder / "seed1.json").read_text()), (folder / "vae.txt").read_text()
+
+
+def test_what_is_not_asked_for_is_left_out(least):
+    content, text = least
     assert list(content["splits"]) == ["valid", "test"] and content["overfitting"] == content["gain_beyond_k"] == {}
+    assert "Overfitting" not in text and "in place of" not in text
+
+
+def test_30_weights_are_enough_for_a_shape(least):
+    content, text = least
     shapes = content["splits"]["test"]["pareto_k"]
     assert -1 < shapes["median"] < 5 and 0 <= shapes["share_above_0.7"] <= 1
-    assert summarise(tmp_path, 1).returncode == 0
-    text = (tmp_path / "vae.txt").read_text()
-    assert "Overfitting" not in text and "in place of" not in text and f"{shapes['median']:.2f}" in text
+    assert f"{shapes['median']:.2f}" in text
 
 
 def test_the_chunk_does_not_change_the_estimate(estimates, trained_vae, prepared_digits, tmp_path):
@@ -175,9 +236,26 @@ def summarise(folder, *seeds):
     )  # fmt: skip
 
 
-def test_the_summary_of_one_seed_is_that_seed(estimates):
-    assert summarise(estimates, 1).returncode == 0
-    single, summary = (json.loads((estimates / name).read_text()) for name in ("seed1.json", "vae.json"))
+def summarised(folder, *seeds):
+    """The summary's JSON and text."""
+    assert summarise(folder, *seeds).returncode == 0
+    return json.loads((folder / "vae.json").read_text()), (folder / "vae.txt").read_text()
+
+
+@pytest.fixture(scope="module")
+def of_one_seed(estimated, tmp_path_factory):
+    return summarised(shutil.copytree(estimated, tmp_path_factory.mktemp("one"), dirs_exist_ok=True), 1)
+
+
+@pytest.fixture(scope="module")
+def of_two_seeds(estimated, tmp_path_factory):
+    """The folder too."""
+    folder = shutil.copytree(estimated, tmp_path_factory.mktemp("two"), dirs_exist_ok=True)
+    return *summarised(folder, 1, 2), folder
+
+
+def test_the_summary_of_one_seed_is_that_seed(content, of_one_seed):
+    summary, _ = of_one_seed
 
     def alone(expected):
         return {
@@ -187,29 +265,37 @@ def test_the_summary_of_one_seed_is_that_seed(estimates):
 
     for split in ("train", "valid", "test"):
         for name in ("elbo", "log_likelihood", "elbo_gap"):
-            assert summary["splits"][split][name] == alone(single["splits"][split][name])
-    assert summary["overfitting"] == {name: alone(gap) for name, gap in single["overfitting"].items()}
-    for split, gain in single["gain_beyond_k"].items():
+            assert summary["splits"][split][name] == alone(content["splits"][split][name])
+    assert summary["overfitting"] == {name: alone(gap) for name, gap in content["overfitting"].items()}
+    for split, gain in content["gain_beyond_k"].items():
         assert summary["gain_beyond_k"][split] == {"k": 60, "images": 5} | alone(gain)
-    text = (estimates / "vae.txt").read_text()
-    numbers = single["splits"]["test"]["log_likelihood"]
+
+
+def test_the_text_begins_with_the_data(of_one_seed):
+    assert "embedded stand-in" in of_one_seed[1].splitlines()[0]
+
+
+def test_the_text_of_one_seed_gives_its_errors_over_images(content, of_one_seed):
+    _, text = of_one_seed
+    numbers = content["splits"]["test"]["log_likelihood"]
     assert f"{numbers['mean']:.3f} +- {numbers['standard_error']:.3f}" in text
-    assert "embedded stand-in" in text.splitlines()[0]
-    gap, gain = single["overfitting"]["elbo"], single["gain_beyond_k"]["valid"]
+    gap, gain = content["overfitting"]["elbo"], content["gain_beyond_k"]["valid"]
     assert f"training less test: ELBO {gap['mean']:.3f} +- {gap['standard_error']:.3f}" in text
     assert f"K = 60 in place of 20: {gain['mean']:.3f} +- {gain['standard_error']:.3f} more on 5 valid images" in text
 
 
-def test_the_summary_of_two_seeds_has_mean_and_deviation(estimates):
-    assert summarise(estimates, 1, 2).returncode == 0
-    single, summary = (json.loads((estimates / name).read_text()) for name in ("seed1.json", "vae.json"))
-    values = [single["splits"]["valid"]["elbo"]["mean"], single["splits"]["valid"]["elbo"]["mean"] - 2.0]
+def test_the_summary_of_two_seeds_has_mean_and_deviation(content, of_two_seeds):
+    summary, text, _ = of_two_seeds
+    first = content["splits"]["valid"]["elbo"]["mean"]
     numbers = summary["splits"]["valid"]["elbo"]
-    assert numbers["values"] == values and summary["seeds"] == [1, 2]
-    assert numbers["mean"] == pytest.approx(statistics.fmean(values)) and numbers["sd"] == pytest.approx(2**0.5)
-    rows = list(csv.DictReader((estimates / "vae.csv").open()))
+    assert numbers["values"] == [first, first - 2.0] and summary["seeds"] == [1, 2]
+    assert numbers["mean"] == pytest.approx(first - 1) and numbers["sd"] == pytest.approx(2**0.5)
+    assert "standard deviation over 2 seeds" in text
+
+
+def test_the_curves_of_all_seeds_stand_in_one_table(of_two_seeds):
+    rows = list(csv.DictReader((of_two_seeds[2] / "vae.csv").open()))
     assert {row["seed"] for row in rows} == {"1", "2"} and len(rows) == 2 * (3 * 5 + 2 * 7)
-    assert "standard deviation over 2 seeds" in (estimates / "vae.txt").read_text()
 
 
 def test_estimates_of_different_models_are_not_gathered(estimates):
@@ -267,22 +353,3 @@ def test_a_fault_of_the_code_is_not_called_a_fault_of_the_estimates(estimates, m
     monkeypatch.setattr(summarise_likelihood, "table", lambda summary: {}["a fault of ours"])
     with pytest.raises(KeyError, match="a fault of ours"):
         here(estimates, 1, 2)
-
-
-def test_sampled_images(trained_vae, prepared_digits, tmp_path):
-    for name, fresh in (("a.npz", False), ("b.npz", True)):
-        succeed(
-            "sample_binary_vae", "--weights", trained_vae / "model.safetensors", "--data", prepared_digits,
-            "--output", tmp_path / name, "--reconstructions", 6, "--count", 9, "--threads", 1, fresh=fresh,
-        )  # fmt: skip
-    with np.load(tmp_path / "a.npz") as one, np.load(tmp_path / "b.npz") as other:
-        assert one["originals"].shape == one["reconstructions"].shape == (6, 28, 28) and one["samples"].shape == (
-            9,
-            28,
-            28,
-        )
-        assert set(np.unique(one["originals"])) == {0, 1}
-        assert one["samples"].min() > 0 and one["samples"].max() < 1 and one["samples"].std() > 0.05
-        assert "stand-in" in json.loads(str(one["about"]))["data"]["title"]
-        for key in ("originals", "reconstructions", "samples"):
-            assert np.array_equal(one[key], other[key])

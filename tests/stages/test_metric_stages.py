@@ -87,11 +87,14 @@ def test_features_of_real_images_are_the_classifier_s_with_their_rows(folder, tm
         assert found.about["set"] == split and found.about["data"] == ABOUT
 
 
-def test_features_of_samples_noise_mean_and_reconstructions(folder, tmp_path, monkeypatch):
+@pytest.fixture
+def in_parts(monkeypatch):
+    """Batches of 30 images, and as many shown."""
     monkeypatch.setattr(extract_features, "BATCH", 30)
     monkeypatch.setattr(extract_features, "SHOWN", 30)
-    real = arrays.load_svhn(folder / "svhn.npz")
 
+
+def test_features_of_samples_are_those_of_what_the_generator_draws(folder, tmp_path, in_parts):
     found = extract(folder, tmp_path / "a.npz", "samples", "gan.safetensors")
     network = image_model.load_model(folder / "gan.safetensors")[0]["generator"]
     normal = torch.Generator().manual_seed(3)
@@ -102,19 +105,27 @@ def test_features_of_samples_noise_mean_and_reconstructions(folder, tmp_path, mo
     np.testing.assert_allclose(found.features, features_of(folder, drawn)[0], atol=1e-4)
     assert (found.about["subject"], found.about["model_seed"], len(found.rows)) == ("gan", 5, 80)
 
+
+def test_reconstructions_are_of_a_draw_of_the_posterior(folder, tmp_path, in_parts):
     found = extract(folder, tmp_path / "b.npz", "reconstructions", "vae.safetensors")
     parts, _ = image_model.load_model(folder / "vae.safetensors")
-    x = images.to_model(torch.from_numpy(real.test_images[found.rows[:30]]))
+    x = images.to_model(torch.from_numpy(arrays.load_svhn(folder / "svhn.npz").test_images[found.rows[:30]]))
     with torch.no_grad():
         mean, log_variance = parts["encoder"](x).chunk(2, 1)
     z = mean + torch.exp(log_variance / 2) * torch.randn(30, 4, generator=torch.Generator().manual_seed(3))
     expected = image_model.generate(parts["generator"], z).numpy()
     assert np.abs(found.images.astype(int) - expected).max() <= 1 and found.about["subject"] == "vae reconstructions"
 
+
+def test_noise_spans_all_bytes(folder, tmp_path, in_parts):
     noise = extract(folder, tmp_path / "c.npz", "noise").images
     assert noise.min() == 0 and noise.max() == 255 and abs(noise.mean() - 127.5) < 1
+
+
+def test_the_mean_image_is_that_of_the_training_images(folder, tmp_path, in_parts):
     mean = extract(folder, tmp_path / "d.npz", "mean").images
-    assert (mean == mean[0]).all() and np.abs(mean[0] - real.train_images.mean(0)).max() <= 0.5
+    expected = arrays.load_svhn(folder / "svhn.npz").train_images.mean(0)
+    assert (mean == mean[0]).all() and np.abs(mean[0] - expected).max() <= 0.5
 
 
 @pytest.mark.parametrize(
@@ -209,26 +220,46 @@ def test_every_metric_is_the_mean_over_disjoint_sets_with_its_interval(sets, tmp
         low, high = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
         assert found["value"] == pytest.approx(np.mean(values), rel=1e-5), name
         assert (found["low"], found["high"]) == (pytest.approx(low, rel=1e-4), pytest.approx(high, rel=1e-4)), name
+
+
+def test_every_metric_is_there_of_the_sets_asked_for(sets, tmp_path):
+    result, _, _ = evaluate(tmp_path)
     assert (result["images"], result["sets"], result["subject"]) == (100, 5, "gan")
     assert list(result["metrics"]) == [metric.key for metric in OF_IMAGES]
     for name in ("precision", "recall", "coverage"):
         assert 0 <= result["metrics"][name]["value"] <= 1
 
 
-def test_balls_are_of_equally_many_test_images(sets, tmp_path):
-    features, _ = sets
-    write_features(
-        tmp_path / "samples.npz", features["test"][::-1], kind="samples"
-    )  # a model that copies the test images
-    found = evaluate(tmp_path, count=200)[0]["metrics"]
-    assert (found["precision"]["value"], found["recall"]["value"], found["coverage"]["value"]) == (1, 1, 1)
-    assert found["fid"]["value"] == pytest.approx(0, abs=1e-6) and found["precision"]["low"] is None
+@pytest.fixture
+def of_a_copier(sets, tmp_path):
+    """The metrics of a model that copies the test images."""
+    write_features(tmp_path / "samples.npz", sets[0]["test"][::-1], kind="samples")
+    return evaluate(tmp_path, count=200)[0]["metrics"]
 
 
-def test_the_curve_has_the_distance_at_every_size(sets, tmp_path):
-    features, _ = sets
-    _, curve, _ = evaluate(tmp_path, count=150)
+def test_balls_are_of_equally_many_test_images(of_a_copier):
+    assert [of_a_copier[name]["value"] for name in ("precision", "recall", "coverage")] == [1, 1, 1]
+
+
+def test_copies_are_at_no_distance(of_a_copier):
+    assert of_a_copier["fid"]["value"] == pytest.approx(0, abs=1e-6)
+
+
+def test_one_set_has_no_interval(of_a_copier):
+    assert of_a_copier["precision"]["low"] is None
+
+
+@pytest.fixture
+def curve(sets, tmp_path):
+    return evaluate(tmp_path, count=150)[1]
+
+
+def test_the_curve_has_as_many_disjoint_sets_of_a_size_as_there_are(curve):
     assert list(curve["n"]) == [100, 150, 200, 500] and list(curve["sets"]) == [5, 3, 2, 1]
+
+
+def test_the_curve_ends_with_the_distance_of_all_samples(sets, curve):
+    features, _ = sets
     whole = frechet.calculate_fid_score([features["samples"]], [features["test"]])
     assert curve["mean"].iloc[-1] == pytest.approx(whole) and np.isnan(curve["sd"].iloc[-1])
 
@@ -249,11 +280,14 @@ def test_neighbours_carry_the_seed_of_their_model_or_else_of_the_stage(sets, tmp
     assert json.loads(str(nearest["about"]))["seed"] == seed
 
 
-def test_test_images_have_only_neighbours_and_training_images_all_but_those(sets, tmp_path):
-    of_test = evaluate(tmp_path, "test")[0]["metrics"]
-    of_train = evaluate(tmp_path, "train")[0]["metrics"]
-    assert "nearest_training" in of_test and "nearest_training" not in of_train
-    assert "fid" in of_train and not {"fid", "kid", "precision", "class_divergence"} & set(of_test)
+def test_test_images_have_only_neighbours(sets, tmp_path):
+    found = evaluate(tmp_path, "test")[0]["metrics"]
+    assert "nearest_training" in found and not {"fid", "kid", "precision", "class_divergence"} & set(found)
+
+
+def test_training_images_have_everything_but_neighbours(sets, tmp_path):
+    found = evaluate(tmp_path, "train")[0]["metrics"]
+    assert "nearest_training" not in found and "fid" in found
 
 
 @pytest.mark.parametrize(
@@ -313,40 +347,73 @@ def compared(folder, runs, likelihoods=()):
     return tuple(pd.read_csv(file) for file in files)
 
 
-def test_one_seed_gives_the_single_run_and_no_verdict(tmp_path):
-    summary, comparison = compared(tmp_path, [run_of("vae", 1, fid=90.0), run_of("gan", 1, fid=40.0)])
+@pytest.fixture
+def of_one_seed(tmp_path):
+    """The two tables of two models of one seed."""
+    return compared(tmp_path, [run_of("vae", 1, fid=90.0), run_of("gan", 1, fid=40.0)])
+
+
+def test_one_seed_gives_the_single_run(of_one_seed):
+    summary, _ = of_one_seed
     row = summary[summary["subject"] == "gan"].iloc[0]
     assert (row["value"], row["standard_error"], row["low"], row["high"]) == (40, 0.4, 39, 41)
     assert (row["over"], str(row["values"]), row["kind"], row["better"]) == ("sets", "40", "model", "lower")
+
+
+def test_one_seed_allows_no_verdict(of_one_seed):
+    _, comparison = of_one_seed
     assert comparison["verdict"][0] == "gan ahead of vae by 50, but one seed allows no verdict"
     assert comparison["winner"].isna().all()  # an empty cell
 
 
-def test_seeds_are_gathered_and_models_compared_in_pairs(tmp_path):
-    fids = {"vae": [90.0, 94.0, 98.0], "gan": [40.0, 45.0, 47.0]}
+FIDS = {"vae": [90.0, 94.0, 98.0], "gan": [40.0, 45.0, 47.0]}
+
+
+@pytest.fixture
+def of_three_seeds(tmp_path):
+    """The two tables of two models of three seeds, and two references."""
     runs = [
         run_of(name, seed, fid=v, recall=0.5 + v / 1e4)
-        for name, values in fids.items()
+        for name, values in FIDS.items()
         for seed, v in enumerate(values, 1)
     ]
     noise = [run_of("noise", None, "noise", fid=5000.0), run_of("vae reconstructions", 1, "reconstructions", fid=70.0)]
-    summary, comparison = compared(tmp_path, runs + noise)
+    return compared(tmp_path, runs + noise)
+
+
+def test_seeds_are_gathered(of_three_seeds):
+    summary, _ = of_three_seeds
     row = summary[(summary["subject"] == "gan") & (summary["metric"] == "fid")].iloc[0]
-    low, high = stats.t.interval(0.95, 2, 44, stats.sem(fids["gan"]))
+    low, high = stats.t.interval(0.95, 2, 44, stats.sem(FIDS["gan"]))
     assert (row["value"], row["over"], row["seeds"], row["values"]) == (44, "seeds", "1 2 3", "40 45 47")
     assert (row["low"], row["high"]) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_a_subject_is_a_model_or_a_reference(of_three_seeds):
+    summary, _ = of_three_seeds
     kinds = summary.drop_duplicates("key").set_index("key")["kind"]
     assert dict(kinds) == {
         "runs/vae": "model", "runs/gan": "model", "references/noise": "reference",
         "runs/vae/reconstructions": "reference",
     }  # fmt: skip
-    assert list(comparison["winner"]) == ["gan", "vae"]
 
-    assert len(comparison) == 2  # references are not compared
-    fid, recall = (comparison[comparison["metric"] == name].iloc[0] for name in ("fid", "recall"))
+
+def test_references_are_not_compared(of_three_seeds):
+    assert len(of_three_seeds[1]) == 2
+
+
+def test_models_are_compared_in_pairs_of_a_seed(of_three_seeds):
+    _, comparison = of_three_seeds
+    fid = comparison[comparison["metric"] == "fid"].iloc[0]
     low, high = stats.t.interval(0.95, 2, 50, stats.sem([50.0, 49.0, 51.0]))
     assert (fid["difference"], fid["pairs"]) == (50, 3)
     assert (fid["low"], fid["high"]) == (pytest.approx(low), pytest.approx(high))
+
+
+def test_the_verdict_knows_which_way_a_metric_is_better(of_three_seeds):
+    _, comparison = of_three_seeds
+    assert list(comparison["winner"]) == ["gan", "vae"]
+    fid, recall = (comparison[comparison["metric"] == name].iloc[0] for name in ("fid", "recall"))
     assert fid["verdict"] == "gan better than vae by 50, beyond the noise of 3 seeds"
     assert recall["verdict"] == "vae better than gan by 0.005, beyond the noise of 3 seeds"  # there higher is better
 
@@ -376,24 +443,34 @@ def test_a_tie_is_called_equal(tmp_path, of_b, verdict):
     assert comparison["winner"].isna().all()
 
 
-def test_a_model_is_kept_apart_from_a_reference_of_its_name(tmp_path):
-    runs = [run_of("noise", 1, fid=40.0), run_of("noise", None, "noise", fid=5000.0)]
-    summary, _ = compared(tmp_path, runs)
-    found = summary.set_index("key")
+@pytest.fixture
+def of_one_name(tmp_path):
+    """The summary of a model called noise, and of noise."""
+    return compared(tmp_path, [run_of("noise", 1, fid=40.0), run_of("noise", None, "noise", fid=5000.0)])[0]
+
+
+def test_a_model_is_kept_apart_from_a_reference_of_its_name(of_one_name):
+    found = of_one_name.set_index("key")
     assert dict(found["value"]) == {"runs/noise": 40, "references/noise": 5000}
     assert dict(found["kind"]) == {"runs/noise": "model", "references/noise": "reference"}
-    table = summary.assign(values=[[40.0], [5000.0]])
-    axes = plot_summary.draw(table).axes[0]
+
+
+def test_a_model_is_drawn_apart_from_a_reference_of_its_name(of_one_name):
+    axes = plot_summary.draw(of_one_name.assign(values=[[40.0], [5000.0]])).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["noise", "noise"]
     drawn = [tuple(map(tuple, line.get_xydata())) for line in axes.lines]
     assert ((40, 0),) in drawn and ((5000, 1),) in drawn
 
 
+LIKELIHOODS = [
+    likelihood_of(model, seed, shift(seed))
+    for model, shift in (("vae", lambda seed: 0), ("deep", lambda seed: 2 + seed / 100))
+    for seed in (1, 2)
+]
+
+
 def test_likelihoods_stand_in_the_same_tables(tmp_path):
-    likelihoods = [likelihood_of("vae", seed) for seed in (1, 2)] + [
-        likelihood_of("deep", seed, 2 + seed / 100) for seed in (1, 2)
-    ]
-    summary, comparison = compared(tmp_path, [run_of("vae", 1, fid=90.0)], likelihoods)
+    summary, comparison = compared(tmp_path, [run_of("vae", 1, fid=90.0)], LIKELIHOODS)
     rows = summary[(summary["problem"] == "likelihood") & (summary["subject"] == "vae")].set_index("metric")
     assert dict(rows["value"]) == {
         "elbo_valid": -91,
@@ -402,7 +479,10 @@ def test_likelihoods_stand_in_the_same_tables(tmp_path):
         "log_likelihood_test": -87,
     }
     assert set(comparison["verdict"]) == {"deep better than vae by 2.015, beyond the noise of 2 seeds"}
-    summary, _ = compared(tmp_path, [], likelihoods[:1])
+
+
+def test_the_likelihood_of_one_seed_has_its_interval_over_images(tmp_path):
+    summary, _ = compared(tmp_path, [], LIKELIHOODS[:1])
     assert (summary["low"][0], summary["over"][0]) == (pytest.approx(-91 - 0.196), "images")
 
 
@@ -476,16 +556,26 @@ def test_figures_are_written_as_png_and_pdf_without_torch(with_rows, tmp_path):
     assert names == [f"{name}.{kind}" for name in ("curve", "nearest", "summary") for kind in ("pdf", "png")]
 
 
-def test_the_summary_shows_each_value_with_its_interval(drawings, tmp_path, monkeypatch):
-    figure = captured(plot_summary, drawings["plot_summary"], monkeypatch)
+@pytest.fixture
+def summary_figure(drawings, monkeypatch):
+    return captured(plot_summary, drawings["plot_summary"], monkeypatch)
+
+
+def test_the_summary_shows_each_value_with_its_interval(summary_figure, tmp_path):
     table = pd.read_csv(tmp_path / "summary.csv")
-    axes = next(axes for axes in figure.axes if axes.get_title("left") == "recall")
+    axes = next(axes for axes in summary_figure.axes if axes.get_title("left") == "recall")
     row = table[(table["subject"] == "gan") & (table["metric"] == "recall")].iloc[0]
-    height = [label.get_text() for label in figure.axes[0].get_yticklabels()].index("gan")
+    height = [label.get_text() for label in summary_figure.axes[0].get_yticklabels()].index("gan")
     drawn = [tuple(map(tuple, line.get_xydata())) for line in axes.lines]
     assert ((row["low"], height), (row["high"], height)) in drawn and ((row["value"], height),) in drawn
-    assert len([axes for axes in figure.axes if axes.get_visible()]) == len(OF_IMAGES)
-    assert "N = " in figure.texts[0].get_text().replace("\N{NO-BREAK SPACE}", " ")
+
+
+def test_the_summary_has_a_panel_for_each_metric(summary_figure):
+    assert len([axes for axes in summary_figure.axes if axes.get_visible()]) == len(OF_IMAGES)
+
+
+def test_the_summary_says_how_many_images_a_set_has(summary_figure):
+    assert "N = " in summary_figure.texts[0].get_text().replace("\N{NO-BREAK SPACE}", " ")
 
 
 def test_the_curve_marks_the_protocol_and_infinity(drawings, tmp_path, monkeypatch):
@@ -498,23 +588,28 @@ def test_the_curve_marks_the_protocol_and_infinity(drawings, tmp_path, monkeypat
     assert any(text.get_text() == "N = 100" for text in axes.texts)
 
 
-def test_seven_models_are_drawn_and_named():
-    names = [f"model-{number}" for number in range(7)]
+SEVEN = [f"model-{number}" for number in range(7)]
+
+
+def test_the_summary_names_seven_models():
     rows = [
         {"key": f"runs/{name}", "subject": name, "kind": "model", "metric": "fid",
          "value": level, "low": level - 1, "high": level + 1,
          "values": [level], "better": "lower", "over": "sets", "protocol": "N = 100", "data": "SVHN"}
-        for level, name in enumerate(names, 2)
+        for level, name in enumerate(SEVEN, 2)
     ]  # fmt: skip
     axes = plot_summary.draw(pd.DataFrame(rows)).axes[0]
-    assert [label.get_text() for label in axes.get_yticklabels()] == names
+    assert [label.get_text() for label in axes.get_yticklabels()] == SEVEN
+
+
+def test_the_curves_of_seven_models_have_a_legend_that_hides_nothing():
     curve = pd.DataFrame({"n": [100, 500], "mean": [9.0, 5.0]})
     fields = {"set": "samples", "images": 100, "data.title": "SVHN", "metrics.fid_infinity.value": 4.0, "curve": curve}
-    figure = plot_fid_curve.draw([{"subject": name, **fields} for name in names])
+    figure = plot_fid_curve.draw([{"subject": name, **fields} for name in SEVEN])
     renderer = FigureCanvasAgg(figure).get_renderer()
     figure.draw(renderer)
     legend = figure.axes[0].get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == names
+    assert [text.get_text() for text in legend.get_texts()] == SEVEN
     box = legend.get_window_extent(renderer)
     assert box.x1 < figure.bbox.x1 and box.y1 < figure.bbox.y1
     assert box.y0 > max(text.get_window_extent(renderer).y1 for text in figure.axes[0].texts)

@@ -69,22 +69,56 @@ def test_a_fault_of_the_code_is_not_called_a_fault_of_the_scores(tmp_path, monke
     assert not (tmp_path / "out").exists()
 
 
-def test_several_seeds_are_quoted_in_the_first_line(tmp_path, capsys):
-    values = [1230.0, 1250.0, 1226.0]
-    summary, text = summarise(tmp_path, [score(seed, fid) for seed, fid in enumerate(values, 1)])
-    assert summary["fid"] == {"mean": statistics.fmean(values), "sd": statistics.stdev(values), "values": values}
+VALUES = [1230.0, 1250.0, 1226.0]
+
+
+@pytest.fixture
+def of_three_seeds(tmp_path):
+    """The summary's JSON and text of three seeds."""
+    return summarise(tmp_path, [score(seed, fid) for seed, fid in enumerate(VALUES, 1)])
+
+
+def test_several_seeds_are_quoted_in_the_first_line(of_three_seeds):
+    first, empty, *_ = of_three_seeds[1].splitlines()
+    assert first == f"FID 1235.3 +- 12.9 (gan, 3 seeds, N = 1000, real data 403.0, ratio 3.07) on {TITLE}"
+    assert empty == ""
+
+
+def test_the_score_is_the_mean_and_the_deviation_over_the_seeds(of_three_seeds):
+    expected = {"mean": statistics.fmean(VALUES), "sd": statistics.stdev(VALUES), "values": VALUES}
+    assert of_three_seeds[0]["fid"] == expected
+
+
+def test_each_seed_has_its_line(of_three_seeds):
+    assert "  seed 2: 1250" in of_three_seeds[1].splitlines()
+
+
+def test_the_real_data_fid_is_of_the_draws_of_all_seeds(of_three_seeds):
+    summary, text = of_three_seeds
     draws = [401, 403, 402, 404, 403, 405]
     assert summary["floor"]["values"] == draws and summary["floor"]["mean"] == statistics.fmean(draws)
     assert summary["floor"]["sd"] == pytest.approx(np.std(draws, ddof=1))
-    assert summary["ratio"] == pytest.approx(np.mean(values) / 403)
+    assert "6 draws: the FID of 1000 training images" in text
+
+
+def test_the_ratio_is_of_the_means(of_three_seeds):
+    assert of_three_seeds[0]["ratio"] == pytest.approx(np.mean(VALUES) / 403)
+
+
+def test_the_summary_says_what_was_scored(of_three_seeds):
+    summary = of_three_seeds[0]
     assert (summary["model"], summary["samples"], summary["seeds"]) == ("gan", 1000, [1, 2, 3])
     assert len(summary["provenance"]) == 3
-    first, empty, *rest = text.splitlines()
-    assert first == f"FID 1235.3 +- 12.9 (gan, 3 seeds, N = 1000, real data 403.0, ratio 3.07) on {TITLE}"
-    assert empty == "" and "  seed 2: 1250" in rest
-    assert f"reference  2000 test images of {TITLE} (svhn.npz)" in rest
-    assert "6 draws: the FID of 1000 training images" in text
+
+
+def test_the_text_names_reference_classifier_and_protocol(of_three_seeds):
+    text = of_three_seeds[1]
+    assert f"reference  2000 test images of {TITLE} (svhn.npz)" in text.splitlines()
     assert "model.safetensors, SHA-256 c0ffee12" in text and text.endswith("Protocol in one sentence.\n")
+
+
+def test_the_text_is_printed_too(tmp_path, capsys):
+    _, text = summarise(tmp_path, [score()])
     assert capsys.readouterr().out == text
 
 
@@ -135,7 +169,7 @@ def summaries(tmp_path):
     return [tmp_path / "vae.json", tmp_path / "gan.json"]
 
 
-def test_stages_run_by_hand_and_import_no_torch(summaries, tmp_path):
+def test_a_stage_writes_png_and_pdf_without_torch_and_the_same_bytes_again(summaries, tmp_path):
     output = tmp_path / "out" / "fid.png"
     result = run_stage("plot_fid", "--scores", *summaries, "--output", output)
     assert (result.returncode, result.stderr) == (0, "")
@@ -146,18 +180,35 @@ def test_stages_run_by_hand_and_import_no_torch(summaries, tmp_path):
     assert (output.read_bytes(), output.with_suffix(".pdf").read_bytes()) == before
 
 
-def test_figure_shows_the_numbers(summaries):
-    figure = plot_fid.draw([plot_fid.read_score(path) for path in summaries])
+@pytest.fixture
+def figure(summaries):
+    return plot_fid.draw([plot_fid.read_score(path) for path in summaries])
+
+
+def test_each_model_has_a_row_with_its_seeds(figure):
     axes = figure.axes[0]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["vae", "gan"]
-    assert axes.get_xscale() == "log"
     dots = [line for line in axes.lines if line.get_marker() == "."]
     assert [list(line.get_xdata()) for line in dots] == [[5000, 5200], [1230, 1250]]
-    texts = [text.get_text() for text in axes.texts]
+
+
+def test_scores_that_lie_far_apart_stand_on_a_logarithmic_axis(figure):
+    assert figure.axes[0].get_xscale() == "log"
+
+
+def test_each_row_says_mean_deviation_and_ratio(figure):
+    texts = [text.get_text() for text in figure.axes[0].texts]
     assert texts[0].startswith("5,100.0 \N{PLUS-MINUS SIGN} 141.4  (12.67 \N{MULTIPLICATION SIGN} real-data FID)")
     assert texts[1].startswith("1,240.0 ") and "(3.08 " in texts[1]
-    assert axes.get_legend().get_texts()[0].get_text() == "real-data FID, of 1,000 training images: 402.5"
-    (title,) = (" ".join(text.get_text().split()) for text in figure.texts)  # 402.5: of 401, 403, 402, 404, each once
+
+
+def test_the_legend_gives_the_real_data_fid(figure):
+    (real_data, *_) = figure.axes[0].get_legend().get_texts()  # 402.5: of 401, 403, 402, 404, each once
+    assert real_data.get_text() == "real-data FID, of 1,000 training images: 402.5"
+
+
+def test_the_title_names_the_sets(figure):
+    (title,) = (" ".join(text.get_text().split()) for text in figure.texts)
     assert TITLE in title and "1,000 samples to 2,000 real test images (svhn.npz)" in title
 
 
@@ -209,14 +260,21 @@ def test_figure_refuses(summaries, tmp_path, changes, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_bad_input_is_one_line_and_exit_code_2(summaries, tmp_path):
+@pytest.mark.parametrize(
+    ("stage", "output", "message"),
+    [
+        ("plot_fid", "out/fid.png", "vae.json: 'model' is missing"),
+        ("summarise_fid", "t.txt", "vae.json: 'model' is missing; remake it"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(summaries, tmp_path, stage, output, message):
     write(summaries[0], "[]")
-    result = run_stage("plot_fid", "--scores", *summaries, "--output", tmp_path / "out" / "fid.png")
+    result = run_stage(stage, "--scores", *summaries, "--output", tmp_path / output)
     assert result.returncode == 2 and result.stderr.count("\n") == 1
-    assert "vae.json: 'model' is missing" in result.stderr
-    result = run_stage("summarise_fid", "--scores", *summaries, "--output", tmp_path / "t.txt")
-    assert result.returncode == 2 and result.stderr.count("\n") == 1
-    assert "vae.json: 'model' is missing; remake it" in result.stderr
+    assert message in result.stderr
     assert not (tmp_path / "out").exists() and not list(tmp_path.glob("t.*"))
+
+
+def test_a_summary_must_be_named_txt(summaries, tmp_path):
     result = run_stage("summarise_fid", "--scores", *summaries, "--output", tmp_path / "t.json")
     assert result.returncode == 2 and "t.json: give a name that ends in .txt" in result.stderr.splitlines()[-1]

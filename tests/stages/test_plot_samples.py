@@ -181,18 +181,32 @@ def test_a_figure_must_be_named_png(inputs, module):
 # Samples
 
 
-def test_samples_are_the_first_and_real_images_stand_beside(inputs, monkeypatch):
+@pytest.fixture
+def samples_figure(inputs, monkeypatch):
     (figure,) = captured(inputs, plot_samples, monkeypatch).values()
-    assert [axes.get_title(loc="left") for axes in figure.axes] == ["VAE", "WGAN-GP", "real test images"]
-    for seed, axes in enumerate(figure.axes[:2]):
+    return figure
+
+
+def test_each_grid_has_its_name(samples_figure):
+    assert [axes.get_title(loc="left") for axes in samples_figure.axes] == ["VAE", "WGAN-GP", "real test images"]
+
+
+def test_samples_are_the_first(samples_figure):
+    for seed, axes in enumerate(samples_figure.axes[:2]):
         expected, _ = plotting.mosaic(noise(7, seed)[:6].transpose(0, 2, 3, 1), 3)
         np.testing.assert_allclose(axes.images[0].get_array(), expected, atol=1e-6)
+
+
+def test_real_images_stand_beside_samples_each_once(samples_figure):
     real = {image.tobytes() for image in noise(9, 5).transpose(0, 2, 3, 1)}
-    grid = np.asarray(figure.axes[2].images[0].get_array())
+    grid = np.asarray(samples_figure.axes[2].images[0].get_array())
     cells = [grid[1 + 33 * i : 33 + 33 * i, 1 + 33 * j : 33 + 33 * j] for i in range(2) for j in range(3)]
     shown = {np.rint(255 * cell).astype(np.uint8).tobytes() for cell in cells}
     assert len(shown) == 6 and shown <= real
-    title = words(figure)
+
+
+def test_the_title_of_samples_names_models_and_data(samples_figure):
+    title = words(samples_figure)
     assert title.startswith("VAE and WGAN-GP: samples") and TITLE in title
 
 
@@ -232,64 +246,111 @@ def test_samples_refuse_a_folder_without_images(inputs):
 # Statistics
 
 
-def test_statistics_show_the_numbers(inputs, monkeypatch):
+@pytest.fixture
+def statistics_figure(inputs, monkeypatch):
     (figure,) = captured(inputs, plot_image_statistics, monkeypatch).values()
-    spectra, ratios, classes = figure.axes
-    table = spectrum()
-    lines = {line.get_label(): line for line in spectra.lines}
-    assert lines["real, test"].get_color() == "black"
-    assert lines["real, training"].is_dashed()
+    return figure
+
+
+def test_spectra_of_samples_stand_beside_those_of_real_images(statistics_figure):
+    axes, table = statistics_figure.axes[0], spectrum()
+    lines = {line.get_label(): line for line in axes.lines}
     np.testing.assert_allclose(lines["real, test"].get_xydata(), table[["frequency", "test"]])
     np.testing.assert_allclose(lines["real, training"].get_ydata(), table["train"])
-    for bars, factor in zip(spectra.containers, (0.5, 1.5), strict=True):
+    for bars, factor in zip(axes.containers, (0.5, 1.5), strict=True):
         np.testing.assert_allclose(bars[0].get_xydata()[:, 1], factor * table["test"])
-    legend = [text.get_text() for text in spectra.get_legend().get_texts()]
+
+
+def test_spectra_are_told_apart_by_a_legend(statistics_figure):
+    axes = statistics_figure.axes[0]
+    lines = {line.get_label(): line for line in axes.lines}
+    assert lines["real, test"].get_color() == "black"
+    assert lines["real, training"].is_dashed()
+    legend = [text.get_text() for text in axes.get_legend().get_texts()]
     assert legend == ["real, test", "real, training", "vae", "gan"]
-    assert spectra.get_xscale() == spectra.get_yscale() == "log"
 
-    for bars, factor in zip(ratios.containers, (0.5, 1.5), strict=True):
+
+def test_spectra_stand_on_logarithmic_axes(statistics_figure):
+    axes = statistics_figure.axes[0]
+    assert axes.get_xscale() == axes.get_yscale() == "log"
+
+
+def test_each_measure_is_drawn_as_its_ratio_to_that_of_test_images(statistics_figure):
+    axes = statistics_figure.axes[1]
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(plot_image_statistics.MEASURES.values())
+    for bars, factor in zip(axes.containers, (0.5, 1.5), strict=True):
         np.testing.assert_allclose(bars[0].get_xydata()[:, 0], factor)
-    band = ratios.collections[0].get_paths()[0].vertices[:, 0]
-    np.testing.assert_allclose([band.min(), band.max()], [1.08, 1.12])
-    # Errors of 2% of the test's value on both sides of the ratio: 0.02 sqrt(1 + 1.5^2) for the second model.
-    low, high = ratios.containers[1][2][0].get_segments()[0][:, 0]
-    assert (high - low) / 2 == pytest.approx(0.02 * np.sqrt(1 + 1.5**2))
-    assert [label.get_text() for label in ratios.get_yticklabels()] == list(plot_image_statistics.MEASURES.values())
 
-    shares = statistics()["test"]["class_shares"]
-    np.testing.assert_allclose([bar.get_height() for bar in classes.patches], shares)
-    for line in (bars[0] for bars in classes.containers[1:]):
+
+def test_a_band_shows_the_spread_of_training_images(statistics_figure):
+    band = statistics_figure.axes[1].collections[0].get_paths()[0].vertices[:, 0]
+    np.testing.assert_allclose([band.min(), band.max()], [1.08, 1.12])
+
+
+def test_the_error_of_a_ratio_has_the_errors_of_both_sides(statistics_figure):
+    # Errors of 2% of the test's value on both sides of the ratio: 0.02 sqrt(1 + 1.5^2) for the second model.
+    low, high = statistics_figure.axes[1].containers[1][2][0].get_segments()[0][:, 0]
+    assert (high - low) / 2 == pytest.approx(0.02 * np.sqrt(1 + 1.5**2))
+
+
+def test_shares_of_the_digits_stand_beside_those_of_real_images(statistics_figure):
+    axes, shares = statistics_figure.axes[2], statistics()["test"]["class_shares"]
+    np.testing.assert_allclose([bar.get_height() for bar in axes.patches], shares)
+    for line in (bars[0] for bars in axes.containers[1:]):
         digits, values = line.get_xydata().T
         np.testing.assert_array_equal(np.rint(digits), range(10))
         np.testing.assert_allclose(values, shares[::-1])
-    assert "vae: divergence 0.0020" in [text.get_text() for text in classes.get_legend().get_texts()]
-    title = words(figure)
+
+
+def test_the_legend_of_the_digits_gives_the_divergence(statistics_figure):
+    texts = [text.get_text() for text in statistics_figure.axes[2].get_legend().get_texts()]
+    assert "vae: divergence 0.0020" in texts
+
+
+def test_the_title_of_statistics_names_the_data_and_the_number_of_samples(statistics_figure):
+    title = words(statistics_figure)
     assert TITLE in title and title.startswith("100 samples beside as many real images")
 
 
-@pytest.mark.parametrize("count", [6, 7, 40])
-def test_models_are_told_apart_and_named_whatever_their_number(inputs, monkeypatch, count):
-    names = [inputs[0] / f"m{n}" for n in range(count)]
-    for n, name in enumerate(names):
-        Path(f"{name}.json").write_text(json.dumps(statistics(name.name, 0.5 + 0.1 * n)))
-        spectrum(0.5 + 0.1 * n).to_csv(f"{name}.csv", index=False)
+@pytest.fixture(params=[6, 7, 40])
+def names(request):
+    return [f"m{n}" for n in range(request.param)]
+
+
+@pytest.fixture
+def many(inputs, monkeypatch, names):
+    """The figure of many models."""
+    paths = [inputs[0] / name for name in names]
+    for n, path in enumerate(paths):
+        Path(f"{path}.json").write_text(json.dumps(statistics(path.name, 0.5 + 0.1 * n)))
+        spectrum(0.5 + 0.1 * n).to_csv(f"{path}.csv", index=False)
     inputs[1]["plot_image_statistics"] = [
-        *("--statistics", *(f"{name}.json" for name in names), "--spectra", *(f"{name}.csv" for name in names)),
+        *("--statistics", *(f"{path}.json" for path in paths), "--spectra", *(f"{path}.csv" for path in paths)),
         *("--output", inputs[0] / "out" / "many.png"),
     ]
     (figure,) = captured(inputs, plot_image_statistics, monkeypatch).values()
-    spectra, _, classes = figure.axes
-    looks = [(bars[0].get_color(), bars[0].get_marker(), bars[0].get_linestyle()) for bars in spectra.containers]
-    assert len(set(looks)) == count and len(set(looks[:6])) == len({look[0] for look in looks[:6]}) == 6
+    return figure
 
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    figure.draw(renderer)
-    legend, where = classes.get_legend(), classes.get_window_extent(renderer)
-    assert [text.get_text().split(":")[0] for text in legend.get_texts()] == ["real, test", *(n.name for n in names)]
-    box, inside = legend.get_window_extent(renderer), spectra.get_legend().get_window_extent(renderer)
+
+def test_models_look_different_whatever_their_number(many, names):
+    bars = [bars[0] for bars in many.axes[0].containers]
+    looks = [(bar.get_color(), bar.get_marker(), bar.get_linestyle()) for bar in bars]
+    assert len(set(looks)) == len(names) and len(set(looks[:6])) == len({look[0] for look in looks[:6]}) == 6
+
+
+def test_models_are_named_whatever_their_number(many, names):
+    legend = many.axes[2].get_legend()
+    assert [text.get_text().split(":")[0] for text in legend.get_texts()] == ["real, test", *names]
+
+
+def test_legends_hide_nothing_whatever_their_size(many, names):
+    spectra, _, classes = many.axes
+    renderer = FigureCanvasAgg(many).get_renderer()
+    many.draw(renderer)
+    box, inside = (axes.get_legend().get_window_extent(renderer) for axes in (classes, spectra))
     bars = max(bar.get_window_extent(renderer).y1 for bar in classes.patches)
-    assert box.y0 > bars if count <= 6 else box.y1 < classes.xaxis.label.get_window_extent(renderer).y0
-    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1 and where.height > 250
+    assert box.y0 > bars if len(names) <= 6 else box.y1 < classes.xaxis.label.get_window_extent(renderer).y0
+    assert box.x0 >= 0 and box.x1 <= many.bbox.x1 and classes.get_window_extent(renderer).height > 250
     assert inside.height < 0.6 * spectra.get_window_extent(renderer).height
 
 
@@ -323,24 +384,49 @@ def test_statistics_refuse(inputs, file, content, message):
 # Training of the GAN
 
 
-def test_training_shows_the_numbers_and_skips_epochs_without_a_distance(inputs, monkeypatch):
-    figure = captured(inputs, plot_gan_training, monkeypatch)["training"]
-    panels = {axes.get_title(loc="left"): axes for axes in figure.axes}
+@pytest.fixture
+def training_figure(inputs, monkeypatch):
+    return captured(inputs, plot_gan_training, monkeypatch)["training"]
+
+
+@pytest.fixture
+def panels(training_figure):
+    """{title: axes} of the training's figure."""
+    return {axes.get_title(loc="left"): axes for axes in training_figure.axes}
+
+
+def test_the_critic_s_estimates_are_drawn_for_both_splits_and_seeds(panels):
     table = history()
     train, valid, *second = panels["critic's estimate"].lines
     np.testing.assert_array_equal(train.get_xydata(), table[["epoch", "train_critic_estimate"]])
     np.testing.assert_array_equal(valid.get_xydata(), table[["epoch", "valid_critic_estimate"]])
     assert (train.get_color(), valid.get_color()) == tuple(plotting.SPLITS[s]["color"] for s in ("train", "valid"))
     assert len(second) == 2
-    np.testing.assert_allclose(panels["Fréchet distance"].lines[0].get_xydata(), [[3, 47], [6, 44], [8, 42]])
-    np.testing.assert_allclose(panels["Fréchet distance"].lines[1].get_ydata(), [47.1, 44.1, 42.1])
-    np.testing.assert_allclose(panels["gradient norm of the critic"].lines[0].get_ydata(), 1)
-    aim = panels["gradient norm of the critic"].lines[-1]
-    np.testing.assert_array_equal(aim.get_ydata(), [1, 1])
-    np.testing.assert_allclose(panels["critic's loss"].lines[0].get_ydata(), table["train_critic_loss"])
-    title = words(figure)
-    assert title.startswith("gan: training") and TITLE in title
+
+
+def test_the_distance_skips_epochs_without_one(panels):
+    first, second, *_ = panels["Fréchet distance"].lines
+    np.testing.assert_allclose(first.get_xydata(), [[3, 47], [6, 44], [8, 42]])
+    np.testing.assert_allclose(second.get_ydata(), [47.1, 44.1, 42.1])
+
+
+def test_the_label_of_the_distance_says_of_how_many_samples(panels):
     assert panels["Fréchet distance"].get_ylabel() == "FID of 321 samples\nto validation images"
+
+
+def test_the_gradient_norm_stands_beside_its_aim(panels):
+    norm, *_, aim = panels["gradient norm of the critic"].lines
+    np.testing.assert_allclose(norm.get_ydata(), 1)
+    np.testing.assert_array_equal(aim.get_ydata(), [1, 1])
+
+
+def test_the_critic_s_loss_is_drawn(panels):
+    np.testing.assert_allclose(panels["critic's loss"].lines[0].get_ydata(), history()["train_critic_loss"])
+
+
+def test_the_title_of_a_training_names_model_and_data(training_figure):
+    title = words(training_figure)
+    assert title.startswith("gan: training") and TITLE in title
 
 
 def test_frames_are_the_first_columns_with_a_row_for_each_epoch(inputs, monkeypatch):

@@ -159,21 +159,34 @@ def legend(axes):
     return [text.get_text() for text in axes.get_legend().get_texts()]
 
 
-def test_learning_curves_show_the_numbers_and_cut_the_first_epochs():
-    table = history()
-    figure = plot_learning_curves.draw([(table, 18)], "vae", TITLE)
-    (title,) = (text.get_text() for text in figure.texts)
+@pytest.fixture
+def curves():
+    return plot_learning_curves.draw([(history(), 18)], "vae", TITLE)
+
+
+def test_the_title_of_learning_curves_names_model_and_data(curves):
+    (title,) = (text.get_text() for text in curves.texts)
     assert TITLE in title and "vae" in title
-    elbo, reconstruction, kl = figure.axes
-    for axes, term in ((elbo, "elbo"), (reconstruction, "reconstruction"), (kl, "kl")):
+
+
+def test_learning_curves_show_the_numbers(curves):
+    table = history()
+    for axes, term in zip(curves.axes, ("elbo", "reconstruction", "kl"), strict=True):
         for line, split in zip(axes.lines, ("train", "valid"), strict=False):
             np.testing.assert_array_equal(line.get_xydata(), table[["epoch", f"{split}_{term}"]])
             assert line.get_color() == plotting.SPLITS[split]["color"]
-    star = elbo.lines[2]
+
+
+def test_a_star_marks_the_best_epoch(curves):
+    star = curves.axes[0].lines[2]
     assert star.get_marker() == "*"
-    np.testing.assert_allclose(star.get_xydata(), [[18, table["valid_elbo"][17]]])
-    assert legend(elbo) == ["training", "validation", "best: \N{MINUS SIGN}89.00 nats, epoch 18"]
-    low, high = elbo.get_ylim()
+    np.testing.assert_allclose(star.get_xydata(), [[18, history()["valid_elbo"][17]]])
+    assert legend(curves.axes[0]) == ["training", "validation", "best: \N{MINUS SIGN}89.00 nats, epoch 18"]
+
+
+def test_the_first_epochs_are_cut(curves):
+    low, high = curves.axes[0].get_ylim()
+    table = history()
     later = table.loc[4:, ["train_elbo", "valid_elbo"]].to_numpy()
     assert table["valid_elbo"][0] < low < later.min() and later.max() < high < 0
     assert high - low < 1.2 * np.ptp(later)
@@ -196,13 +209,21 @@ def test_best_epoch_is_seen_even_if_it_is_the_first():
     assert low < -50 < high
 
 
-def test_seeds_share_colour_and_legend():
-    figure = plot_learning_curves.draw([(history(), 18), (history(shift=0.5), 17)], "vae", TITLE)
-    axes = figure.axes[0]
-    assert len(axes.lines) == 6
-    assert len({line.get_color() for line in axes.lines}) == 3
-    assert {line.get_linewidth() for line in axes.lines if line.get_marker() != "*"} == {1.0}
-    assert legend(axes)[:2] == ["training", "validation"] and len(legend(axes)) == 4  # and the best epoch of each
+@pytest.fixture
+def of_two_seeds():
+    (axes, *_) = plot_learning_curves.draw([(history(), 18), (history(shift=0.5), 17)], "vae", TITLE).axes
+    return axes
+
+
+def test_seeds_share_colours(of_two_seeds):
+    lines = of_two_seeds.lines
+    assert len(lines) == 6
+    assert len({line.get_color() for line in lines}) == 3
+    assert {line.get_linewidth() for line in lines if line.get_marker() != "*"} == {1.0}
+
+
+def test_seeds_share_a_legend(of_two_seeds):  # and the best epoch of each stands there
+    assert legend(of_two_seeds)[:2] == ["training", "validation"] and len(legend(of_two_seeds)) == 4
 
 
 @pytest.mark.parametrize(
@@ -283,37 +304,73 @@ def test_digits_are_drawn_in_ink_with_labels_and_title(inputs, monkeypatch):
 # Log-likelihood
 
 
-def test_log_likelihood_shows_curve_band_elbo_and_k(inputs):
-    folder, _ = inputs
+@pytest.fixture
+def likelihood_axes(inputs):
     table, _ = likelihoods((1, 2))
-    figure = plot_log_likelihood.draw(table, plot_log_likelihood.read_summary(folder / "summary.json"))
+    figure = plot_log_likelihood.draw(table, plot_log_likelihood.read_summary(inputs[0] / "summary.json"))
     (axes,) = figure.axes
+    return axes
+
+
+@pytest.fixture
+def lines(likelihood_axes):
+    """{label: line} of the figure of log-likelihoods."""
+    return {line.get_label(): line for line in likelihood_axes.lines}
+
+
+each_split = pytest.mark.parametrize(
+    ("number", "split", "name", "level"), [(0, "valid", "validation", -88.0), (1, "test", "test", -87.5)]
+)
+K = np.array([1, 10, 100, 200])
+
+
+def test_log_likelihood_is_drawn_in_nats_over_k_on_a_logarithmic_axis(likelihood_axes):
+    axes = likelihood_axes
     assert axes.get_xscale() == "log" and "K" in axes.get_xlabel() and "nats" in axes.get_ylabel()
-    lines = {line.get_label(): line for line in axes.lines}
-    bands = [band for band in axes.collections if isinstance(band, PolyCollection)]
-    for number, (split, name, level) in enumerate((("valid", "validation", -88.0), ("test", "test", -87.5))):
-        k = np.array([1, 10, 100, 200])
-        curve = level + 0.3 + np.log10(k)  # mean of seeds 1 and 2
-        reading = plotting.signed(level + 0.3 + np.log10(200))
-        line = lines[f"{name}: {reading} at K = 200"]
-        np.testing.assert_allclose(line.get_xydata(), np.stack([k, curve], 1))
-        assert line.get_color() == plotting.SPLITS[split]["color"]
-        corners = bands[number].get_paths()[0].vertices
-        for x, y in zip(k, curve, strict=True):
-            at_k = corners[corners[:, 0] == x, 1]
-            np.testing.assert_allclose([at_k.min(), at_k.max()], [y - 0.15, y + 0.15])
-        elbo = lines[f"{name} ELBO: {plotting.signed(level - 1)}"]
-        np.testing.assert_allclose(elbo.get_ydata(), [level - 1] * 2)
-        assert elbo.is_dashed()
-        beyond = lines[f"{name}: +0.30 at K = 5000, 20 images"]
-        at_k = level + 0.3 + np.log10(200)
-        np.testing.assert_allclose(beyond.get_xydata(), [[200, at_k], [1000, at_k + 0.15], [5000, at_k + 0.3]])
-        assert beyond.get_markerfacecolor() == "white" and beyond.get_color() == plotting.SPLITS[split]["color"]
-        errors = axes.containers[number].lines[2][0].get_segments()
-        np.testing.assert_allclose(np.ptp(errors[2], 0), [0, 2 * 0.3 * 0.3])
-    assert any(list(line.get_xdata()) == [200, 200] for line in axes.lines)
-    assert [text.get_text() for text in axes.texts] == ["K = 200"]
-    (title,) = (text.get_text().replace("\n", " ") for text in figure.texts)
+
+
+@each_split
+def test_a_curve_is_the_mean_over_the_seeds(lines, number, split, name, level):
+    line = lines[f"{name}: {plotting.signed(level + 0.3 + np.log10(200))} at K = 200"]
+    np.testing.assert_allclose(line.get_xydata(), np.stack([K, level + 0.3 + np.log10(K)], 1))
+    assert line.get_color() == plotting.SPLITS[split]["color"]
+
+
+@each_split
+def test_a_band_shows_the_standard_error_of_the_curve(likelihood_axes, number, split, name, level):
+    bands = [band for band in likelihood_axes.collections if isinstance(band, PolyCollection)]
+    corners = bands[number].get_paths()[0].vertices
+    for x, y in zip(K, level + 0.3 + np.log10(K), strict=True):
+        at_k = corners[corners[:, 0] == x, 1]
+        np.testing.assert_allclose([at_k.min(), at_k.max()], [y - 0.15, y + 0.15])
+
+
+@each_split
+def test_a_dashed_line_shows_the_elbo(lines, number, split, name, level):
+    elbo = lines[f"{name} ELBO: {plotting.signed(level - 1)}"]
+    np.testing.assert_allclose(elbo.get_ydata(), [level - 1] * 2)
+    assert elbo.is_dashed()
+
+
+@each_split
+def test_samples_beyond_k_go_on_from_the_curve_with_the_errors_of_their_gains(
+    likelihood_axes, lines, number, split, name, level
+):
+    beyond = lines[f"{name}: +0.30 at K = 5000, 20 images"]
+    at_k = level + 0.3 + np.log10(200)
+    np.testing.assert_allclose(beyond.get_xydata(), [[200, at_k], [1000, at_k + 0.15], [5000, at_k + 0.3]])
+    assert beyond.get_markerfacecolor() == "white" and beyond.get_color() == plotting.SPLITS[split]["color"]
+    errors = likelihood_axes.containers[number].lines[2][0].get_segments()
+    np.testing.assert_allclose(np.ptp(errors[2], 0), [0, 2 * 0.3 * 0.3])
+
+
+def test_k_is_marked(likelihood_axes):
+    assert any(list(line.get_xdata()) == [200, 200] for line in likelihood_axes.lines)
+    assert [text.get_text() for text in likelihood_axes.texts] == ["K = 200"]
+
+
+def test_the_title_of_log_likelihood_names_the_data(likelihood_axes):
+    (title,) = (text.get_text().replace("\n", " ") for text in likelihood_axes.figure.texts)
     assert TITLE in title
 
 

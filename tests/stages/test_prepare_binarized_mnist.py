@@ -10,14 +10,18 @@ SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "binarized_mnist
 SPLITS = {"train": 30, "valid": 20, "test": 10}
 
 
+def write_files(folder):
+    """Write train.amat, valid.amat and test.amat; returns their pixels."""
+    rng = np.random.default_rng(0)
+    pixels = {split: rng.integers(0, 2, (count, 784), dtype=np.uint8) for split, count in SPLITS.items()}
+    for split, each in pixels.items():
+        amat.write(folder / f"{split}.amat", each)
+    return pixels
+
+
 @pytest.fixture
 def bits(tmp_path):
-    """The pixels of three small files, which lie as train.amat, valid.amat, test.amat."""
-    rng = np.random.default_rng(0)
-    result = {split: rng.integers(0, 2, (count, 784), dtype=np.uint8) for split, count in SPLITS.items()}
-    for split, pixels in result.items():
-        amat.write(tmp_path / f"{split}.amat", pixels)
-    return result
+    return write_files(tmp_path)
 
 
 def prepare(folder, *more, output="out/prepared.npz", **files):
@@ -26,16 +30,41 @@ def prepare(folder, *more, output="out/prepared.npz", **files):
     return run_stage("prepare_binarized_mnist", *options, "--output", folder / output, *more)
 
 
-def test_prepare(tmp_path, bits):
-    done = prepare(tmp_path)
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The folder of three files, their pixels, and what was said."""
+    folder = tmp_path_factory.mktemp("written")
+    pixels = write_files(folder)
+    done = prepare(folder)
     assert done.returncode == 0, done.stderr
-    assert "custom files in the format of Binarized MNIST: 30 train, 20 valid, 10 test" in done.stderr
-    prepared = arrays.load_binarized_mnist(tmp_path / "out" / "prepared.npz")
-    for split, pixels in bits.items():
-        np.testing.assert_array_equal(amat.unpack_bits(getattr(prepared, split)), pixels)
-        assert prepared.about["files"][f"{split}.amat"] == files.digests(tmp_path / f"{split}.amat")["sha256"]
+    return folder, pixels, done.stderr
+
+
+@pytest.fixture(scope="module")
+def prepared(written):
+    return arrays.load_binarized_mnist(written[0] / "out" / "prepared.npz")
+
+
+def test_it_says_what_the_data_are(written):
+    assert "custom files in the format of Binarized MNIST: 30 train, 20 valid, 10 test" in written[2]
+
+
+def test_one_file_is_written(written):
+    assert [path.name for path in (written[0] / "out").iterdir()] == ["prepared.npz"]
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_images_are_those_of_their_file(written, prepared, split):
+    np.testing.assert_array_equal(amat.unpack_bits(getattr(prepared, split)), written[1][split])
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_each_file_has_its_checksum(written, prepared, split):
+    assert prepared.about["files"][f"{split}.amat"] == files.digests(written[0] / f"{split}.amat")["sha256"]
+
+
+def test_the_prepared_data_say_what_they_are(prepared):
     assert prepared.about["source"] == "custom" and prepared.about["counts"] == SPLITS
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["prepared.npz"]
 
 
 def test_stand_in_says_so_and_the_bytes_repeat(tmp_path, bits):

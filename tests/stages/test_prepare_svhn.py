@@ -14,10 +14,14 @@ def digits(count, seed):
     return rng.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8), (np.arange(count) % 10).astype(np.uint8)
 
 
+def write_files(folder):
+    svhn.write_mat(folder / "train_32x32.mat", *digits(1200, seed=1))
+    svhn.write_mat(folder / "test_32x32.mat", *digits(40, seed=2))
+
+
 @pytest.fixture
 def files(tmp_path):
-    svhn.write_mat(tmp_path / "train_32x32.mat", *digits(1200, seed=1))
-    svhn.write_mat(tmp_path / "test_32x32.mat", *digits(40, seed=2))
+    write_files(tmp_path)
     return tmp_path
 
 
@@ -26,26 +30,52 @@ def prepare(folder, *more, train="train_32x32.mat", test="test_32x32.mat", outpu
     return run_stage("prepare_svhn", *options, *more)
 
 
-def test_prepare(files):
-    done = prepare(files)
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """What was said, and the folder of the output."""
+    folder = tmp_path_factory.mktemp("written")
+    write_files(folder)
+    done = prepare(folder)
     assert done.returncode == 0, done.stderr
-    assert "custom files in the format of SVHN: 1,080 train, 120 valid, 40 test" in done.stderr
-    prepared = arrays.load_svhn(files / "out" / "prepared.npz")
+    return done.stderr, folder / "out"
+
+
+@pytest.fixture(scope="module")
+def prepared(written):
+    return arrays.load_svhn(written[1] / "prepared.npz")
+
+
+def test_it_says_what_the_data_are(written):
+    assert "custom files in the format of SVHN: 1,080 train, 120 valid, 40 test" in written[0]
+
+
+def test_one_file_is_written(written):
+    assert [path.name for path in written[1].iterdir()] == ["prepared.npz"]
+
+
+def test_both_parts_of_the_training_file_have_the_same_share_of_each_digit(prepared):
     np.testing.assert_array_equal(np.bincount(prepared.train_labels), 108)
     np.testing.assert_array_equal(np.bincount(prepared.valid_labels), 12)
-    # Every image of the training file is on one side, with its label, in the file's order.
+
+
+def test_each_training_image_is_on_one_side_with_its_label_in_the_file_s_order(prepared):
     images, labels = digits(1200, seed=1)
     train, valid = svhn.stratified_split(labels, 0.1, seed=1)
     for split, rows in ("train", train), ("valid", valid):
         np.testing.assert_array_equal(getattr(prepared, f"{split}_images"), images[rows])
         np.testing.assert_array_equal(getattr(prepared, f"{split}_labels"), labels[rows])
+
+
+def test_test_images_are_those_of_their_file(prepared):
     images, labels = digits(40, seed=2)
     np.testing.assert_array_equal(prepared.test_images, images)
     np.testing.assert_array_equal(prepared.test_labels, labels)
+
+
+def test_the_prepared_data_say_how_they_were_made(prepared):
     assert prepared.about["split"] == {"seed": 1, "valid_fraction": 0.1}
     assert prepared.about["counts"] == {"train": 1080, "valid": 120, "test": 40}
     assert prepared.about["files"].keys() == {"train_32x32.mat", "test_32x32.mat"}
-    assert [path.name for path in (files / "out").iterdir()] == ["prepared.npz"]
 
 
 def test_seed_decides_the_split_and_the_bytes(files):

@@ -39,27 +39,45 @@ def draw(*args, **options):
     cli.run(sample.main, sample.parser(), arguments(*args, **options))
 
 
-def test_writes_as_many_images_of_the_generator_in_eval_mode(model, tmp_path):
-    result = run_stage("sample", *arguments(model, tmp_path / "out", count=12))
-    assert (result.returncode, result.stdout) == (0, f"12 images of tiny in {tmp_path / 'out'}\n")
+@pytest.fixture(scope="module")
+def sampled(model, tmp_path_factory):
+    """The folder of 12 images, and the finished process."""
+    out = tmp_path_factory.mktemp("sampled") / "out"
+    return out, run_stage("sample", *arguments(model, out, count=12))
+
+
+def test_it_says_how_many_images_of_which_model_it_drew(sampled):
+    out, result = sampled
+    assert (result.returncode, result.stdout) == (0, f"12 images of tiny in {out}\n")
     assert "tiny (seed 5), latents of seed 3, device cpu" in result.stderr
-    assert [entry.name for entry in (tmp_path / "out").iterdir()] == ["samples"]
-    assert sorted(contents(tmp_path / "out")) == [f"{n:04}.png" for n in range(12)]
-    with Image.open(tmp_path / "out" / "samples" / "0000.png") as image:
+
+
+def test_it_writes_as_many_small_png_files_as_asked_for(sampled):
+    out, _ = sampled
+    assert [entry.name for entry in out.iterdir()] == ["samples"]
+    assert sorted(contents(out)) == [f"{n:04}.png" for n in range(12)]
+    with Image.open(out / "samples" / "0000.png") as image:
         assert (image.format, image.mode, image.size) == ("PNG", "RGB", (32, 32))
+
+
+def test_images_are_of_the_generator_in_eval_mode(model, sampled):
     network = image_model.load_model(model)[0]["generator"]
     z = torch.randn(12, 4, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         expected = (network(z).double() + 1) * 127.5
-    assert np.abs(read(tmp_path / "out") - expected.numpy()).max() <= 0.5001
+    assert np.abs(read(sampled[0]) - expected.numpy()).max() <= 0.5001
 
 
-def test_same_seed_same_bytes_and_another_seed_other_images(model, tmp_path):
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_images(model, tmp_path):
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
         draw(model, tmp_path / name, count=5, seed=seed)
     assert contents(tmp_path / "a") == contents(tmp_path / "b") != contents(tmp_path / "c")
+
+
+def test_an_earlier_directory_is_replaced_as_a_whole(model, tmp_path):
+    draw(model, tmp_path / "a", count=5)
     before = contents(tmp_path / "a")
-    draw(model, tmp_path / "a", count=2)  # an earlier directory is replaced as a whole
+    draw(model, tmp_path / "a", count=2)
     assert len(contents(tmp_path / "a")) == 2 and before != contents(tmp_path / "a")
 
 
@@ -68,16 +86,19 @@ def test_default_is_1000(model, tmp_path):
     assert images.read_directory(tmp_path / "out")[0] == 1000
 
 
-def test_refuses_with_one_line_and_writes_nothing(model, tmp_path, capsys):
-    def refused(message, *args, **options):
-        with pytest.raises(SystemExit) as left:
-            draw(*args, count=2, **options)
-        said = capsys.readouterr()
-        assert left.value.code == 2 and said.out == ""
-        assert said.err.count("\n") == 1 and ": error: " in said.err and message in said.err
-
+@pytest.mark.parametrize(
+    ("weights", "output", "message"),
+    [
+        ("pickle.pt", "out", "pickle.pt: not a sound safetensors file"),
+        ("absent", "out", "absent: no such file"),
+        (None, "", "exists and is no sample directory"),  # it holds other things
+    ],
+)
+def test_refuses_with_one_line_and_writes_nothing(model, tmp_path, capsys, weights, output, message):
     (tmp_path / "pickle.pt").write_bytes(b"\x80\x04K\x01.")
-    refused("pickle.pt: not a sound safetensors file", tmp_path / "pickle.pt", tmp_path / "out")
-    refused("absent: no such file", tmp_path / "absent", tmp_path / "out")
-    refused("exists and is no sample directory", model, tmp_path)  # it holds other things
+    with pytest.raises(SystemExit) as left:
+        draw(tmp_path / weights if weights else model, tmp_path / output, count=2)
+    said = capsys.readouterr()
+    assert left.value.code == 2 and said.out == ""
+    assert said.err.count("\n") == 1 and ": error: " in said.err and message in said.err
     assert [entry.name for entry in tmp_path.iterdir()] == ["pickle.pt"]

@@ -72,39 +72,73 @@ def lines(text):
     return {line[:10].strip(): line[11:] for line in text.splitlines()[1:]}
 
 
-def test_score_is_that_of_the_definition_and_comes_with_its_floor(world, tmp_path):
-    folder, splits, _ = world
-    more = ("--output", tmp_path / "fid.json", "--name", "tiny", "--seed", 7, "--floor-draws", 4)
+@pytest.fixture(scope="module")
+def scored(world, tmp_path_factory):
+    """The folder of the output, what was printed, and the parsed JSON, with a real-data FID of 4 draws."""
+    output = tmp_path_factory.mktemp("scored") / "fid.json"
+    more = ("--output", output, "--name", "tiny", "--seed", 7, "--floor-draws", 4)
     result = run_stage("score_fid", *arguments(world, *more))
     assert result.returncode == 0, result.stderr
-    said = lines(result.stdout)
-    fid = exact(world, splits["samples"], splits["test"])
-    assert re.fullmatch(r"FID [0-9.]+", result.stdout.splitlines()[0])
-    assert float(result.stdout.split()[1]) == pytest.approx(fid, rel=1e-5)
-    assert said["samples"] == f"30 images of {folder / 'gan'}"
-    assert said["reference"] == f"40 test images of {TITLE} (svhn.npz)"
-    assert f"mean and sd of 4 draws: FID of 30 real training images of {TITLE}" in said["real data"]
-    assert said["features"] == f"512 of weights, SHA-256 {files.checksum(folder / 'weights')}"
+    return output.parent, result.stdout, json.loads(output.read_text())
 
-    written = json.loads((tmp_path / "fid.json").read_text())
+
+def test_the_score_is_that_of_the_definition(world, scored):
+    _, said, written = scored
+    fid = exact(world, world[1]["samples"], world[1]["test"])
+    assert re.fullmatch(r"FID [0-9.]+", said.splitlines()[0])
+    assert float(said.split()[1]) == pytest.approx(fid, rel=1e-5)
     assert written["fid"] == pytest.approx(fid, rel=1e-5)
+
+
+def test_the_samples_are_named(world, scored):
+    _, said, written = scored
+    assert lines(said)["samples"] == f"30 images of {world[0] / 'gan'}"
     assert (written["model"], written["samples"], written["seed"]) == ("tiny", 30, 7)
+
+
+def test_the_reference_is_named(world, scored):
+    _, said, written = scored
+    assert lines(said)["reference"] == f"40 test images of {TITLE} (svhn.npz)"
     assert written["data"]["title"] == TITLE
-    assert written["classifier"]["sha256"] == files.checksum(folder / "weights")
-    sha256 = files.checksum(folder / "svhn.npz")
+    sha256 = files.checksum(world[0] / "svhn.npz")
     assert written["reference"] == {
         "file": "svhn.npz", "sha256": sha256, "split": "test", "images": 40, "title": TITLE
     }  # fmt: skip
-    floor = written["floor"]
-    rng = np.random.default_rng(7)
+
+
+def test_the_classifier_is_named(world, scored):
+    _, said, written = scored
+    sha256 = files.checksum(world[0] / "weights")
+    assert lines(said)["features"] == f"512 of weights, SHA-256 {sha256}"
+    assert written["classifier"]["sha256"] == sha256
+
+
+def test_the_real_data_fid_is_the_score_of_training_images(world, scored):
+    _, said, written = scored
+    splits, floor, rng = world[1], written["floor"], np.random.default_rng(7)
     draws = [splits["train"][rng.choice(90, 30, replace=False)] for _ in range(4)]
     np.testing.assert_allclose(floor["values"], [exact(world, draw, splits["test"]) for draw in draws], rtol=1e-5)
+    assert floor["images"] == 30 and floor["source"]["split"] == "train"
+    assert f"mean and sd of 4 draws: FID of 30 real training images of {TITLE}" in lines(said)["real data"]
+
+
+def test_the_real_data_fid_has_the_mean_and_deviation_of_its_draws(scored):
+    floor = scored[2]["floor"]
     assert floor["mean"] == pytest.approx(statistics.fmean(floor["values"]))
     assert floor["sd"] == pytest.approx(statistics.stdev(floor["values"]))
-    assert floor["images"] == 30 and floor["source"]["split"] == "train"
-    assert written["ratio"] == pytest.approx(fid / floor["mean"], rel=1e-5)
-    assert written["provenance"]["versions"]["torch"]
-    assert [entry.name for entry in tmp_path.iterdir()] == ["fid.json"]
+
+
+def test_the_ratio_is_to_the_mean_of_the_real_data_fid(world, scored):
+    fid = exact(world, world[1]["samples"], world[1]["test"])
+    assert scored[2]["ratio"] == pytest.approx(fid / scored[2]["floor"]["mean"], rel=1e-5)
+
+
+def test_the_versions_are_noted(scored):
+    assert scored[2]["provenance"]["versions"]["torch"]
+
+
+def test_one_file_is_written(scored):
+    assert [entry.name for entry in scored[0].iterdir()] == ["fid.json"]
 
 
 def test_mat_files_and_directories_give_the_same_numbers_as_the_prepared_file(world, tmp_path, capsys):
@@ -117,11 +151,19 @@ def test_mat_files_and_directories_give_the_same_numbers_as_the_prepared_file(wo
     assert scores["svhn.npz"] == scores["test.mat"] == scores["real"]
 
 
-def test_real_test_images_score_nothing_against_themselves(world, tmp_path, capsys):
+@pytest.fixture
+def of_real_images(world, tmp_path, capsys):
+    """The parsed JSON of a folder of the test images themselves."""
     score(world, capsys, "--output", tmp_path / "fid.json", "--floor-draws", 2, directory="real")
-    written = json.loads((tmp_path / "fid.json").read_text())
-    assert written["fid"] < 1e-6 * written["floor"]["mean"]
-    assert written["model"] == "real"  # the name of the directory
+    return json.loads((tmp_path / "fid.json").read_text())
+
+
+def test_real_test_images_score_nothing_against_themselves(of_real_images):
+    assert of_real_images["fid"] < 1e-6 * of_real_images["floor"]["mean"]
+
+
+def test_a_model_without_a_name_is_called_by_its_directory(of_real_images):
+    assert of_real_images["model"] == "real"
 
 
 def test_without_training_images_it_says_so(world, tmp_path, capsys):
@@ -142,53 +184,71 @@ def test_few_training_images_are_all_taken_and_it_says_so(world, tmp_path, capsy
     assert floor["mean"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_same_seed_same_bytes_and_nothing_written_without_output(world, tmp_path, capsys):
+def test_the_same_seed_gives_the_same_numbers(world, tmp_path, capsys):
     for name in "ab":
         score(world, capsys, "--output", tmp_path / name, "--floor-draws", 2, "--name", "x")
     first, second = (json.loads((tmp_path / name).read_text()) for name in "ab")
     first["provenance"]["settings"].pop("output"), second["provenance"]["settings"].pop("output")
     assert first == second
+
+
+def test_without_output_nothing_is_written(world, capsys):
     before = sorted(world[0].rglob("*"))
     assert score(world, capsys, "--floor-draws", 1).startswith("FID ")
     assert sorted(world[0].rglob("*")) == before
 
 
-def test_refuses_bad_input_with_one_line(world, tmp_path, capsys):
+@pytest.fixture
+def bad(world):
+    """The world, with files and folders that are of no use."""
     folder = world[0]
-    output = tmp_path / "out" / "fid.json"
-
-    def bad(message, *args, **keywords):
-        with pytest.raises(SystemExit) as left:
-            score(world, capsys, "--output", output, *args, **keywords)
-        said = capsys.readouterr()
-        assert left.value.code == 2 and said.out == "" and not output.parent.exists()
-        assert said.err.count("\n") == 1 and ": error: " in said.err and message in said.err
-
     (folder / "pickle.pt").write_bytes(b"\x80\x04cos\nsystem\n.")
-    bad("pickle.pt: ", model="pickle.pt")
-    bad("absent: no such directory", directory="absent")
-    bad("samples: holds no folder and 30 files", directory="gan/samples")
-    bad("absent.npz: No such file", reference="absent.npz")
-    bad("weights: cannot be read as real images; give a .mat, a prepared .npz, or a directory", reference="weights")
-    bad("test.mat: the reference cannot be its own floor", "--floor", folder / "test.mat", reference="test.mat")
-    (folder / "one" / "x").mkdir(parents=True)
-    Image.new("RGB", (32, 32)).save(folder / "one" / "x" / "0.png")
-    bad("one: 1 in all; moments need 2 or more", directory="one")
-    Image.new("L", (32, 32)).save(folder / "one" / "x" / "1.png")
-    bad("1.png: a greyscale image", directory="one")
+    for name, modes in (("one", ["RGB"]), ("grey", ["RGB", "L"])):
+        (folder / name / "x").mkdir(parents=True, exist_ok=True)
+        for number, mode in enumerate(modes):
+            Image.new(mode, (32, 32)).save(folder / name / "x" / f"{number}.png")
+    return world
 
 
-def test_default_files_that_are_not_made_yet_are_named_with_the_remedy(world, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("message", "keywords"),
+    [
+        ("pickle.pt: ", {"model": "pickle.pt"}),
+        ("absent: no such directory", {"directory": "absent"}),
+        ("samples: holds no folder and 30 files", {"directory": "gan/samples"}),
+        ("absent.npz: No such file", {"reference": "absent.npz"}),
+        (
+            "weights: cannot be read as real images; give a .mat, a prepared .npz, or a directory",
+            {"reference": "weights"},
+        ),
+        ("test.mat: the reference cannot be its own floor", {"floor": "test.mat", "reference": "test.mat"}),
+        ("one: 1 in all; moments need 2 or more", {"directory": "one"}),
+        ("1.png: a greyscale image", {"directory": "grey"}),
+    ],
+)
+def test_refuses_bad_input_with_one_line(bad, tmp_path, capsys, message, keywords):
+    output = tmp_path / "out" / "fid.json"
+    floor = ["--floor", bad[0] / keywords["floor"]] if "floor" in keywords else []
+    keywords = {name: value for name, value in keywords.items() if name != "floor"}
+    with pytest.raises(SystemExit) as left:
+        score(bad, capsys, "--output", output, *floor, **keywords)
+    said = capsys.readouterr()
+    assert left.value.code == 2 and said.out == "" and not output.parent.exists()
+    assert said.err.count("\n") == 1 and ": error: " in said.err and message in said.err
+
+
+@pytest.mark.parametrize(
+    ("given", "file", "option"), [((), "CLASSIFIER", "--model"), (("--model", "weights"), "REFERENCE", "--reference")]
+)
+def test_default_files_that_are_not_made_yet_are_named_with_the_remedy(
+    world, tmp_path, monkeypatch, given, file, option
+):
     monkeypatch.setattr(score_fid, "ROOT", tmp_path)
-    options = score_fid.parser().parse_args([str(world[0] / "gan")])
-    with pytest.raises(
-        InputError, match=f"not made yet; run `snakemake --cores 1 {score_fid.CLASSIFIER}` in .*--model"
-    ):
-        score_fid.main(options)
-    options = score_fid.parser().parse_args([str(world[0] / "gan"), "--model", str(world[0] / "weights")])
-    with pytest.raises(
-        InputError, match=f"not made yet; run `snakemake --cores 1 {score_fid.REFERENCE}` in .*--reference"
-    ):
+    options = score_fid.parser().parse_args(
+        [str(world[0] / "gan"), *(str(world[0] / word) if word == "weights" else word for word in given)]
+    )
+    path = getattr(score_fid, file)
+    with pytest.raises(InputError, match=f"not made yet; run `snakemake --cores 1 {path}` in .*{option}"):
         score_fid.main(options)
 
 

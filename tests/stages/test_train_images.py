@@ -46,39 +46,70 @@ def rows_of(folder):
     return list(csv.DictReader((folder / "history.csv").open()))
 
 
-def test_the_vae_reports_nats_and_bits(trained):
-    rows = rows_of(trained["vae"])
-    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
-    for row in rows:
+def test_both_have_a_row_for_each_epoch(trained):
+    for folder in trained.values():
+        assert [row["epoch"] for row in rows_of(folder)] == ["1", "2", "3"]
+
+
+def test_the_elbo_of_the_vae_is_the_reconstruction_less_kl(trained):
+    for row in rows_of(trained["vae"]):
         elbo, reconstruction, kl = (float(row[f"valid_{name}"]) for name in ("elbo", "reconstruction", "kl"))
         # Any g in [-1, 1]: no better than the constant of the density, 1536 log 2 pi, and no worse by 2 a pixel.
         assert elbo == pytest.approx(reconstruction - kl) and -2823 - 6144 < reconstruction < -2823 and kl > 0
-        bits = -(elbo - 3072 * np.log(127.5)) / (3072 * np.log(2))
+
+
+def test_bits_are_the_elbo_in_the_pixels_of_bytes(trained):
+    for row in rows_of(trained["vae"]):
+        bits = -(float(row["valid_elbo"]) - 3072 * np.log(127.5)) / (3072 * np.log(2))
         assert float(row["valid_bits_per_dimension"]) == pytest.approx(bits)
-    summary = json.loads((trained["vae"] / "training.json").read_text())
+
+
+def test_the_best_epoch_of_the_vae_is_that_of_the_highest_elbo(trained):
+    rows, summary = rows_of(trained["vae"]), json.loads((trained["vae"] / "training.json").read_text())
     assert summary["best_epoch"] == 1 + int(np.argmax([float(row["valid_elbo"]) for row in rows]))
 
 
-def test_the_gan_reports_what_it_watches(trained):
-    rows = rows_of(trained["gan"])
-    assert [bool(row["valid_fid"]) for row in rows] == [False, True, True]  # every second epoch, and the last
-    for row in rows:
+def test_the_distance_of_the_gan_is_measured_every_second_epoch_and_at_the_last(trained):
+    assert [bool(row["valid_fid"]) for row in rows_of(trained["gan"])] == [False, True, True]
+
+
+def test_the_critic_s_loss_is_the_penalty_less_the_estimate(trained):
+    for row in rows_of(trained["gan"]):
         loss = 10 * float(row["train_penalty"]) - float(row["train_critic_estimate"])
         assert float(row["train_critic_loss"]) == pytest.approx(loss) and float(row["train_gradient_norm"]) > 0
+
+
+def test_the_critic_s_estimates_of_both_splits_are_close(trained):
+    for row in rows_of(trained["gan"]):
         assert float(row["valid_critic_estimate"]) == pytest.approx(float(row["train_critic_estimate"]), abs=20)
+
+
+def test_the_gan_keeps_frames_of_its_epochs(trained):
     frames = np.load(trained["gan"] / "frames.npz")
     assert frames["frames"].shape == (3, 5, 3, 32, 32) and frames["epochs"].tolist() == [1, 2, 3]
     assert all(frames["frames"][i].any() for i in range(3))
-    assert json.loads((trained["gan"] / "training.json").read_text())["best_epoch"] == 3  # the last
 
 
-def test_both_write_one_generator_that_is_the_kept_one(trained):
-    parts = {kind: image_model.load_model(folder / "model.safetensors") for kind, folder in trained.items()}
-    for kind, (_, about) in parts.items():
-        assert about["kind"] == kind and about["seed"] == 1
-        assert about["generator"] == {"architecture": "dcgan", "latents": 10, "width": 4}
-        assert about["data"]["title"] == "embedded stand-in for SVHN"
-    one, other = parts["vae"][0]["generator"].decoder, parts["gan"][0]["generator"]
+def test_the_last_epoch_of_the_gan_is_kept(trained):
+    assert json.loads((trained["gan"] / "training.json").read_text())["best_epoch"] == 3
+
+
+@pytest.fixture(scope="module")
+def kept(trained):
+    """{kind: (networks, about)} of the weights."""
+    return {kind: image_model.load_model(folder / "model.safetensors") for kind, folder in trained.items()}
+
+
+@pytest.mark.parametrize("kind", ["vae", "gan"])
+def test_the_weights_say_what_they_are_of(kept, kind):
+    _, about = kept[kind]
+    assert about["kind"] == kind and about["seed"] == 1
+    assert about["generator"] == {"architecture": "dcgan", "latents": 10, "width": 4}
+    assert about["data"]["title"] == "embedded stand-in for SVHN"
+
+
+def test_both_kinds_have_one_generator(kept):
+    one, other = kept["vae"][0]["generator"].decoder, kept["gan"][0]["generator"]
     assert str(one) == str(other)
     assert {k: v.shape for k, v in one.state_dict().items()} == {k: v.shape for k, v in other.state_dict().items()}
 

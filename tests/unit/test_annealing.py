@@ -282,62 +282,102 @@ def test_a_discrete_latent_against_its_exact_sum(generator):
     assert_near(numbers["log_likelihood"], exact, numbers["standard_error"], 0.15)
 
 
-def test_a_second_mode_that_importance_sampling_misses_is_found_or_shows(generator):
-    # x = z^2 + noise, three times: the posterior has modes at +-sqrt(x). The encoder knows one of them.
-    model = vae.VAE(
-        Function(lambda x: torch.cat([x.mean(1, keepdim=True).clamp(min=1).sqrt(), -3.2 + 0 * x[:, :1]], 1)),
-        Function(lambda z: (z**2).expand(-1, 3)), 1, likelihoods.UnitNormal(), (3,),
-    )  # fmt: skip
-    x = torch.tensor([[4.3, 3.9, 3.5], [5.2, 4.4, 4.8]], dtype=torch.float64)
-    axis = torch.linspace(-6, 6, 100_001, dtype=torch.float64)[:, None]
-    log_p = model.log_prob(x[:, None], model.decode(axis)) + D.Normal(0.0, 1.0).log_prob(axis[:, 0])
-    exact = torch.logsumexp(log_p, 1) + math.log(12 / 100_000)
-
-    posterior = model.posterior(x)
-    weights = proposals.importance_weights(model, x, posterior, 2000, generator)
-    plain = proposals.importance_estimates(weights, [2000])
-    assert (plain["pareto_k"] < 0.7).all() and (plain["effective_sample_size"] > 1000).all()  # nothing looks wrong
-    torch.testing.assert_close(
-        exact - plain["log_likelihood"][:, 0], torch.full((2,), math.log(2)).double(), rtol=0, atol=0.1
-    )
+class TwoModes:
+    """x = z^2 + noise, three times: the posterior has modes at +-sqrt(x). The encoder knows one of them."""
 
     settings = SETTINGS | {"temperatures": 60}
-    trapped = annealing.annealed_log_likelihood(model, x, posterior, generator, settings)
-    assert (exact - trapped["log_likelihood"] > 0.5).all()  # a chain from one mode stays there
-    free = annealing.annealed_log_likelihood(model, x, prior(model, x), generator, settings)
-    assert_near(free["log_likelihood"], exact, free["standard_error"], 0.2)
 
-    # Half of the simulated images have their z in the other mode, and the gap tells.
-    x, z = annealing.simulate(model, 60, generator)
+    def __init__(self):
+        self.model = vae.VAE(
+            Function(lambda x: torch.cat([x.mean(1, keepdim=True).clamp(min=1).sqrt(), -3.2 + 0 * x[:, :1]], 1)),
+            Function(lambda z: (z**2).expand(-1, 3)), 1, likelihoods.UnitNormal(), (3,),
+        )  # fmt: skip
+        self.x = torch.tensor([[4.3, 3.9, 3.5], [5.2, 4.4, 4.8]], dtype=torch.float64)
+        axis = torch.linspace(-6, 6, 100_001, dtype=torch.float64)[:, None]
+        log_p = self.model.log_prob(self.x[:, None], self.model.decode(axis)) + D.Normal(0.0, 1.0).log_prob(axis[:, 0])
+        self.exact = torch.logsumexp(log_p, 1) + math.log(12 / 100_000)
+
+    def annealed(self, x, proposal, generator, *more):
+        return annealing.annealed_log_likelihood(self.model, x, proposal, generator, self.settings, *more)
+
+
+@pytest.fixture(scope="module")
+def two_modes():
+    return TwoModes()
+
+
+def test_importance_sampling_misses_a_second_mode_and_nothing_looks_wrong(two_modes, generator):
+    model, x = two_modes.model, two_modes.x
+    weights = proposals.importance_weights(model, x, model.posterior(x), 2000, generator)
+    plain = proposals.importance_estimates(weights, [2000])
+    assert (plain["pareto_k"] < 0.7).all() and (plain["effective_sample_size"] > 1000).all()
+    torch.testing.assert_close(
+        two_modes.exact - plain["log_likelihood"][:, 0], torch.full((2,), math.log(2)).double(), rtol=0, atol=0.1
+    )
+
+
+def test_a_chain_from_one_mode_stays_there(two_modes, generator):
+    trapped = two_modes.annealed(two_modes.x, two_modes.model.posterior(two_modes.x), generator)
+    assert (two_modes.exact - trapped["log_likelihood"] > 0.5).all()
+
+
+def test_chains_from_the_prior_find_both_modes(two_modes, generator):
+    free = two_modes.annealed(two_modes.x, prior(two_modes.model, two_modes.x), generator)
+    assert_near(free["log_likelihood"], two_modes.exact, free["standard_error"], 0.2)
+
+
+@pytest.mark.parametrize("start, low, high", [(vae.VAE.posterior, 1.0, math.inf), (prior, -0.1, 0.3)])
+def test_the_gap_of_simulated_images_shows_a_mode_that_is_missed(two_modes, generator, start, low, high):
+    x, z = annealing.simulate(two_modes.model, 60, generator)  # half of them have their z in the other mode
     x, z = x[z[:, 0].abs() > 1.3], z[z[:, 0].abs() > 1.3]
-    for proposal, low, high in ((model.posterior(x), 1.0, math.inf), (prior(model, x), -0.1, 0.3)):
-        gap = annealing.annealed_log_likelihood(model, x, proposal, generator, settings, z)["gap"]
-        assert low < gap.mean() < high
+    gap = two_modes.annealed(x, start(two_modes.model, x), generator, z)["gap"]
+    assert low < gap.mean() < high
 
 
-def test_refined_proposals_are_the_best_of_their_kind(generator):
+class Refined:
+    """A linear model, images, and their proposals before and after refinement."""
+
+    def __init__(self, generator):
+        self.linear = LinearGaussian(shift=0.3, wider=1.5)
+        self.x = self.linear.marginal.sample((5,))
+        self.start = self.linear.model.posterior(self.x)
+        self.best = proposals.refine_posterior(self.linear.model, self.x, generator, 200, 30, 0.1)
+
+
+@pytest.fixture
+def refined(generator):
+    return Refined(generator)
+
+
+def test_refined_proposals_are_the_best_of_their_kind(refined):
     # The ELBO of a Gaussian target is highest at its mean and at the inverse diagonal of its precision.
-    linear = LinearGaussian(shift=0.3, wider=1.5)
-    x = linear.marginal.sample((5,))
-    mean, log_variance = proposals.refine_posterior(linear.model, x, generator, 200, 30, 0.1)
-    torch.testing.assert_close(mean, linear.mean(x), rtol=0, atol=0.05)
+    linear, (mean, log_variance) = refined.linear, refined.best
+    torch.testing.assert_close(mean, linear.mean(refined.x), rtol=0, atol=0.05)
     torch.testing.assert_close(log_variance, -linear.precision.diagonal().log().expand(5, 3), rtol=0, atol=0.1)
-    assert all(parameter.grad is None for parameter in linear.model.parameters())
-    start = linear.model.posterior(x)
-    torch.testing.assert_close(proposals.refine_posterior(linear.model, x, generator, 0), start)
+
+
+def test_refinement_leaves_the_model_as_it_is(refined):
+    assert all(parameter.grad is None for parameter in refined.linear.model.parameters())
+
+
+def test_refinement_of_no_steps_is_the_encoder_s_proposal(refined, generator):
+    again = proposals.refine_posterior(refined.linear.model, refined.x, generator, 0)
+    torch.testing.assert_close(again, refined.start)
+
+
+def test_estimates_are_near_the_truth_before_and_nearer_after_refinement(refined, generator):
     found = []
-    for proposal in (start, (mean, log_variance)):
-        weights = proposals.importance_weights(linear.model, x, proposal, 4000, generator)
+    for proposal in (refined.start, refined.best):
+        weights = proposals.importance_weights(refined.linear.model, refined.x, proposal, 4000, generator)
         assert weights.shape == (5, 4000) and weights.dtype == torch.float64
         numbers = proposals.importance_estimates(weights, [1, 4000])
-        assert_near(
-            numbers["log_likelihood"][:, 1], linear.marginal.log_prob(x), annealing.log_mean_exp_error(weights), 0.3
-        )
+        exact, error = refined.linear.marginal.log_prob(refined.x), annealing.log_mean_exp_error(weights)
+        assert_near(numbers["log_likelihood"][:, 1], exact, error, 0.3)
         found.append(numbers)
-    plain, refined = found
-    assert (refined["effective_sample_size"] > 1.2 * plain["effective_sample_size"]).all()
-    assert (refined["log_likelihood"][:, 0] > plain["log_likelihood"][:, 0] + 0.3).all()  # the ELBO
-    assert (refined["pareto_k"] < 0.7).all()
+    plain, better = found
+    assert (better["effective_sample_size"] > 1.2 * plain["effective_sample_size"]).all()
+    assert (better["log_likelihood"][:, 0] > plain["log_likelihood"][:, 0] + 0.3).all()  # the ELBO
+    assert (better["pareto_k"] < 0.7).all()
 
 
 def test_importance_weights_are_those_of_the_estimator_as_specified(generator):

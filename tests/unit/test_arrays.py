@@ -23,36 +23,68 @@ def flipped(content, position, bits=0xFF):
     return content[:position] + bytes([content[position] ^ bits]) + content[position + 1 :]
 
 
-def test_describe_never_presents_a_stand_in_as_the_original(tmp_path, monkeypatch):
+COUNTS = {"train": 1}
+
+
+@pytest.fixture
+def paths(tmp_path):
+    """{split: path} of two files that are not the official ones."""
     paths = {split: tmp_path / f"{split}_32x32.mat" for split in ("train", "test")}
     for split, path in paths.items():
         path.write_text(split)
-    counts = {"train": 1}
-    about = arrays.describe("SVHN", "official", paths, counts, split={"seed": 1})
+    return paths
+
+
+@pytest.fixture
+def official(paths, monkeypatch):
+    """The same files, as the official ones."""
+    known = {
+        split: {key: value for key, value in files.digests(path).items() if key in ("bytes", "md5")}
+        for split, path in paths.items()
+    }
+    monkeypatch.setitem(arrays.OFFICIAL, "SVHN", known)
+    return paths
+
+
+def test_other_files_that_are_called_official_are_custom(paths):
+    about = arrays.describe("SVHN", "official", paths, COUNTS)
     assert about["source"] == "custom" and about["title"] == "custom files in the format of SVHN"
-    assert about["counts"] == counts and about["split"] == {"seed": 1}
-    assert about["files"] == {path.name: files.digests(path)["sha256"] for path in paths.values()}
-    about = arrays.describe("SVHN", "embedded", paths, counts)
+
+
+def test_a_stand_in_is_called_one(paths):
+    about = arrays.describe("SVHN", "embedded", paths, COUNTS)
     assert about["source"] == "embedded" and about["title"] == "embedded stand-in for SVHN"
 
-    found = {split: files.digests(path) for split, path in paths.items()}
-    known = {split: {key: each[key] for key in ("bytes", "md5")} for split, each in found.items()}
-    monkeypatch.setitem(arrays.OFFICIAL, "SVHN", known)
-    for declared in ("official", "embedded"):
-        about = arrays.describe("SVHN", declared, paths, counts)
-        assert about["source"] == "official" and about["title"] == "SVHN"
-    paths["train"].write_text("tRain")
-    assert arrays.describe("SVHN", "official", paths, counts)["source"] == "custom"
+
+@pytest.mark.parametrize("declared", ["official", "embedded"])
+def test_official_files_are_known_by_their_content(official, declared):
+    about = arrays.describe("SVHN", declared, official, COUNTS)
+    assert about["source"] == "official" and about["title"] == "SVHN"
 
 
-def test_describe_refuses_one_file_twice(tmp_path):
+def test_a_changed_official_file_is_custom(official):
+    official["train"].write_text("tRain")
+    assert arrays.describe("SVHN", "official", official, COUNTS)["source"] == "custom"
+
+
+def test_describe_gives_counts_split_and_checksums(paths):
+    about = arrays.describe("SVHN", "official", paths, COUNTS, split={"seed": 1})
+    assert about["counts"] == COUNTS and about["split"] == {"seed": 1}
+    assert about["files"] == {path.name: files.digests(path)["sha256"] for path in paths.values()}
+
+
+@pytest.mark.parametrize("other", ["a", "b"])
+def test_describe_refuses_one_file_twice(tmp_path, other):
     (tmp_path / "a").write_text("same")
     (tmp_path / "b").write_text("same")
-    for other in ("a", "b"):
-        with pytest.raises(InputError, match="given for two splits, or equal"):
-            arrays.describe("SVHN", "official", {"train": tmp_path / "a", "test": tmp_path / other}, {})
+    with pytest.raises(InputError, match="given for two splits, or equal"):
+        arrays.describe("SVHN", "official", {"train": tmp_path / "a", "test": tmp_path / other}, {})
+
+
+def test_describe_refuses_two_files_of_one_name(tmp_path):
     (tmp_path / "folder").mkdir()
-    (tmp_path / "folder" / "a").write_text("other")
+    for path in (tmp_path / "a", tmp_path / "folder" / "a"):
+        path.write_text(str(path))
     with pytest.raises(InputError, match="is called a too"):
         arrays.describe("SVHN", "official", {"train": tmp_path / "a", "test": tmp_path / "folder" / "a"}, {})
 
@@ -68,26 +100,34 @@ def svhn_arrays():
     return fields
 
 
-@pytest.mark.parametrize(
+each_data_set = pytest.mark.parametrize(
     ("load", "dataset", "make"),
     [
         (arrays.load_binarized_mnist, "Binarized MNIST", binarized_arrays),
         (arrays.load_svhn, "SVHN", svhn_arrays),
     ],
 )
-def test_prepared_round_trip_and_same_bytes(tmp_path, load, dataset, make):
+
+
+@each_data_set
+def test_prepared_data_are_read_as_written(tmp_path, load, dataset, make):
     about = {"dataset": dataset, "title": "é"}
-    for name in ("x.npz", "no_suffix"):
-        arrays.write(tmp_path / name, about, **make())
-    assert (tmp_path / "x.npz").read_bytes() == (tmp_path / "no_suffix").read_bytes()
-    with zipfile.ZipFile(tmp_path / "x.npz") as archive:  # no clock in the bytes
-        assert {item.date_time for item in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    arrays.write(tmp_path / "x.npz", about, **make())
     prepared = load(tmp_path / "x.npz")
     assert prepared.about == about
     for name, array in make().items():
         np.testing.assert_array_equal(getattr(prepared, name), array)
     with pytest.raises(AttributeError):
         prepared.about = {}
+
+
+@each_data_set
+def test_the_same_data_are_the_same_bytes(tmp_path, load, dataset, make):
+    for name in ("x.npz", "no_suffix"):
+        arrays.write(tmp_path / name, {"dataset": dataset, "title": "é"}, **make())
+    assert (tmp_path / "x.npz").read_bytes() == (tmp_path / "no_suffix").read_bytes()
+    with zipfile.ZipFile(tmp_path / "x.npz") as archive:  # no clock in the bytes
+        assert {item.date_time for item in archive.infolist()} == {(1980, 1, 1, 0, 0, 0)}
 
 
 def refuse(path, load, words):
@@ -116,21 +156,30 @@ def test_load_svhn_refused(tmp_path, changes, words):
     refuse(tmp_path / "x.npz", arrays.load_svhn, words)
 
 
-def test_load_refuses_the_other_data_set_and_what_is_none(tmp_path):
-    path = tmp_path / "x.npz"
-    arrays.write(path, {"dataset": "SVHN"}, **binarized_arrays())
-    refuse(path, arrays.load_binarized_mnist, "something other than Binarized MNIST")
-    np.savez(path, about=np.array("not JSON"), **binarized_arrays())
-    refuse(path, arrays.load_binarized_mnist, "'about' is not JSON text")
-    np.savez(path, about=np.array(json.dumps([1])), **binarized_arrays())
-    refuse(path, arrays.load_binarized_mnist, "something other")
-    np.savez(path, **binarized_arrays())
-    refuse(path, arrays.load_binarized_mnist, "about")
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        ({"about": np.array(json.dumps({"dataset": "SVHN"}))}, "something other than Binarized MNIST"),
+        ({"about": np.array("not JSON")}, "'about' is not JSON text"),
+        ({"about": np.array(json.dumps([1]))}, "something other"),
+        ({}, "about"),
+    ],
+)
+def test_load_refuses_what_is_not_about_its_data_set(tmp_path, about, words):
+    np.savez(tmp_path / "x.npz", **about, **binarized_arrays())
+    refuse(tmp_path / "x.npz", arrays.load_binarized_mnist, words)
+
+
+def npy():
     buffer = io.BytesIO()
     np.save(buffer, np.zeros(3))
-    for content in (b"", b"text", b"PK\x03\x04 cut off", buffer.getvalue()):
-        path.write_bytes(content)
-        refuse(path, arrays.load_binarized_mnist, "not a prepared Binarized MNIST file")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 cut off", npy()])
+def test_load_refuses_what_is_no_npz_file(tmp_path, content):
+    (tmp_path / "x.npz").write_bytes(content)
+    refuse(tmp_path / "x.npz", arrays.load_binarized_mnist, "not a prepared Binarized MNIST file")
 
 
 def test_load_refuses_damage(tmp_path):
@@ -146,22 +195,40 @@ def test_load_refuses_damage(tmp_path):
         refuse(path, arrays.load_svhn, "not a prepared SVHN file")
 
 
-def test_what_is_written_is_read_and_anything_else_refused_by_name(tmp_path):
+@pytest.fixture
+def written(tmp_path):
+    """An NPZ file of an array, of a pickle, and of what they are about."""
     arrays.write(tmp_path / "a.npz", {"k": 1}, x=np.arange(3), thing=np.array([{}, None]))
-    fields, about = arrays.read(tmp_path / "a.npz", ["x"])
+    return tmp_path / "a.npz"
+
+
+def test_what_is_written_is_read(written):
+    fields, about = arrays.read(written, ["x"])
     assert fields["x"].tolist() == [0, 1, 2] and list(fields) == ["x"] and about == {"k": 1}
+
+
+def test_an_array_that_is_missing_is_named(written):
     with pytest.raises(InputError, match=r"a\.npz: not an NPZ file of the arrays x, y \('y is not a file.*; remake it"):
-        arrays.read(tmp_path / "a.npz", ["x", "y"])
+        arrays.read(written, ["x", "y"])
+
+
+def test_a_pickle_is_never_loaded(written):
     with pytest.raises(InputError, match=r"a\.npz: not features .*allow_pickle=False.*; ask again"):
-        arrays.read(tmp_path / "a.npz", ["thing"], "features", "ask again")  # a pickle is never loaded
+        arrays.read(written, ["thing"], "features", "ask again")
+
+
+def test_files_of_other_kinds_are_refused_by_name(written, tmp_path):
     np.save(tmp_path / "b.npy", np.zeros(3))
-    (tmp_path / "c.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:200])
+    (tmp_path / "c.npz").write_bytes(written.read_bytes()[:200])
     (tmp_path / "d.npz").write_bytes(b"")
     (tmp_path / "e.npz").write_text("text")
     np.savez(tmp_path / "f.npz", x=np.zeros(3))
     for name in ("b.npy", "c.npz", "d.npz", "e.npz", "f.npz"):
         with pytest.raises(InputError, match=f"{name}: not an NPZ file of the arrays x "):
             arrays.read(tmp_path / name, ["x"])
+
+
+def test_an_about_that_is_no_json_is_refused_by_name(tmp_path):
     np.savez(tmp_path / "g.npz", x=np.zeros(3), about=np.array("no JSON"))
     with pytest.raises(InputError, match=r"g\.npz: 'about' is not JSON text; remake it"):
         arrays.read(tmp_path / "g.npz", ["x"])

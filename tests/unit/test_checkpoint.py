@@ -25,6 +25,9 @@ def state(tmp_path):
 def test_what_is_saved_is_loaded(state):
     tensors, about = state.load({"lr": 1})
     assert about == ABOUT and all(torch.equal(tensors[name], value) for name, value in TENSORS.items())
+
+
+def test_a_finished_state_says_so(state):
     state.finish()
     tensors, about = state.load({"lr": 1})
     assert about == ABOUT | {"finished": True} and torch.equal(tensors["a"], TENSORS["a"])
@@ -58,18 +61,28 @@ def holding(folder, seconds):
     return process
 
 
-def test_a_second_training_waits_until_the_first_ends_and_even_if_it_is_killed(state, caplog):
+def test_a_second_training_waits_until_the_first_ends(state, caplog):
     first = holding(state.folder, 0.7)
     with state.lock():
         assert first.poll() is not None or first.wait(5) == 0
     assert state.waited and "waiting for it to end" in caplog.text
+
+
+def test_a_second_training_waits_no_longer_than_its_limit(state):
     first = holding(state.folder, 60)
     with pytest.raises(Interrupted, match="limit of 1 s"), checkpoint.StateFolder(state.folder).lock(limit=1):
         pass
     first.kill()
     first.wait()
+
+
+def test_a_second_training_does_not_wait_for_a_killed_one(state):
+    first = holding(state.folder, 60)
+    first.kill()
+    first.wait()
     with state.lock():
         pass
+    assert not state.waited
 
 
 def test_a_lock_that_its_holder_has_deleted_is_no_lock(tmp_path, monkeypatch):
@@ -97,23 +110,30 @@ def test_leftovers_of_killed_savings_are_deleted_and_nothing_else(state):
     assert [path.name for path in state.folder.iterdir()] == ["thesis.tex"]
 
 
-def test_saving_is_due_at_intervals_and_when_asked_to_stop(state, monkeypatch):
-    stop = []
-    regular = checkpoint.CheckpointPolicy(state, {}, seconds=10, stop=stop)
-    limited = checkpoint.CheckpointPolicy(state, {}, seconds=10, limit=100)
-    now = time.perf_counter()
-    monkeypatch.setattr(cli, "seconds_since_start", lambda: 99)
-    assert not regular.due() and not limited.due()
+def test_saving_is_due_at_intervals(state, monkeypatch):
+    policy, now = checkpoint.CheckpointPolicy(state, {}, seconds=10), time.perf_counter()
+    assert not policy.due()
     monkeypatch.setattr(time, "perf_counter", lambda: now + 11)
-    assert regular.due() and not regular.why_stop()
-    regular.save({}, {})
-    assert not regular.due()
-    regular.heed()
+    assert policy.due() and not policy.why_stop()
+    policy.save({}, {})
+    assert not policy.due()
+
+
+def test_a_signal_saves_and_stops(state):
+    stop = []
+    policy = checkpoint.CheckpointPolicy(state, {}, seconds=10, stop=stop)
+    policy.heed()
     stop.append("SIGUSR1")
-    assert regular.due()
+    assert policy.due()
     with pytest.raises(Interrupted, match=r"by SIGUSR1; the state is saved in .*state; run again to resume"):
-        regular.heed()
+        policy.heed()
+
+
+def test_the_time_limit_saves_and_stops(state, monkeypatch):
+    policy = checkpoint.CheckpointPolicy(state, {}, seconds=10, limit=100)
+    monkeypatch.setattr(cli, "seconds_since_start", lambda: 99)
+    assert not policy.due()
     monkeypatch.setattr(cli, "seconds_since_start", lambda: 101)
-    assert limited.due()
+    assert policy.due()
     with pytest.raises(Interrupted, match="by the limit of 100 s"):
-        limited.heed()
+        policy.heed()

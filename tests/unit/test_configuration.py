@@ -67,22 +67,32 @@ def test_the_official_checksums_are_those_that_name_a_file_official():
             assert {key: known[split][key] for key in digests} == digests
 
 
-def test_defaults_reach_the_entries_of_a_table_and_null_takes_one_away():
-    models = configuration.complete({"likelihood": {"models": {"vae": None, "deep": {"architecture": "residual"}}}})
-    assert list(models["likelihood"]["models"]) == ["deep"]
-    assert models["likelihood"]["models"]["deep"]["latents"] == 100
+@pytest.fixture
+def models():
+    """The models of a configuration that takes the default one away and adds one."""
+    given = {"likelihood": {"models": {"vae": None, "deep": {"architecture": "residual"}}}}
+    return configuration.complete(given)["likelihood"]["models"]
 
 
-def test_part_of_a_file_s_description_leaves_the_rest_as_it_is():
+def test_null_takes_an_entry_of_a_table_away(models):
+    assert list(models) == ["deep"]
+
+
+def test_defaults_reach_the_entries_of_a_table(models):
+    assert models["deep"]["latents"] == 100
+
+
+@pytest.mark.parametrize(
+    "given", [{"sha256": "5a" * 32, "bytes": None}, {"urls": ["http://example.org/train_32x32.mat"]}]
+)
+def test_part_of_a_file_s_description_leaves_the_rest_as_it_is(given):
     official = configuration.complete({})["data"]["svhn"]["files"]
-    given = {"sha256": "5a" * 32, "bytes": None}
     files = configuration.complete({"data": {"svhn": {"files": {"train": dict(given)}}}})["data"]["svhn"]["files"]
     assert files["train"] == official["train"] | given and files["test"] == official["test"]
     assert files["train"]["urls"] and files["train"]["md5"]
-    other = {"urls": ["http://example.org/train_32x32.mat"]}
-    files = configuration.complete({"data": {"svhn": {"files": {"train": dict(other)}}}})["data"]["svhn"]["files"]
-    assert files["train"] == official["train"] | other
-    # A table is another matter: who names one model wants no other.
+
+
+def test_who_names_one_image_model_wants_no_other():
     models = configuration.complete({"images": {"models": {"a": {"kind": "gan"}}}})["images"]["models"]
     assert list(models) == ["a"]
 
@@ -137,17 +147,25 @@ def test_faults_are_named(config, message):
     assert message in str(error.value)
 
 
-def test_an_image_model_gets_the_defaults_of_its_kind():
+@pytest.fixture
+def image_models():
     given = {"images": {"models": {"a": {"kind": "gan", "epochs": "7"}, "b": {"kind": "vae"}}}}
-    models = configuration.complete(given)["images"]["models"]
-    assert models["a"]["epochs"] == 7 and models["a"]["penalty_weight"] == 10 and "objective" not in models["a"]
-    assert models["b"]["objective"] == "elbo" and "penalty_weight" not in models["b"]
-    for name, definition in (("a", "image_gan"), ("b", "image_vae")):
-        parser = argparse.ArgumentParser()
-        configuration.add_options(parser, definition)
-        settings = configuration.settings(parser.parse_args([]), definition)
-        of_training = {k: v for k, v in models[name].items() if k not in configuration.NOT_OF_TRAINING}
-        assert settings | {"epochs": 7} == of_training | {"epochs": 7}
+    return configuration.complete(given)["images"]["models"]
+
+
+def test_an_image_model_gets_the_defaults_of_its_kind(image_models):
+    gan, vae = image_models["a"], image_models["b"]
+    assert gan["epochs"] == 7 and gan["penalty_weight"] == 10 and "objective" not in gan
+    assert vae["objective"] == "elbo" and "penalty_weight" not in vae
+
+
+@pytest.mark.parametrize(("name", "definition"), [("a", "image_gan"), ("b", "image_vae")])
+def test_the_defaults_of_a_kind_are_those_of_its_stage(image_models, name, definition):
+    parser = argparse.ArgumentParser()
+    configuration.add_options(parser, definition)
+    settings = configuration.settings(parser.parse_args([]), definition)
+    of_training = {k: v for k, v in image_models[name].items() if k not in configuration.NOT_OF_TRAINING}
+    assert settings | {"epochs": 7} == of_training | {"epochs": 7}
 
 
 @pytest.mark.parametrize("given, noise", [("True", True), ("false", False), (True, True)])

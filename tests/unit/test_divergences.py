@@ -34,22 +34,41 @@ def shifted(count, generator):
 # Distributions
 
 
-def test_samplers_draw_float32_points_of_their_distributions():
+SAMPLERS = {
+    "segments": (divergences.segments(torch.tensor([0.0, 0.3, -1.0])), (3, 5000, 2)),
+    "square": (divergences.uniform_square, (1, 5000, 2)),
+    "line": (divergences.standard_normal, (1, 5000, 1)),
+}
+
+
+@pytest.fixture(scope="module")
+def points():
+    """{name: points} of each sampler."""
     (generator,) = generators(1)
-    points = divergences.segments(torch.tensor([0.0, 0.3, -1.0]))(5000, generator)
-    assert points.shape == (3, 5000, 2) and points.dtype == torch.float32
-    assert (points[:, :, 0] == torch.tensor([[0.0], [0.3], [-1.0]])).all()
-    for u in points[:, :, 1]:
+    return {name: sampler(5000, generator) for name, (sampler, _) in SAMPLERS.items()}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_samplers_draw_float32_points_for_each_member(points, name):
+    assert points[name].shape == SAMPLERS[name][1] and points[name].dtype == torch.float32
+
+
+def test_segments_stand_upright_at_their_offsets(points):
+    across, along = points["segments"].unbind(2)
+    assert (across == torch.tensor([[0.0], [0.3], [-1.0]])).all()
+    for u in along:
         assert stats.kstest(u, "uniform").pvalue > 1e-3
-    square = divergences.uniform_square(5000, generator)
-    assert square.shape == (1, 5000, 2) and square.dtype == torch.float32
-    assert (
-        stats.kstest(square[0, :, 0], "uniform").pvalue > 1e-3
-        and stats.kstest(square[0, :, 1], "uniform").pvalue > 1e-3
-    )
-    assert abs(np.corrcoef(square[0].T)[0, 1]) < 0.06
-    line = divergences.standard_normal(5000, generator)
-    assert line.shape == (1, 5000, 1) and stats.kstest(line.flatten(), "norm").pvalue > 1e-3
+
+
+def test_the_square_is_filled_evenly(points):
+    (square,) = points["square"]
+    for u in square.T:
+        assert stats.kstest(u, "uniform").pvalue > 1e-3
+    assert abs(np.corrcoef(square.T)[0, 1]) < 0.06
+
+
+def test_the_line_is_standard_normal(points):
+    assert stats.kstest(points["line"].flatten(), "norm").pvalue > 1e-3
 
 
 def distribution4_cdf(x):

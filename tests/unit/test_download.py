@@ -188,15 +188,28 @@ def test_wrong_content_never_gets_the_name(server, waits, target, wrong):
         fetch(target, [server.url + "/wrong/file.bin"])
     assert hashlib.sha256(wrong).hexdigest() in str(caught.value)
     assert len(server.seen) == 1 and list(target.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("wrong", [OTHER, CONTENT[:-1], b""])
+def test_after_a_mirror_with_wrong_content_the_next_address_is_tried(server, waits, target, wrong):
+    server.files["/wrong/file.bin"] = wrong
     fetch(target, [server.url + "/a/file.bin"], [server.url + "/wrong"])
-    assert [path for path, _ in server.seen[1:]] == ["/wrong/file.bin", "/a/file.bin"] and only(target)
+    assert [path for path, _ in server.seen] == ["/wrong/file.bin", "/a/file.bin"] and only(target)
 
 
-def test_md5_and_size_are_checked(server, target):
-    with pytest.raises(InputError, match=f"md5 is {hashlib.md5(CONTENT).hexdigest()}, expected {'0' * 32}"):
-        fetch(target, [server.url + "/a/file.bin"], expected={"md5": "0" * 32})
-    with pytest.raises(InputError, match="bytes is 1000000, expected 1000001"):
-        fetch(target, [server.url + "/a/file.bin"], expected={"bytes": 1_000_001})
+@pytest.mark.parametrize(
+    ("expected", "message"),
+    [
+        ({"md5": "0" * 32}, f"md5 is {hashlib.md5(CONTENT).hexdigest()}, expected {'0' * 32}"),
+        ({"bytes": 1_000_001}, "bytes is 1000000, expected 1000001"),
+    ],
+)
+def test_md5_and_size_are_checked(server, target, expected, message):
+    with pytest.raises(InputError, match=message):
+        fetch(target, [server.url + "/a/file.bin"], expected=expected)
+
+
+def test_a_file_of_the_right_md5_is_kept(server, target):
     fetch(target, [server.url + "/a/file.bin"], expected={"md5": hashlib.md5(CONTENT).hexdigest()})
     assert only(target)
 

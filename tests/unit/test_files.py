@@ -88,12 +88,18 @@ def test_nothing_is_published_where_nothing_was_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_json_is_strict(tmp_path):
+def test_json_is_read_as_written(tmp_path):
     files.write_json(tmp_path / "a.json", {"x": [1, 2.5, None]})
     assert files.read_json(tmp_path / "a.json") == {"x": [1, 2.5, None]}
+
+
+def test_nan_is_not_written_to_json(tmp_path):
     with pytest.raises(ValueError):
         files.write_json(tmp_path / "b.json", {"x": float("nan")})
     assert not (tmp_path / "b.json").exists()
+
+
+def test_what_is_no_json_is_refused_by_name(tmp_path):
     (tmp_path / "c.json").write_text("{")
     with pytest.raises(InputError, match=r"c\.json: not a JSON file"):
         files.read_json(tmp_path / "c.json")

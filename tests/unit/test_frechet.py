@@ -53,37 +53,48 @@ def test_agrees_with_the_formula_by_a_matrix_square_root():
     assert calculate_fid_score(p, q) == pytest.approx(expected, rel=1e-9)
 
 
-def test_closed_forms():
-    rng = np.random.default_rng(3)
-    x, shift = correlated(200), rng.standard_normal(64)
-    assert distance(x, x + shift) == pytest.approx(shift @ shift, rel=1e-9)  # equal covariances
-    a, b = rng.random((2, 30))
-    zero = np.zeros(30)
+def test_a_shift_is_as_far_as_its_length_squared():
+    x, shift = correlated(200), np.random.default_rng(3).standard_normal(64)
+    assert distance(x, x + shift) == pytest.approx(shift @ shift, rel=1e-9)
+
+
+def test_the_distance_of_diagonal_covariances_is_that_of_their_deviations():
+    (a, b), zero = np.random.default_rng(3).random((2, 30)), np.zeros(30)
     diagonal = frechet_distance(zero, np.diag(a), zero, np.diag(b))
     assert diagonal == pytest.approx(np.sum((np.sqrt(a) - np.sqrt(b)) ** 2), rel=1e-12)
+
+
+def test_points_spread_three_times_as_wide_are_four_variances_away():
+    x = correlated(200)
     assert distance(x, 3 * (x - x.mean(0)) + x.mean(0)) == pytest.approx(4 * np.trace(np.cov(x.T)), rel=1e-9)
-    assert frechet_distance([1.0], [[4.0]], [3.0], [[9.0]]) == pytest.approx(4 + 1)  # one feature
 
 
-def test_rank_deficient_covariances():
-    rng = np.random.default_rng(4)
+def test_the_distance_of_one_feature():
+    assert frechet_distance([1.0], [[4.0]], [3.0], [[9.0]]) == pytest.approx(4 + 1)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_few_points_are_at_no_distance_from_themselves(order):
     x = correlated(100, 512)
-    assert abs(distance(x, x)) < 1e-9 * np.trace(np.cov(x.T))
-    assert abs(distance(x, x[::-1])) < 1e-9 * np.trace(np.cov(x.T))
-    # Against the exact value from the centred features themselves, of which no rank is lost.
-    y = correlated(120, 512, seed=5)
+    assert abs(distance(x, x[::order])) < 1e-9 * np.trace(np.cov(x.T))
+
+
+def test_the_distance_of_rank_deficient_covariances_is_exact():
+    # Against the value from the centred features themselves, of which no rank is lost.
+    x, y = correlated(100, 512), correlated(120, 512, seed=5)
     p, q = (each - each.mean(0) for each in (x, y))
     cross = linalg.svdvals(p @ q.T).sum() / np.sqrt((len(p) - 1) * (len(q) - 1))
     exact = np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(np.cov(x.T)) + np.trace(np.cov(y.T)) - 2 * cross
     assert distance(x, y) == pytest.approx(exact, rel=1e-9)
-    # Sigma against its projection P Sigma P, with P of Sigma's own axes: what is lost is the variance outside P.
+
+
+@pytest.mark.parametrize(("kept", "tolerance"), [(200, 1e-9), (0, 1e-12)])  # with 0 one side is a point
+def test_a_projection_is_away_by_the_variance_that_it_loses(kept, tolerance):
+    rng, zero = np.random.default_rng(4), np.zeros(512)
     axes, _ = linalg.qr(rng.standard_normal((512, 512)))
     variance = rng.random(512)
-    covariance, half = (axes * variance) @ axes.T, (axes[:, :200] * variance[:200]) @ axes[:, :200].T
-    zero = np.zeros(512)
-    assert frechet_distance(zero, covariance, zero, half) == pytest.approx(variance[200:].sum(), rel=1e-9)
-    # One side is a point.
-    assert frechet_distance(zero, covariance, zero, 0 * covariance) == pytest.approx(variance.sum(), rel=1e-12)
+    covariance, part = (axes * variance) @ axes.T, (axes[:, :kept] * variance[:kept]) @ axes[:, :kept].T
+    assert frechet_distance(zero, covariance, zero, part) == pytest.approx(variance[kept:].sum(), rel=tolerance)
 
 
 def test_distance_refuses():

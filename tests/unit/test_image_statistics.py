@@ -110,10 +110,13 @@ def test_high_frequency_power_is_the_area_of_the_rings():
     assert image_statistics.high_frequency_power(frequencies, low[None]) == 0
 
 
-def test_distances_on_a_line_and_of_a_simplex():
+def test_distances_on_a_line():
     average, nearest = image_statistics.pairwise_distances(np.arange(1200.0)[:, None])
     assert average.mean() == pytest.approx(1201 / 3)  # mean |i - j| over pairs is (N + 1) / 3
     np.testing.assert_allclose(nearest, 1)
+
+
+def test_distances_of_a_simplex():
     average, nearest = image_statistics.pairwise_distances(5 * np.eye(7))
     np.testing.assert_allclose(average, 5 * np.sqrt(2))
     np.testing.assert_allclose(nearest, 5 * np.sqrt(2))

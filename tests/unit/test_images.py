@@ -33,14 +33,22 @@ def folder(tmp_path, pictures):
 # Pixel ranges
 
 
-def test_round_trip_is_exact_and_spans_the_range():
-    x = torch.arange(256, dtype=torch.uint8)
-    model = images.to_model(x)
+BYTES = torch.arange(256, dtype=torch.uint8)
+
+
+def test_pixels_span_the_range_evenly():
+    model = images.to_model(BYTES)
     assert model.dtype == torch.float32
     assert (model[0], model[255]) == (-1, 1) and model.diff().min() > 0
     torch.testing.assert_close(model, torch.linspace(-1, 1, 256))
-    assert torch.equal(images.to_uint8(model), x)
-    assert torch.equal(images.to_uint8(torch.tensor([-1.2, 1.2])), x[[0, 255]])
+
+
+def test_pixels_come_back_as_they_were():
+    assert torch.equal(images.to_uint8(images.to_model(BYTES)), BYTES)
+
+
+def test_pixels_beyond_the_range_are_cut():
+    assert torch.equal(images.to_uint8(torch.tensor([-1.2, 1.2])), BYTES[[0, 255]])
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int64, torch.int8])
@@ -52,11 +60,14 @@ def test_only_uint8_is_taken_for_pixels(dtype):
 # Directories
 
 
-def test_directory_round_trip(folder, pictures):
+def test_a_directory_holds_png_files_in_order(folder, pictures):
     assert [file.name for file in sorted(folder.iterdir())] == [f"{n:04}.png" for n in range(7)]
     with Image.open(folder / "0003.png") as image:
         assert (image.format, image.mode, image.size, image.info) == ("PNG", "RGB", (32, 32), {})
         np.testing.assert_array_equal(np.asarray(image), pictures[3].transpose(1, 2, 0))
+
+
+def test_a_directory_is_read_in_batches(folder, pictures):
     count, batches = images.read_directory(folder.parent, batch=3)
     batches = list(batches)
     assert count == 7 and [len(batch) for batch in batches] == [3, 3, 1]
@@ -73,10 +84,13 @@ def test_files_read_again_and_large_ones_give_the_same_pixels(folder, pictures, 
     np.testing.assert_array_equal(read(folder.parent, batch=3), expected)
 
 
-def test_same_images_same_bytes_and_replaced_as_a_whole(folder, pictures):
+def test_the_same_images_are_the_same_bytes(folder, pictures):
     before = contents(folder.parent)
     images.write_directory(folder.parent, torch.from_numpy(pictures))
     assert contents(folder.parent) == before
+
+
+def test_a_directory_is_replaced_as_a_whole(folder, pictures):
     images.write_directory(folder.parent, pictures[:2])
     assert sorted(contents(folder.parent)) == ["samples/0000.png", "samples/0001.png"]
     assert [entry.name for entry in folder.parent.parent.iterdir()] == ["set"]  # nothing temporary is left
@@ -154,21 +168,33 @@ def test_lossless_formats_are_known_by_content_and_clutter_is_ignored(tmp_path, 
     assert not caplog.records
 
 
-def test_another_size_is_resized_with_one_warning(folder, pictures, caplog):
-    large = np.repeat(np.repeat(pictures[0], 2, axis=1), 2, axis=2)  # 64 x 64
-    Image.fromarray(large.transpose(1, 2, 0)).save(folder / "0001.png")
+@pytest.fixture
+def resized(folder, pictures, caplog):
+    """What is read of a folder with an image of 64 x 64, and one of 28 x 30 in one colour."""
+    Image.fromarray(enlarged(pictures[0]).transpose(1, 2, 0)).save(folder / "0001.png")
     Image.new("RGB", (28, 30), (10, 20, 30)).save(folder / "0002.png")
     with caplog.at_level(logging.INFO):
-        result = read(folder.parent, batch=2)
-    assert [record.levelname for record in caplog.records] == ["WARNING"]
-    message = caplog.records[0].getMessage()
-    assert "2 of 7 images are not 32 x 32" in message and "28 x 30 (1), 64 x 64 (1)" in message and "FID" in message
-    assert result.shape == (7, 3, 32, 32)
-    assert (result[2] == np.array([10, 20, 30])[:, None, None]).all()
+        return read(folder.parent, batch=2)
+
+
+def enlarged(picture):
+    return np.repeat(np.repeat(picture, 2, axis=1), 2, axis=2)
+
+
+def test_images_of_another_size_are_told_in_one_warning(resized, caplog):
+    (record,) = caplog.get_records("setup")
+    message = record.getMessage()
+    assert record.levelname == "WARNING" and "FID" in message
+    assert "2 of 7 images are not 32 x 32" in message and "28 x 30 (1), 64 x 64 (1)" in message
+
+
+def test_images_of_another_size_are_resized_smoothly(resized, pictures):
+    assert resized.shape == (7, 3, 32, 32)
+    assert (resized[2] == np.array([10, 20, 30])[:, None, None]).all()
     smooth = torch.nn.functional.interpolate(
-        torch.from_numpy(large[None]).float(), (32, 32), mode="bilinear", antialias=True
+        torch.from_numpy(enlarged(pictures[0])[None]).float(), (32, 32), mode="bilinear", antialias=True
     )
-    assert np.abs(result[1] - smooth.numpy()[0]).max() <= 1
+    assert np.abs(resized[1] - smooth.numpy()[0]).max() <= 1
 
 
 def test_lossy_files_are_read_with_one_warning(folder, caplog):

@@ -18,8 +18,11 @@ def test_mean_and_error_along_any_axis():
         np.testing.assert_allclose(error, stats.sem(values, axis), rtol=1e-12)
 
 
-def test_spread_of_seeds_and_of_one():
+def test_spread_of_seeds():
     assert intervals.spread([1.0, 2.0, 6.0]) == {"mean": 3.0, "sd": pytest.approx(7**0.5), "values": [1.0, 2.0, 6.0]}
+
+
+def test_one_seed_has_no_spread():
     assert intervals.spread([4]) == {"mean": 4, "sd": None, "values": [4]}
 
 
@@ -40,24 +43,43 @@ def test_interval_is_students():
     assert (result["low"], result["high"]) == pytest.approx(stats.t.interval(0.9, 6, values.mean(), stats.sem(values)))
     assert (result["value"], result["standard_error"]) == pytest.approx((values.mean(), stats.sem(values)))
     assert result["sets"] == 7
+
+
+def test_one_set_has_no_interval():
     alone = {"value": 3, "standard_error": None, "low": None, "high": None, "sets": 1}
     assert intervals.interval([3]) == alone
 
 
-def test_difference_is_the_paired_t_test():
+@pytest.fixture(params=[0, 3])
+def models(request):
+    """The values of two models, and whether they differ."""
     seeds = 10 * normal(6)  # what the two models of a seed have in common
-    for gap in (0, 3):
-        first, second = seeds + normal(6, seed=1) + gap, seeds + normal(6, seed=2)
-        result = intervals.difference(first, second, 0.9)
-        test = stats.ttest_rel(first, second)
-        assert (result["low"], result["high"]) == pytest.approx(tuple(test.confidence_interval(0.9)))
-        assert result["value"] == pytest.approx(first.mean() - second.mean())
-        assert result["standard_error"] == pytest.approx(stats.sem(first - second))
-        assert result["distinguishable"] is (gap > 0) is bool(test.pvalue < 0.1)
-        assert result["pairs"] == 6 and "sets" not in result
-        assert intervals.difference(second, first)["distinguishable"] is (gap > 0)
+    return seeds + normal(6, seed=1) + request.param, seeds + normal(6, seed=2), request.param > 0
+
+
+def test_difference_is_the_paired_t_test(models):
+    first, second, _ = models
+    result = intervals.difference(first, second, 0.9)
+    interval = stats.ttest_rel(first, second).confidence_interval(0.9)
+    assert (result["low"], result["high"]) == pytest.approx(tuple(interval))
+    assert result["value"] == pytest.approx(first.mean() - second.mean())
+    assert result["standard_error"] == pytest.approx(stats.sem(first - second))
+    assert result["pairs"] == 6 and "sets" not in result
+
+
+def test_a_difference_beyond_the_noise_is_distinguishable_either_way(models):
+    first, second, differ = models
+    small = stats.ttest_rel(first, second).pvalue < 0.1
+    assert intervals.difference(first, second, 0.9)["distinguishable"] is differ is bool(small)
+    assert intervals.difference(second, first)["distinguishable"] is differ
+
+
+def test_one_pair_allows_no_verdict():
     single = {"value": -1, "standard_error": None, "low": None, "high": None, "pairs": 1, "distinguishable": None}
     assert intervals.difference([1], [2]) == single
+
+
+def test_equal_values_are_not_distinguishable():
     assert intervals.difference([1, 2], [1, 2])["distinguishable"] is False
 
 

@@ -86,14 +86,27 @@ def test_neighbourhoods_by_hand():
     assert (exchanged["precision"], exchanged["recall"]) == (2 / 4, 3 / 4)
 
 
-def test_neighbourhoods_of_equal_of_collapsed_and_of_far_fakes():
-    real, fake = normal(1000, 8, seed=1), normal(1000, 8, seed=2)
-    equal = metrics.neighbourhoods(real, fake)
+@pytest.fixture
+def equals():
+    """Real and fake points of one distribution."""
+    return normal(1000, 8, seed=1), normal(1000, 8, seed=2)
+
+
+def test_neighbourhoods_of_equal_fakes(equals):
+    found = metrics.neighbourhoods(*equals)
     expected = 1 - np.prod([(1000 - i) / (2000 - i) for i in range(1, 6)])  # Naeem et al. 2020, equation 10
-    assert equal["coverage"] == pytest.approx(expected, abs=0.02)
-    assert equal["density"] == pytest.approx(1, abs=0.05)
-    collapsed = metrics.neighbourhoods(real, 1e-3 * fake)
-    assert collapsed["precision"] == 1 and collapsed["recall"] < 0.01 and collapsed["coverage"] < 0.3
+    assert found["coverage"] == pytest.approx(expected, abs=0.02)
+    assert found["density"] == pytest.approx(1, abs=0.05)
+
+
+def test_collapsed_fakes_are_precise_and_cover_little(equals):
+    real, fake = equals
+    found = metrics.neighbourhoods(real, 1e-3 * fake)
+    assert found["precision"] == 1 and found["recall"] < 0.01 and found["coverage"] < 0.3
+
+
+def test_far_fakes_have_no_neighbours(equals):
+    real, fake = equals
     assert set(metrics.neighbourhoods(real, fake + 100).values()) == {0}
 
 
@@ -160,7 +173,10 @@ def test_frechet_curve_is_that_of_consecutive_sets():
         assert each["mean"] == pytest.approx(np.mean(expected), rel=1e-12)
     assert curve[1]["sd"] == pytest.approx(stats.tstd(distances(200, 5)), rel=1e-9)
     assert curve[2]["sd"] is None
-    assert metrics.frechet_curve(x, reference, []) == []
+
+
+def test_frechet_curve_of_no_sizes_is_empty():
+    assert metrics.frechet_curve(normal(1005, 6, seed=1), standard(6), []) == []
 
 
 def test_frechet_infinity_is_the_formula_and_its_jackknife():

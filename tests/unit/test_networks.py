@@ -43,13 +43,22 @@ def test_a_residual_block_starts_as_the_identity():
     assert torch.equal(binary_networks.Residual(16)(x), x)
 
 
-def test_the_shapes_of_the_image_networks():
+def test_a_generator_draws_colour_images_in_its_range():
     torch.manual_seed(0)
-    z, x = torch.randn(3, 7), torch.randn(3, 3, 32, 32)
-    images = networks.Generator(7, 4)(z)
+    images = networks.Generator(7, 4)(torch.randn(3, 7))
     assert images.shape == (3, 3, 32, 32) and images.abs().max() <= 1
-    assert networks.Encoder(7, 4)(x).shape == (3, 14) and networks.Critic(4)(x).shape == (3,)
-    assert networks.FeatureClassifier()(x).shape == (3, 10)
+
+
+@pytest.mark.parametrize(
+    "network, size, shape",
+    [
+        (networks.Encoder, (7, 4), (3, 14)),
+        (networks.Critic, (4,), (3,)),
+        (networks.FeatureClassifier, (), (3, 10)),
+    ],
+)
+def test_what_a_network_says_of_three_images_has_its_shape(network, size, shape):
+    assert network(*size)(torch.randn(3, 3, 32, 32)).shape == shape
 
 
 def test_in_eval_mode_an_image_does_not_depend_on_its_batch():

@@ -37,21 +37,40 @@ def test_a_picture_larger_than_webp_allows_is_png(size, kind):
     assert head == f"data:image/{kind};base64" and (pixels == np.asarray(image)).all()
 
 
-def test_each_row_of_the_table_of_figures_has_its_caption_and_its_own_file():
+def test_each_row_of_the_table_of_figures_has_its_own_file():
     assert len({row.name for row in figures.FIGURES}) == len(figures.FIGURES)
-    for row in figures.FIGURES:
-        assert ("{model}" in row.name) == bool(row.of) and row.alt.endswith("."), row.name
-        caption = page.CAPTIONS / f"{row.caption or row.name.removesuffix('_{model}')}.rst"
-        assert caption.read_text(encoding="utf-8").strip(), caption
 
 
-def test_models_have_the_figures_of_the_networks_that_they_have():
+@pytest.mark.parametrize("row", figures.FIGURES, ids=lambda row: row.name)
+def test_the_names_of_figures_of_models_hold_the_model(row):
+    assert ("{model}" in row.name) == bool(row.of)
+
+
+@pytest.mark.parametrize("row", figures.FIGURES, ids=lambda row: row.name)
+def test_each_row_of_the_table_of_figures_has_its_words(row):
+    assert row.alt.endswith(".")
+    caption = page.CAPTIONS / f"{row.caption or row.name.removesuffix('_{model}')}.rst"
+    assert caption.read_text(encoding="utf-8").strip(), caption
+
+
+@pytest.fixture
+def config():
     images = {"models": {"a": {"kind": "vae"}, "b": {"kind": "gan"}}}
-    config = configuration.complete({"likelihood": {"models": {"c": {}}}, "images": images})
+    return configuration.complete({"likelihood": {"models": {"c": {}}}, "images": images})
+
+
+def test_a_figure_knows_its_section_and_its_model(config):
     found = {name: (row.section, model) for row, model, name in figures.figures_of(config)}
     assert found["learning_curves_a"] == ("training", "a") and found["frames_b"] == ("training", "b")
     assert found["learning_curves_binary_c"] == ("likelihood", "c") and found["fid"] == ("quality", "")
-    assert {"nearest_a", "nearest_b", "latents_a", "latents_b"} < set(found)
-    assert not {"learning_curves_b", "reconstructions_b", "training_a", "frames_a", "nearest_c"} & set(found)
+
+
+def test_models_have_the_figures_of_the_networks_that_they_have(config):
+    found = {name for _, _, name in figures.figures_of(config)}
+    assert {"nearest_a", "nearest_b", "latents_a", "latents_b"} < found
+    assert not {"learning_curves_b", "reconstructions_b", "training_a", "frames_a", "nearest_c"} & found
+
+
+def test_without_image_models_there_are_no_figures_of_them(config):
     config["images"]["models"].clear()
     assert {row.section for row, _, _ in figures.figures_of(config)} == {"data", "divergences", "likelihood"}

@@ -50,33 +50,57 @@ def test_models_have_looks_that_differ_however_many_they_are():
     assert len({look["color"] for look in looks[:6]}) == len({look["marker"] for look in looks[:6]}) == 6
 
 
-def test_describe_names_the_data_and_stays_within_the_width():
+@pytest.fixture
+def described():
+    """The title of a figure in many words, and its box; and the figure."""
     figure = line_figure("A very long title that says K = 200 and goes on " * 4)
-    renderer = FigureCanvasAgg(figure).get_renderer()
     (title,) = figure.texts
-    assert "Data: stand-in for digits" in title.get_text() and title.get_text().count("\n") > 2
-    assert title.get_window_extent(renderer).width <= figure.bbox.width
-    assert not any(line.startswith(("=", "200")) for line in title.get_text().splitlines())
-    assert title.get_window_extent(renderer).y0 > figure.bbox.height
+    return title.get_text(), title.get_window_extent(FigureCanvasAgg(figure).get_renderer()), figure
 
 
-def test_png_has_the_stated_size_and_pdf_lies_beside(tmp_path):
+def test_describe_names_the_data(described):
+    assert "Data: stand-in for digits" in described[0]
+
+
+def test_a_long_title_stands_above_the_figure_within_its_width(described):
+    text, box, figure = described
+    assert text.count("\n") > 2 and box.width <= figure.bbox.width
+    assert box.y0 > figure.bbox.height
+
+
+def test_a_number_is_not_parted_from_its_name(described):
+    assert not any(line.startswith(("=", "200")) for line in described[0].splitlines())
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A folder with a saved figure of 6 by 3 inches."""
     figure = plotting.new_figure(6, 3)
     figure.add_subplot().set_axis_off()
     figure.get_layout_engine().set(w_pad=0, h_pad=0)  # the axes fill the figure's box
     plotting.save_figure(figure, tmp_path / "a" / "figure.png")
-    assert sorted(file.name for file in (tmp_path / "a").iterdir()) == ["figure.pdf", "figure.png"]
-    height, width, _ = picture(tmp_path / "a" / "figure.png").shape
+    return tmp_path / "a"
+
+
+def test_png_has_the_stated_size(saved):
+    height, width, _ = picture(saved / "figure.png").shape
     assert (width, height) == (6 * 200 + 2 * PADDING, 3 * 200 + 2 * PADDING)
-    assert (tmp_path / "a" / "figure.pdf").read_bytes().startswith(b"%PDF-")
 
 
-def test_same_figure_same_bytes_and_no_date(tmp_path):
+def test_pdf_lies_beside(saved):
+    assert sorted(file.name for file in saved.iterdir()) == ["figure.pdf", "figure.png"]
+    assert (saved / "figure.pdf").read_bytes().startswith(b"%PDF-")
+
+
+def test_the_same_figure_is_the_same_bytes(tmp_path):
     for name in ("one", "two"):
         plotting.save_figure(line_figure(), tmp_path / f"{name}.png")
     for suffix in (".png", ".pdf"):
         assert (tmp_path / f"one{suffix}").read_bytes() == (tmp_path / f"two{suffix}").read_bytes()
-    assert b"Date" not in (tmp_path / "one.pdf").read_bytes()
+
+
+def test_pdf_has_no_date(saved):
+    assert b"Date" not in (saved / "figure.pdf").read_bytes()
 
 
 def test_a_failed_save_leaves_what_was_there(tmp_path, monkeypatch):
@@ -128,16 +152,21 @@ def test_mosaic_lays_out_as_image_by_image(count, together):
     np.testing.assert_array_equal(result[1], centres)
 
 
-def test_mosaic_of_grey_bytes_and_ink():
-    images = np.array([[[0, 51], [102, 255]]], np.uint8)
-    paper = 1 - images[0] / 255
-    inside = np.s_[1:-1, 1:-1]
-    for channel in range(3):
-        np.testing.assert_allclose(plotting.mosaic(images, 1)[0][inside][..., channel], images[0] / 255)
-        np.testing.assert_allclose(plotting.mosaic(images, 1, ink=True)[0][inside][..., channel], paper)
-    line, blank = plotting.mosaic(images, 2, ink=True)[0][0], plotting.mosaic(images, 2, ink=True)[0][1:-1, 4:-1]
-    assert (line == plotting.SEPARATOR).all()  # ink turns neither the lines nor the paper
-    assert (blank == 1).all()
+GREY = np.array([[[0, 51], [102, 255]]], np.uint8)
+
+
+@pytest.mark.parametrize("channel", range(3))
+def test_mosaic_of_grey_bytes_is_light_or_ink(channel):
+    inside = np.s_[1:-1, 1:-1, channel]
+    np.testing.assert_allclose(plotting.mosaic(GREY, 1)[0][inside], GREY[0] / 255)
+    np.testing.assert_allclose(plotting.mosaic(GREY, 1, ink=True)[0][inside], 1 - GREY[0] / 255)
+
+
+def test_ink_turns_neither_the_lines_nor_the_paper():
+    pixels, _ = plotting.mosaic(GREY, 2, ink=True)
+    assert (pixels[0] == plotting.SEPARATOR).all()
+    empty = pixels[1:-1, 4:-1]
+    assert empty.size and (empty == 1).all()
 
 
 @pytest.mark.parametrize(

@@ -61,16 +61,20 @@ def test_progress_sees_every_chunk():
 
 
 def test_binary_digits_are_bits(binary):
-    bits, labels = binary
+    bits, _ = binary
     assert bits.shape == (4000, 784) and bits.dtype == np.uint8 and set(np.unique(bits)) == {0, 1}
-    assert labels.shape == (4000,) and labels.dtype == np.uint8
+
+
+@pytest.mark.parametrize(("name", "count"), [("binary", 4000), ("house", 6000)])
+def test_each_image_has_a_label(name, count, request):
+    labels = request.getfixturevalue(name)[1]
+    assert labels.shape == (count,) and labels.dtype == np.uint8
 
 
 def test_house_numbers_are_rgb(house):
-    images, labels = house
+    images, _ = house
     assert images.shape == (6000, 3, 32, 32) and images.dtype == np.uint8
     assert images.min() < 10 and images.max() > 245
-    assert labels.shape == (6000,) and labels.dtype == np.uint8
 
 
 @pytest.mark.parametrize(("name", "expected"), [("binary", np.full(10, 0.1)), ("house", SVHN_COUNTS / 73257)])
@@ -81,18 +85,27 @@ def test_label_frequencies_within_sampling_error(name, expected, request):
     assert abs(deviations).max() < 4
 
 
-def test_binary_digits_have_mnist_like_ink(binary):
-    images = binary[0].reshape(-1, 28, 28).astype(float)
-    ink = images.mean((1, 2))
+@pytest.fixture(scope="module")
+def pictures(binary):
+    return binary[0].reshape(-1, 28, 28).astype(float)
+
+
+def test_binary_digits_have_mnist_like_ink(pictures):
+    ink = pictures.mean((1, 2))
     assert 0.11 < ink.mean() < 0.15  # Binarized MNIST: 0.130
     assert 0.03 < ink.std() < 0.06  # 0.044
     assert ink.min() > 0.01  # none is empty
-    assert images[:, [0, -1]].mean() < 0.005 and images[:, :, [0, -1]].mean() < 0.005  # the rim is free
-    rows = (images.sum(2) @ np.arange(28)) / images.sum((1, 2))
-    columns = (images.sum(1) @ np.arange(28)) / images.sum((1, 2))
-    for centre in rows, columns:  # of mass, in the middle of the image
-        assert abs(centre.mean() - 13.5) < 0.15
-        assert centre.std() < 1.2
+
+
+def test_the_rim_of_binary_digits_is_free(pictures):
+    assert pictures[:, [0, -1]].mean() < 0.005 and pictures[:, :, [0, -1]].mean() < 0.005
+
+
+@pytest.mark.parametrize("axis", [1, 2])
+def test_binary_digits_have_their_mass_in_the_middle(pictures, axis):
+    centre = (pictures.sum(3 - axis) @ np.arange(28)) / pictures.sum((1, 2))
+    assert abs(centre.mean() - 13.5) < 0.15
+    assert centre.std() < 1.2
 
 
 def test_binary_digits_have_edges_as_ragged_as_mnist(binary):
@@ -105,19 +118,32 @@ def test_binary_digits_have_edges_as_ragged_as_mnist(binary):
     assert frequencies == pytest.approx([0.001, 0.12, 0.53, 0.88, 0.98], abs=0.03)  # Binarized MNIST
 
 
-def test_house_numbers_have_svhn_like_colours(house):
+def test_house_numbers_have_svhn_like_colours(house):  # of real crops
     images = house[0].astype(np.float32)
-    assert images.mean((0, 2, 3)) == pytest.approx([113, 114, 121], abs=8)  # real crops: the same three
+    assert images.mean((0, 2, 3)) == pytest.approx([113, 114, 121], abs=8)
     assert images.std((0, 2, 3)) == pytest.approx([52, 52, 52], abs=8)
-    grey = images.mean(1)
-    contrast = np.quantile(grey.std((1, 2)), [0.05, 0.5, 0.95])
-    assert contrast == pytest.approx([15, 28, 50], rel=0.3)
-    sharpness = np.quantile(abs(np.diff(grey)).mean((1, 2)), [0.05, 0.5, 0.95])
-    assert sharpness == pytest.approx([3.9, 8.6, 17.7], rel=0.4)
     saturation = np.median((images.max(1) - images.min(1)).mean((1, 2)))
     assert saturation == pytest.approx(18, rel=0.3)
+
+
+@pytest.fixture(scope="module")
+def grey(house):
+    return house[0].astype(np.float32).mean(1)
+
+
+def test_house_numbers_have_svhn_like_contrast(grey):
+    contrast = np.quantile(grey.std((1, 2)), [0.05, 0.5, 0.95])
+    assert contrast == pytest.approx([15, 28, 50], rel=0.3)
+
+
+def test_house_numbers_are_as_sharp_as_svhn(grey):
+    sharpness = np.quantile(abs(np.diff(grey)).mean((1, 2)), [0.05, 0.5, 0.95])
+    assert sharpness == pytest.approx([3.9, 8.6, 17.7], rel=0.4)
+
+
+def test_house_numbers_are_light_on_dark_as_often_as_dark_on_light(grey):
     brighter = grey[:, 8:24, 12:20].mean((1, 2)) > grey.mean((1, 2))
-    assert 0.4 < brighter.mean() < 0.6  # light on dark as often as dark on light
+    assert 0.4 < brighter.mean() < 0.6
 
 
 def test_binary_digits_show_their_labels(binary):
@@ -140,16 +166,35 @@ def test_house_numbers_show_their_labels_in_the_middle(house):
     assert np.mean(labels[:5000][nearest] == labels[5000:]) > 0.6
 
 
-@pytest.mark.parametrize("faces", [stand_ins.PEN_FACES, stand_ins.HOUSE_FACES])
-def test_glyphs_are_distance_fields_of_unit_height(faces):
-    glyphs = load_glyphs(faces)
-    fields, size = glyphs.fields[:-1], stand_ins.FRAME / stand_ins.FIELD
-    inside = (fields > 0).any(2)
-    assert inside.sum(1) * size == pytest.approx(np.ones(len(fields)), abs=1.5 * size)
-    assert (fields > 0).any(1).sum(1) * size == pytest.approx(2 * glyphs.half_width[:-1], abs=2 * size)
-    slope = np.hypot(*np.gradient(fields, size, axis=(1, 2)))
-    assert np.median(slope, axis=(1, 2)) == pytest.approx(np.ones(len(fields)), abs=0.03)
-    assert len({field.tobytes() for field in fields}) > 0.9 * len(fields)  # no face of boxes for missing glyphs
+SIZE = stand_ins.FRAME / stand_ins.FIELD  # of a pixel of a glyph's field
+
+
+@pytest.fixture(scope="module", params=[stand_ins.PEN_FACES, stand_ins.HOUSE_FACES], ids=["pen", "house"])
+def glyphs(request):
+    return load_glyphs(request.param)
+
+
+def test_glyphs_have_unit_height(glyphs):
+    height = (glyphs.fields[:-1] > 0).any(2).sum(1) * SIZE
+    assert height == pytest.approx(np.ones(len(height)), abs=1.5 * SIZE)
+
+
+def test_glyphs_are_as_wide_as_noted(glyphs):
+    width = (glyphs.fields[:-1] > 0).any(1).sum(1) * SIZE
+    assert width == pytest.approx(2 * glyphs.half_width[:-1], abs=2 * SIZE)
+
+
+def test_glyphs_are_distance_fields(glyphs):
+    slope = np.median(np.hypot(*np.gradient(glyphs.fields[:-1], SIZE, axis=(1, 2))), axis=(1, 2))
+    assert slope == pytest.approx(np.ones(len(slope)), abs=0.03)
+
+
+def test_no_face_has_boxes_for_missing_glyphs(glyphs):
+    fields = glyphs.fields[:-1]
+    assert len({field.tobytes() for field in fields}) > 0.9 * len(fields)
+
+
+def test_the_last_glyph_is_empty(glyphs):
     assert (glyphs.fields[-1] < 0).all() and glyphs.half_width[-1] == 0
 
 
@@ -161,19 +206,31 @@ def test_a_bar_has_the_stroke_of_a_rectangle():
     assert glyphs.centroid[0] == pytest.approx([0, 0], abs=0.005)
 
 
-def test_blur_is_gaussian_and_keeps_constants():
+SIGMA = np.array([0.5, 1, 2], np.float32)
+
+
+def test_blur_is_gaussian():
     images = rng().standard_normal((3, 2, 32, 32)).astype(np.float32)
-    sigma = np.array([0.5, 1, 2], np.float32)
-    blurred = blur(images, sigma[:, None, None])
-    for image, result, width in zip(images, blurred, sigma, strict=True):
+    for image, result, width in zip(images, blur(images, SIGMA[:, None, None]), SIGMA, strict=True):
         expected = gaussian_filter(image, width, axes=(1, 2), truncate=8)
         np.testing.assert_allclose(result[:, 12:20, 12:20], expected[:, 12:20, 12:20], atol=1e-4)
-    np.testing.assert_allclose(blur(np.ones_like(images), sigma[:, None, None]), 1, rtol=1e-5)
 
 
-def test_smooth_fields_have_unit_variance_and_are_smooth():
-    fields = smooth_fields(rng(), 20000, 16, 4)
+def test_blur_keeps_constants():
+    constant = np.ones((3, 2, 32, 32), np.float32)
+    np.testing.assert_allclose(blur(constant, SIGMA[:, None, None]), 1, rtol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def fields():
+    return smooth_fields(rng(), 20000, 16, 4)
+
+
+def test_smooth_fields_have_unit_variance(fields):
     assert fields.dtype == np.float32 and fields.shape == (20000, 16, 16)
     np.testing.assert_allclose(fields.var(0), 1, atol=0.06)
+
+
+def test_smooth_fields_are_alike_side_by_side_and_not_far_apart(fields):
     assert np.mean(fields[:, :, :-1] * fields[:, :, 1:]) > 0.9
     assert abs(np.mean(fields[:, 0, 0] * fields[:, -1, -1])) < 0.03

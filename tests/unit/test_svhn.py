@@ -12,15 +12,26 @@ def random_digits(n, seed=0):
     return rng.integers(0, 256, (n, 3, 32, 32), dtype=np.uint8), (np.arange(n) % 10).astype(np.uint8)
 
 
-def test_svhn_round_trip_and_layout(tmp_path):
-    images, labels = random_digits(1100)
-    svhn.write_mat(tmp_path / "x.mat", images, labels)
-    content = scipy.io.loadmat(tmp_path / "x.mat")  # the independent reader
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """A written file, its images and its labels."""
+    path, digits = tmp_path_factory.mktemp("svhn") / "x.mat", random_digits(1100)
+    svhn.write_mat(path, *digits)
+    return path, *digits
+
+
+def test_svhn_has_the_layout_of_the_official_files(written):
+    path, images, _ = written
+    content = scipy.io.loadmat(path)  # the independent reader
     assert content["X"].shape == (32, 32, 3, 1100) and content["X"].dtype == np.uint8
     assert content["y"].shape == (1100, 1) and content["y"].dtype == np.uint8
     assert content["X"][5, 7, 2, 1030] == images[1030, 2, 5, 7]
     np.testing.assert_array_equal(content["y"][:11, 0], [10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10])
-    read_images, read_labels = svhn.read_mat(tmp_path / "x.mat")
+
+
+def test_svhn_is_read_as_written(written):
+    path, images, labels = written
+    read_images, read_labels = svhn.read_mat(path)
     assert read_images.dtype == read_labels.dtype == np.uint8
     np.testing.assert_array_equal(read_images, images)
     np.testing.assert_array_equal(read_labels, labels)
@@ -150,12 +161,26 @@ def test_svhn_big_endian(tmp_path):
     np.testing.assert_array_equal(read_labels, [1, 0, 3])
 
 
-def test_stratified_split():
+@pytest.fixture(scope="module")
+def split():
+    """5000 labels, and the indices of both parts."""
     labels = np.random.default_rng(0).choice(10, 5000, p=np.arange(1, 11) / 55)
-    train, valid = svhn.stratified_split(labels, 0.1, seed=1)
+    return labels, *svhn.stratified_split(labels, 0.1, seed=1)
+
+
+def test_stratified_split_puts_each_item_in_one_part(split):
+    _, train, valid = split
     assert len(valid) == 500
     np.testing.assert_array_equal(np.sort(np.concatenate([train, valid])), np.arange(5000))
+
+
+def test_stratified_split_keeps_the_order(split):
+    _, train, valid = split
     assert (np.diff(train) > 0).all() and (np.diff(valid) > 0).all()
+
+
+def test_stratified_split_takes_the_same_share_of_each_label(split):
+    labels, _, valid = split
     assert (np.abs(np.bincount(labels[valid]) - np.bincount(labels) / 10) < 1).all()
 
 
@@ -165,12 +190,16 @@ def test_stratified_split_by_largest_remainder():
     np.testing.assert_array_equal(np.bincount(labels[valid]), [1, 3, 4, 2])  # of 1.3, 2.8, 4.4, 1.5
 
 
-def test_stratified_split_is_random_and_seeded():
+def test_stratified_split_is_seeded():
     labels = np.repeat(np.arange(10), 100)
     valid = [svhn.stratified_split(labels, 0.2, seed)[1] for seed in (1, 1, 2)]
     np.testing.assert_array_equal(valid[0], valid[1])
     assert len(np.intersect1d(valid[0], valid[2])) < 80  # 40 expected by chance
-    # Every item is as likely as every other: 400 seeds, each takes an item with probability 0.2.
+
+
+def test_stratified_split_takes_each_item_as_likely_as_every_other():
+    labels = np.repeat(np.arange(10), 100)
+    # 400 seeds, each takes an item with probability 0.2.
     taken = sum(np.isin(np.arange(1000), svhn.stratified_split(labels, 0.2, seed)[1]) for seed in range(400))
     assert abs(taken.mean() - 80) < 1e-9 and 54 < taken.var() < 74  # binomial: 400 * 0.2 * 0.8 = 64
 

@@ -70,36 +70,52 @@ def test_the_penalty_s_gradient_of_the_real_critic_agrees_with_finite_difference
         assert weight.grad[index].item() == pytest.approx((sides[0] - sides[1]) / (2 * step), rel=1e-4)
 
 
-def test_mixtures_lie_between_with_one_alpha_for_each_example():
+@pytest.fixture
+def alphas():
+    """The places of mixtures of ones and zeros, (5000, 12)."""
     torch.manual_seed(0)
-    alphas = wgan.mixtures(torch.ones(5000, 3, 2, 2), torch.zeros(5000, 3, 2, 2)).flatten(1)
+    return wgan.mixtures(torch.ones(5000, 3, 2, 2), torch.zeros(5000, 3, 2, 2)).flatten(1)
+
+
+def test_each_example_has_one_alpha_of_its_own(alphas):
     assert (alphas == alphas[:, :1]).all() and len(alphas[:, 0].unique()) > 4900
+
+
+def test_mixtures_lie_evenly_between(alphas):
     assert alphas.min() >= 0 and alphas.max() <= 1
     assert alphas.mean() == pytest.approx(0.5, abs=0.02) and alphas[:, 0].var() == pytest.approx(1 / 12, abs=0.005)
 
 
-def test_the_critic_scores_each_image_on_its_own_and_knows_no_batch_normalisation():
-    critic = networks.Critic(4).train()
+def test_the_critic_knows_no_batch_normalisation():
+    critic = networks.Critic(4)
     assert not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in critic.modules())
-    x = torch.randn(5, 3, 32, 32)
+
+
+def test_the_critic_scores_each_image_on_its_own():
+    critic, x = networks.Critic(4).train(), torch.randn(5, 3, 32, 32)
     torch.testing.assert_close(critic(x), torch.cat([critic(one[None]) for one in x]), rtol=1e-4, atol=1e-6)
 
 
-def test_a_step_reports_what_it_optimises_and_moves_the_right_part(task):
-    real = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
+@pytest.fixture
+def real():
+    return torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
 
+
+def test_a_step_reports_what_it_optimises(task, real):
+    sums = task.step(real, task.schedule(optimization.Progress(0, 10, 0.0)))
+    loss = 10.0 * sums["train_penalty"] - sums["train_critic_estimate"]
+    torch.testing.assert_close(sums["train_critic_loss"], loss)
+
+
+def test_the_generator_moves_at_the_last_of_its_critic_steps(task, real):
     def weights(module):
         return torch.cat([p.detach().flatten().clone() for p in module.parameters()])
 
     before = weights(task.critic), weights(task.generator)
-    sums = task.step(real, task.schedule(optimization.Progress(0, 10, 0.0)))
+    task.step(real, task.schedule(optimization.Progress(0, 10, 0.0)))
     assert not torch.equal(weights(task.critic), before[0]) and torch.equal(weights(task.generator), before[1])
-    loss = 10.0 * sums["train_penalty"] - sums["train_critic_estimate"]
-    torch.testing.assert_close(sums["train_critic_loss"], loss)
     critic = weights(task.critic)
-    task.step(
-        real, task.schedule(optimization.Progress(1, 10, 0.1))
-    )  # the second of two critic steps: the generator moves too
+    task.step(real, task.schedule(optimization.Progress(1, 10, 0.1)))  # the second of two critic steps
     assert not torch.equal(weights(task.generator), before[1]) and not torch.equal(weights(task.critic), critic)
     assert all(p.requires_grad for p in task.critic.parameters())
 
@@ -135,37 +151,60 @@ def test_validation_sees_images_as_they_are(task, monkeypatch):
     assert task.evaluate(optimization.Progress(30, 50, 3))["valid_critic_estimate"]
 
 
-def test_evaluation_is_the_same_twice_and_leaves_no_trace(task):
+def test_evaluation_is_the_same_twice(task):
+    rows = [task.evaluate(optimization.Progress(30, 50, 3)) for _ in range(2)]
+    assert rows[0] == rows[1]
+
+
+def test_evaluation_leaves_no_trace(task):
     def state():
         return {f"{n}.{k}": v.clone() for n, m in task.modules.items() for k, v in m.state_dict().items()}
 
     before, random = state(), torch.get_rng_state()
-    rows = [task.evaluate(optimization.Progress(30, 50, 3)) for _ in range(2)]
-    assert rows[0] == rows[1] and "valid_fid" not in rows[0]
+    for _ in range(2):
+        task.evaluate(optimization.Progress(30, 50, 3))
     assert torch.equal(torch.get_rng_state(), random) and task.generator.training
     for name, value in state().items():
         assert torch.equal(value, before[name]), name
+
+
+def test_the_distance_is_measured_every_other_epoch_and_at_the_last(task):
+    assert "valid_fid" not in task.evaluate(optimization.Progress(30, 50, 3))
     assert task.evaluate(optimization.Progress(20, 50, 2))["valid_fid"] > 0
-    assert "valid_fid" in task.evaluate(optimization.Progress(50, 50, 5))  # the last epoch is always measured
+    assert "valid_fid" in task.evaluate(optimization.Progress(50, 50, 5))
 
 
-def test_frames_are_kept_after_doubling_epochs_and_the_last():
+def test_frames_are_of_doubling_epochs_and_the_last():
+    assert wgan.Frames(2, 20).epochs.tolist() == [1, 2, 4, 8, 16, 20]
+
+
+def test_frames_of_other_epochs_are_not_kept():
     frames = wgan.Frames(2, 20)
-    assert frames.epochs.tolist() == [1, 2, 4, 8, 16, 20]
     frames.keep(3, torch.full((2, 3, 32, 32), 9, dtype=torch.uint8))
     assert not frames.images.any()
+
+
+def test_a_frame_is_kept_in_the_place_of_its_epoch():
+    frames = wgan.Frames(2, 20)
     frames.keep(8, torch.full((2, 3, 32, 32), 9, dtype=torch.uint8))
     assert (frames.images[3] == 9).all() and frames.images.float().mean() == pytest.approx(9 / 6)
 
 
-def test_both_kinds_of_model_have_the_same_generator(task):
+@pytest.fixture
+def model():
     from genlab.models import vae
 
     torch.manual_seed(0)
-    model = vae.image_vae(networks.Generator(5, 4))
+    return vae.image_vae(networks.Generator(5, 4))
+
+
+def test_both_kinds_of_model_have_the_same_generator(task, model):
     other = wgan.WGANTraining(
         networks.Generator(5, 4), networks.Critic(4), task.valid, task.monitor.network, task.settings
     )
     assert type(model.decoder) is networks.Generator and str(model.decoder) == str(other.generator)
+
+
+def test_the_vae_of_a_generator_takes_and_gives_flat_images(model):
     x = torch.randn(2, 3 * 32 * 32)
     assert model.posterior(x)[0].shape == (2, 5) and model.decode(torch.randn(7, 2, 5)).shape == (7, 2, 3072)

@@ -83,25 +83,39 @@ class Page(html.parser.HTMLParser):
             self.captions[-1] += data
 
 
-def test_nothing_would_be_fetched_and_every_link_leads_somewhere(results, text):
-    page = Page(text)
-    assert len(page.ids) == len(set(page.ids)) and set(SECTIONS) < set(page.ids)
-    links = [address for address in page.addresses if not address.startswith("data:")]
-    for link in links:
+@pytest.fixture(scope="module")
+def parsed(text):
+    return Page(text)
+
+
+def test_every_section_has_its_id_once(parsed):
+    assert len(parsed.ids) == len(set(parsed.ids)) and set(SECTIONS) < set(parsed.ids)
+
+
+def test_every_link_leads_somewhere(results, parsed):
+    for link in (address for address in parsed.addresses if not address.startswith("data:")):
         if link.startswith("#"):
-            assert link[1:] in page.ids
+            assert link[1:] in parsed.ids
         else:
             assert link.startswith("figures/") and (results / link).exists(), link
+
+
+def test_nothing_would_be_fetched(text):
     assert not re.search(r"url\((?!\"\$)|@import|https?://(?!www\.cs\.toronto|ufldl)", text.split("<code>results:")[0])
-    assert all(page.alts) and len(page.alts) > 25
 
 
-def test_stand_ins_are_announced_at_the_top_and_in_every_caption(text):
+def test_every_image_has_its_words(parsed):
+    assert all(parsed.alts) and len(parsed.alts) > 25
+
+
+def test_stand_ins_are_announced_at_the_top(text):
     assert text.index("Stand-in data.") < text.index("<h2")
-    page = Page(text)
-    named = [caption for caption in page.captions if "stand-in for" in caption]
+
+
+def test_stand_ins_are_announced_in_every_caption(parsed):
+    named = [caption for caption in parsed.captions if "stand-in for" in caption]
     # What is no statement on the data sets: Problem 1, limits, trainings, times, names of grids, the drawing of rules.
-    others = [caption for caption in page.captions if caption not in named]
+    others = [caption for caption in parsed.captions if caption not in named]
     assert len(named) >= 20
     for caption in others:
         assert re.search(
@@ -115,26 +129,36 @@ def test_the_tables_of_the_page_are_those_exported(results, text):
     exported = {path.stem for path in (results / "tables").glob("*.tex")}
     assert exported == {path.stem for path in (results / "tables").glob("*.md")}
     assert exported | {"stages"} == set(re.findall(r'id="table-(\w+)"', text))
+
+
+def test_a_score_is_the_same_in_its_file_in_the_table_and_on_the_page(results, text):
     fid = json.loads((results / "fid_gan.json").read_text())["fid"]["mean"]
     row = next(line for line in (results / "tables" / "fid.md").read_text().splitlines() if line.startswith("| gan"))
     assert float(row.split("|")[3].split()[0]) == pytest.approx(fid, rel=1e-2)
     assert re.search(rf'data-value="{fid}"', text)
 
 
-def test_provenance_names_what_the_run_rests_on(results, text):
+def test_provenance_has_the_checksums_of_the_data(results, text):
     for source in ("log_likelihood_vae.json", "fid_gan.json"):
         for checksum in json.loads((results / source).read_text())["data"]["files"].values():
             assert checksum in text
+
+
+def test_provenance_has_the_configuration_of_the_run(text):
     settings = yaml.safe_load(re.search(r"<code>(results: .*?)</code>", text, re.DOTALL)[1].replace("&#39;", "'"))
     assert settings["images"]["models"]["gan"]["critic_width"] == 4 and settings["seeds"] == [1]
+
+
+def test_provenance_names_versions_and_machine(text):
     assert "torch 2." in text and "cores" in text
-    stages = {path.relative_to(results / "benchmarks").with_suffix("").parts[0]
-              for path in (results / "benchmarks").rglob("*.tsv")} - {"write_report"}  # fmt: skip
-    for stage in stages:
+
+
+def test_every_stage_has_its_time(results, text):
+    benchmarks = results / "benchmarks"
+    stages = {path.relative_to(benchmarks).with_suffix("").parts[0] for path in benchmarks.rglob("*.tsv")}
+    for stage in stages - {"write_report"}:
         assert f"<th scope=row>{stage}</th>" in text
-    longest = max(
-        pandas.read_csv(path, sep="\t")["s"].iloc[-1] for path in (results / "benchmarks").rglob("train_gan/*")
-    )
+    longest = max(pandas.read_csv(path, sep="\t")["s"].iloc[-1] for path in benchmarks.rglob("train_gan/*"))
     assert f'data-value="{longest}"' in text
 
 
@@ -175,8 +199,11 @@ def page(browser, results, request):
     page.close()
 
 
-def test_it_fits_the_window_and_no_image_is_missing(page):
+def test_it_fits_the_window(page):
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_no_image_is_missing(page):
     broken = "[...document.images].filter(i => i.src && !(i.complete && i.naturalWidth > 0)).length"
     assert page.evaluate(broken) == 0 and page.evaluate("document.images.length") > 25
 
@@ -275,19 +302,22 @@ def refused(given):
     return str(error.value)
 
 
-def test_bad_input_is_refused(given, settings, tmp_path):
-    config = json.loads(settings.read_text())
-    (tmp_path / "seeds.json").write_text(json.dumps(config | {"seeds": [7]}))
-    (tmp_path / "list.yaml").write_text("- 1\n")
-    (tmp_path / "typo.yaml").write_text("sede: [1]\n")
-    (tmp_path / "broken.yaml").write_text("a: [1\n")
-    for name, value, words in (
-        ("results", tmp_path / "none", "no such folder; give the results folder"),
-        ("configuration", tmp_path / "list.yaml", "holds list; expected the keys of a configuration"),
-        ("configuration", tmp_path / "typo.yaml", "did you mean seeds?"),
-        ("configuration", tmp_path / "broken.yaml", "not YAML"),
-    ):
-        assert words in refused(given | {name: value})
+@pytest.mark.parametrize(
+    ("name", "file", "content", "words"),
+    [
+        ("results", "none", None, "no such folder; give the results folder"),
+        ("configuration", "list.yaml", "- 1\n", "holds list; expected the keys of a configuration"),
+        ("configuration", "typo.yaml", "sede: [1]\n", "did you mean seeds?"),
+        ("configuration", "broken.yaml", "a: [1\n", "not YAML"),
+    ],
+)
+def test_bad_input_is_refused(given, tmp_path, name, file, content, words):
+    if content:
+        (tmp_path / file).write_text(content)
+    assert words in refused(given | {name: tmp_path / file})
+
+
+def test_a_report_on_images_without_their_data_is_refused(given):
     assert "give the prepared SVHN data" in refused({name: given[name] for name in given if name != "data"})
 
 
@@ -299,8 +329,13 @@ def test_a_missing_run_ends_with_2_and_one_line(given, settings, tmp_path):
     assert not given["output"].exists()
 
 
-def test_a_damaged_result_is_named(results, given, settings, tmp_path):
-    copy = shutil.copytree(results, tmp_path / "copy", ignore=shutil.ignore_patterns("features.npz", "tensorboard"))
+@pytest.fixture
+def copy(results, tmp_path):
+    """A copy of the results, to damage."""
+    return shutil.copytree(results, tmp_path / "copy", ignore=shutil.ignore_patterns("features.npz", "tensorboard"))
+
+
+def test_a_damaged_result_is_named(results, given, copy):
     given = given | {"results": copy}
     statistics = json.loads((copy / "runs" / "gan" / "seed1" / "statistics.json").read_text())
     statistics["test"]["sharpness"] = 3
@@ -312,21 +347,23 @@ def test_a_damaged_result_is_named(results, given, settings, tmp_path):
         ("comparison.csv", "metric,first\nfid,vae\n", "comparison.csv: "),
         ("summary.csv", "", "summary.csv: No columns to parse"),
         ("divergences.csv", (results / "divergences.csv").read_text() + "x" + ",1" * 12, "divergences.csv: Unable to"),
+        ("figures/data.png", "no picture", "data.png: not a picture"),
     ):
         before = (copy / name).read_bytes()
         (copy / name).write_text(content)
         assert words in refused(given)
         (copy / name).write_bytes(before)
+
+
+def test_tables_are_exported_without_a_look_at_figures(copy, settings, tmp_path):
     (copy / "figures" / "data.png").write_bytes(b"no picture")
-    assert "data.png: not a picture" in refused(given)
     run_here(export_tables, *options(results=copy, configuration=settings, output=tmp_path / "tables"))
     assert len(list((tmp_path / "tables").iterdir())) == 18
 
 
 @pytest.fixture
-def many_latents(results, given, tmp_path):
+def many_latents(copy, given):
     """The page of a run whose GAN has 512 latents: more than a row of a sheet holds."""
-    copy = shutil.copytree(results, tmp_path / "copy", ignore=shutil.ignore_patterns("features.npz", "tensorboard"))
     path = copy / "runs" / "gan" / "seed1" / "latents.npz"
     with np.load(path) as content:
         arrays = dict(content)
@@ -364,17 +401,18 @@ def test_sliders_reach_the_latents_of_the_second_band(browser, many_latents):
     page.close()
 
 
-def test_a_fault_of_the_code_is_not_called_a_fault_of_the_results(given, settings, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("stage", "module", "name"), [(write_report, findings, "quality"), (export_tables, tables, "fid_table")]
+)
+def test_a_fault_of_the_code_is_not_called_a_fault_of_the_results(given, monkeypatch, stage, module, name):
     def faulty(results):
         raise KeyError("a fault of ours")
 
-    monkeypatch.setattr(findings, "quality", faulty)
+    monkeypatch.setattr(module, name, faulty)
+    wanted = given if stage is write_report else {key: given[key] for key in given if key != "data"}
     with pytest.raises(KeyError, match="a fault of ours"):
-        run_here(write_report, *options(**given))
-    monkeypatch.setattr(tables, "fid_table", faulty)
-    with pytest.raises(KeyError, match="a fault of ours"):
-        run_here(export_tables, *options(results=given["results"], configuration=settings, output=tmp_path / "t"))
-    assert not given["output"].exists() and not (tmp_path / "t").exists()
+        run_here(stage, *options(**wanted))
+    assert not given["output"].exists()
 
 
 def test_a_run_without_image_models_has_a_report_too(results, given, settings, tmp_path):

@@ -58,44 +58,59 @@ def planned(*words, directory, **keywords):
     return {name: int(count) for name, count in re.findall(r"^(\w+) +(\d+)$", stats, re.MULTILINE) if name != "all"}
 
 
-def test_it_makes_what_the_readme_promises(run):
-    results = run / "results" / "smoke"
-    text = (results / "log_likelihood_vae.txt").read_text()
+def test_the_log_likelihood_is_quoted_with_its_data_and_k(run):
+    text = (run / "results" / "smoke" / "log_likelihood_vae.txt").read_text()
     assert text.startswith("vae on embedded stand-in for Binarized MNIST") and "K = 20" in text
-    summary = json.loads((results / "log_likelihood_vae.json").read_text())
-    for split in ("valid", "test"):
-        numbers = summary["splits"][split]
-        assert numbers["images"] == 40 and numbers["elbo"]["mean"] < numbers["log_likelihood"]["mean"] < 0
+
+
+@pytest.mark.parametrize("split", ["valid", "test"])
+def test_the_log_likelihood_is_estimated_on_every_image(run, split):
+    summary = json.loads((run / "results" / "smoke" / "log_likelihood_vae.json").read_text())
+    numbers = summary["splits"][split]
+    assert numbers["images"] == 40 and numbers["elbo"]["mean"] < numbers["log_likelihood"]["mean"] < 0
+
+
+def test_every_figure_is_a_png_and_a_pdf(run):
     config = configuration.complete(yaml.safe_load(SMOKE.read_text()))
     names = {name for _, _, name in figures_of(config)} | {"samples", "workflow"}
-    assert {path.name for path in (results / "figures").iterdir()} == {
+    figures = run / "results" / "smoke" / "figures"
+    assert {path.name for path in figures.iterdir()} == {
         f"{name}.{suffix}" for name in names for suffix in ("png", "pdf")
     }
     for name in names:
-        assert (results / "figures" / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-        assert (results / "figures" / f"{name}.pdf").read_bytes().startswith(b"%PDF")
-    seed = results / "runs" / "binary_vae" / "seed1"
+        assert (figures / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (figures / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_a_seed_has_its_folder_with_all_of_its_training(run):
+    seed = run / "results" / "smoke" / "runs" / "binary_vae" / "seed1"
     assert {path.name for path in seed.iterdir()} == {
         "model.safetensors", "history.csv", "training.json", "log_likelihood.json", "log_likelihood.csv", "images.npz",
         "tensorboard", "model.safetensors.state",
     }  # fmt: skip
     assert list((seed / "tensorboard").glob("events.out.tfevents.*"))
-    for model in ("vae", "gan"):
-        text, summary = (results / f"fid_{model}.{suffix}" for suffix in ("txt", "json"))
-        assert re.match(rf"FID [\d.]+ .*{model}.*N = 60.*stand-in for SVHN", text.read_text().splitlines()[0])
-        summary = json.loads(summary.read_text())
-        assert summary["ratio"] > 1
-        samples = results / "samples" / model / "samples"
-        assert [path.name for path in sorted(samples.iterdir())] == [f"{i:04d}.png" for i in range(60)]
 
 
-def test_the_pool_holds_none_of_the_published_samples(run):
-    for model in ("vae", "gan"):
-        folder = run / "results" / "smoke" / "runs" / model / "seed1"
-        _, batches = images.read_directory(folder / "samples")
-        published = {image.tobytes() for batch in batches for image in batch}
-        pool = arrays.load_features(folder / "features.npz").images
-        assert len(published) == 60 and len(pool) == 16 and not published & {image.tobytes() for image in pool}
+@pytest.mark.parametrize("model", ["vae", "gan"])
+def test_the_score_of_an_image_model_is_quoted_with_its_data(run, model):
+    text, summary = (run / "results" / "smoke" / f"fid_{model}.{suffix}" for suffix in ("txt", "json"))
+    assert re.match(rf"FID [\d.]+ .*{model}.*N = 60.*stand-in for SVHN", text.read_text().splitlines()[0])
+    assert json.loads(summary.read_text())["ratio"] > 1
+
+
+@pytest.mark.parametrize("model", ["vae", "gan"])
+def test_samples_of_an_image_model_are_published(run, model):
+    samples = run / "results" / "smoke" / "samples" / model / "samples"
+    assert [path.name for path in sorted(samples.iterdir())] == [f"{i:04d}.png" for i in range(60)]
+
+
+@pytest.mark.parametrize("model", ["vae", "gan"])
+def test_the_pool_holds_none_of_the_published_samples(run, model):
+    folder = run / "results" / "smoke" / "runs" / model / "seed1"
+    _, batches = images.read_directory(folder / "samples")
+    published = {image.tobytes() for batch in batches for image in batch}
+    pool = arrays.load_features(folder / "features.npz").images
+    assert len(published) == 60 and len(pool) == 16 and not published & {image.tobytes() for image in pool}
 
 
 def test_the_summary_has_every_subject_and_metric(run):
@@ -109,15 +124,21 @@ def test_the_summary_has_every_subject_and_metric(run):
     assert set(summary.loc[summary["problem"] == "likelihood", "metric"]) == {
         f"{name}_{split}" for name in ("elbo", "log_likelihood") for split in ("valid", "test")
     }
+
+
+def test_the_comparison_of_one_seed_has_every_metric_and_no_verdict(run):
     comparison = pandas.read_csv(run / "results" / "smoke" / "comparison.csv")
     assert len(comparison) == sum(metric.better != "neither" for metric in OF_IMAGES)
     assert comparison["verdict"].str.contains("one seed allows no verdict").all()
 
 
-def test_problem_1_is_estimated_at_each_theta_and_seed(run):
+def test_divergences_are_estimated_at_each_theta_and_seed(run):
     table = pandas.read_csv(run / "results" / "smoke" / "divergences.csv")
     assert list(table.columns[:7]) == ["theta", "seed", "jsd", "jsd_exact", "w1", "w1_corrected", "w1_exact"]
     assert list(table["theta"]) == [-1, -0.5, 0, 0.5, 1] * 2 and list(table["seed"].unique()) == [1, 2]
+
+
+def test_the_density_is_estimated_at_each_x_and_seed(run):
     table = pandas.read_csv(run / "results" / "smoke" / "density.csv")
     assert {"x", "d", "d_optimal", "density", "density_exact"} < set(table.columns) and len(table) == 2 * 101
 
@@ -126,17 +147,28 @@ def test_afterwards_nothing_is_to_be_done(run):
     assert planned(directory=run) == {}
 
 
-def test_numbers_are_those_of_the_results_folder_in_use(run, tmp_path):
+@pytest.fixture
+def with_older_numbers(run, tmp_path):
+    """A copy of the run with numbers of an older one in another results folder."""
     folder = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("tensorboard"))
     (folder / "results" / "log_likelihood_vae.txt").write_text("of an older run")
     (folder / "results" / "fid_old.txt").write_text("FID 1 (of an older run)")
-    process = snakemake("all", "numbers", directory=folder)
-    results = folder / "results" / "smoke"
+    return folder
+
+
+def test_numbers_are_those_of_the_results_folder_in_use(with_older_numbers):
+    process = snakemake("all", "numbers", directory=with_older_numbers)
+    results = with_older_numbers / "results" / "smoke"
     assert process.returncode == 0 and (results / "log_likelihood_vae.txt").read_text() in process.stdout
     for model in ("vae", "gan"):
         assert (results / f"fid_{model}.txt").read_text().splitlines()[0] + "\n" in process.stdout
     assert "The report: results/smoke/report.html\n" in process.stdout and "older run" not in process.stdout
-    process = snakemake("numbers", "--dry-run", "--config", "results=elsewhere", directory=folder)
+
+
+def test_numbers_of_another_results_folder_are_looked_for_there(tmp_path):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "fid_old.txt").write_text("FID 1 (of an older run)")
+    process = snakemake("numbers", "--dry-run", "--config", "results=elsewhere", directory=tmp_path)
     assert "elsewhere/fid_gan.txt" in process.stdout and "1 results/" not in process.stdout
 
 
@@ -289,16 +321,19 @@ def test_it_can_be_used_as_a_module(tmp_path):
     assert "mine/runs/binary_vae/seed1/model.safetensors" in process.stdout
 
 
-def test_mirrors_and_other_files_take_the_place_of_the_official_ones(run, tmp_path):
+@pytest.fixture(scope="module")
+def mirrored(run, tmp_path_factory):
+    """A folder with data that came from a mirror, and their path."""
     from genlab import files
 
+    folder = tmp_path_factory.mktemp("mirrored")
     mirror = run / "resources" / "smoke" / "embedded"
     official = {
         split: {"urls": [f"http://example.invalid/binarized_mnist_{split}.amat"],
                 "sha256": files.checksum(mirror / f"binarized_mnist_{split}.amat"), "bytes": None}
         for split in ("train", "valid", "test")
     }  # fmt: skip
-    (tmp_path / "mirror.json").write_text(
+    (folder / "mirror.json").write_text(
         json.dumps(
             {
                 "resources": "here",
@@ -306,17 +341,23 @@ def test_mirrors_and_other_files_take_the_place_of_the_official_ones(run, tmp_pa
             }
         )
     )
-    process = snakemake(
-        "here/prepared/official/binarized_mnist.npz", directory=tmp_path, configfile=tmp_path / "mirror.json"
-    )
+    data = "here/prepared/official/binarized_mnist.npz"
+    process = snakemake(data, directory=folder, configfile=folder / "mirror.json")
     assert process.returncode == 0, process.stdout
-    prepared = arrays.load_binarized_mnist(tmp_path / "here" / "prepared" / "official" / "binarized_mnist.npz")
-    assert prepared.about["source"] == "custom" and prepared.about["title"].startswith("custom files")
+    return folder, data
 
-    # Another mirror is no reason to fetch again.
+
+def test_other_files_take_the_place_of_the_official_ones_and_are_called_custom(mirrored):
+    folder, data = mirrored
+    about = arrays.load_binarized_mnist(folder / data).about
+    assert about["source"] == "custom" and about["title"].startswith("custom files")
+
+
+def test_another_mirror_is_no_reason_to_fetch_again(mirrored):
+    folder, data = mirrored
     process = snakemake(
-        "here/prepared/official/binarized_mnist.npz", "--dry-run", "--config", "data={'mirrors': ['elsewhere']}",
-        directory=tmp_path, configfile=tmp_path / "mirror.json",
+        data, "--dry-run", "--config", "data={'mirrors': ['elsewhere']}",
+        directory=folder, configfile=folder / "mirror.json",
     )  # fmt: skip
     assert "Nothing to be done" in process.stdout
 
@@ -364,19 +405,20 @@ def project(finished_project, tmp_path):
     return shutil.copytree(finished_project, tmp_path / "my project")
 
 
-def test_a_touched_script_reruns_nothing_and_a_changed_one_its_descendants(project):
-    where = {"directory": project, "snakefile": project / "Snakefile"}
-    script, style = (
-        project / "workflow" / "scripts" / name for name in ("train_binary_vae.py", "genlab/report/plotting.py")
-    )
-    os.utime(script)
-    assert planned(**where) == {}
+def test_a_touched_script_reruns_nothing(project):
+    os.utime(project / "workflow" / "scripts" / "train_binary_vae.py")
+    assert planned(directory=project, snakefile=project / "Snakefile") == {}
+
+
+def test_a_changed_script_reruns_its_descendants(project):
+    style = project / "workflow" / "scripts" / "genlab" / "report" / "plotting.py"
     style.write_text(style.read_text() + "\n# another style\n")
     images = {"plot_confusion": 1, "plot_reconstructions": 1, "plot_gan_training": 1} | COMPARISONS
     twice = dict.fromkeys(("plot_learning_curves", "plot_latents", "plot_interpolation", "plot_nearest"), 2)
     once = dict.fromkeys(("plot_data", "plot_divergences", "plot_density", "plot_summary", "plot_fid_curve"), 1)
     page = {name: count for name, count in REPORT.items() if name != "write_configuration"}
-    assert planned(**where) == once | LIKELIHOOD_PLOTS | images | twice | page
+    expected = once | LIKELIHOOD_PLOTS | images | twice | page
+    assert planned(directory=project, snakefile=project / "Snakefile") == expected
 
 
 LIKELIHOOD_CHAIN = ("train_binary_vae", "estimate_likelihood", "summarise_likelihood")
@@ -421,43 +463,90 @@ def test_a_failed_rerun_after_a_changed_setting_leaves_no_number_that_looks_curr
         assert f"rule {rule}:" in process.stdout
 
 
-def test_a_run_killed_outright_goes_on_where_it_stopped_and_so_do_more_epochs(project):
-    where = {"directory": project, "snakefile": project / "Snakefile"}
-    seed = project / "results" / "smoke" / "runs" / "binary_vae" / "seed1"
-    state = seed / "model.safetensors.state" / "checkpoint.safetensors"
-    state.unlink()  # of the finished training, which would go on to more epochs
-    target, change = (
-        str(seed.relative_to(project) / "model.safetensors"),
-        "likelihood={'models': {'vae': {'epochs': 40}}}",
-    )
-    command = [sys.executable, "-m", "snakemake", target, "--cores", "2", "--configfile", SMOKE, "--config", change]
+class Trained:
+    """A project whose binary VAE is trained anew, for other numbers of epochs."""
+
+    def __init__(self, project):
+        self.where = {"directory": project, "snakefile": project / "Snakefile"}
+        results = project / "results" / "smoke"
+        self.seed = results / "runs" / "binary_vae" / "seed1"
+        self.log = results / "logs" / "train_binary_vae" / "vae_seed1.log"
+        self.state = self.seed / "model.safetensors.state" / "checkpoint.safetensors"
+        self.target = str((self.seed / "model.safetensors").relative_to(project))
+
+    def epochs(self, number):
+        return "--config", f"likelihood={{'models': {{'vae': {{'epochs': {number}}}}}}}"
+
+    def train(self, number, *words):
+        """Train for so many epochs; returns the job's log."""
+        assert snakemake(self.target, *self.epochs(number), *words, **self.where).returncode == 0
+        return self.log.read_text()
+
+
+@pytest.fixture(scope="module")
+def killed(finished_project, tmp_path_factory):
+    """A project whose training of 40 epochs was killed outright, with Snakemake itself, at its first checkpoint."""
+    trained = Trained(shutil.copytree(finished_project, tmp_path_factory.mktemp("killed") / "my project"))
+    trained.state.unlink()  # of the finished training, which would go on to more epochs
+    command = [sys.executable, "-m", "snakemake", trained.target, "--cores", "2", "--configfile", SMOKE]
     process = subprocess.Popen(
-        command, cwd=project, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT
-    )
+        [*command, *trained.epochs(40)], cwd=trained.where["directory"], start_new_session=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT,
+    )  # fmt: skip
     deadline = time.monotonic() + 120
-    while not state.exists():
+    while not trained.state.exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    assert snakemake("--unlock", **where).returncode == 0
-    process = snakemake("results/smoke/log_likelihood_vae.txt", "--dry-run", "--config", change, **where)
-    for rule in LIKELIHOOD_CHAIN:  # no number of before looks current
-        assert f"rule {rule}:" in process.stdout
-    assert snakemake(target, "--config", change, **where).returncode == 0
-    log_file = project / "results" / "smoke" / "logs" / "train_binary_vae" / "vae_seed1.log"
-    log = log_file.read_text()
-    assert "resuming at epoch" in log and "starting afresh" not in log
-    assert len((seed / "history.csv").read_text().splitlines()) == 1 + 40
+    assert snakemake("--unlock", **trained.where).returncode == 0
+    words = ("results/smoke/log_likelihood_vae.txt", "--dry-run", *trained.epochs(40))
+    trained.plan = snakemake(*words, **trained.where).stdout
+    return trained
 
-    # More epochs go on from there, and a forced run of as many does not.
-    more, log = "likelihood={'models': {'vae': {'epochs': 41}}}", log_file.read_text
-    assert snakemake(target, "--config", more, **where).returncode == 0
-    assert "the training of 40 epochs continues to 41" in log() and "resuming at epoch 41, step 0" in log()
-    stretches = json.loads((seed / "training.json").read_text())["stretches"]
-    assert [stretch["epochs"] for stretch in stretches] == [40, 41]
-    fewer = "likelihood={'models': {'vae': {'epochs': 2}}}"
-    assert snakemake(target, "--config", fewer, **where).returncode == 0
-    assert "a finished training of 41 epochs is there, and 2 are asked for; training anew" in log()
-    assert snakemake(target, "--config", fewer, "--forcerun", "train_binary_vae", **where).returncode == 0
-    assert "a finished training of 2 epochs is there, and 2 are asked for; training anew" in log()
+
+@pytest.fixture(scope="module")
+def resumed(killed):
+    """The log of the training when it was run again, and the lines of its history."""
+    log = killed.train(40)
+    return log, (killed.seed / "history.csv").read_text().splitlines()
+
+
+@pytest.fixture(scope="module")
+def extended(killed, resumed):
+    """The log of the training when it was run for one more epoch, and the epochs of its stretches."""
+    log = killed.train(41)
+    return log, [stretch["epochs"] for stretch in json.loads((killed.seed / "training.json").read_text())["stretches"]]
+
+
+@pytest.fixture(scope="module")
+def shortened(killed, extended):
+    """The log of the training when it was run for fewer epochs, and when that was forced again."""
+    return killed.train(2), killed.train(2, "--forcerun", "train_binary_vae")
+
+
+def test_a_run_killed_outright_leaves_no_number_that_looks_current(killed):
+    for rule in LIKELIHOOD_CHAIN:
+        assert f"rule {rule}:" in killed.plan
+
+
+def test_a_run_killed_outright_goes_on_where_it_stopped(resumed):
+    log, history = resumed
+    assert "resuming at epoch" in log and "starting afresh" not in log
+    assert len(history) == 1 + 40
+
+
+def test_more_epochs_go_on_from_a_finished_training(extended):
+    log, stretches = extended
+    assert "the training of 40 epochs continues to 41" in log and "resuming at epoch 41, step 0" in log
+    assert stretches == [40, 41]
+
+
+def test_fewer_epochs_train_anew(shortened):
+    log, _ = shortened
+    assert "a finished training of 41 epochs is there, and 2 are asked for; training anew" in log
+
+
+def test_a_forced_run_of_as_many_epochs_trains_anew(shortened):
+    _, log = shortened
+    assert "a finished training of 2 epochs is there, and 2 are asked for; training anew" in log

@@ -1,0 +1,78 @@
+"""Tables of a report: what they hold, and the limits that they judge by."""
+
+import pytest
+from genlab.report import acceptance, findings, tables
+from genlab.report.typeset import UNKNOWN
+from good_run import good_run
+
+
+@pytest.fixture
+def results():
+    return good_run()
+
+
+def test_a_number_at_its_limit_passes(results):
+    results.divergences["largest_error"].update(jsd_elsewhere=0.005, w1_corrected=0.02)
+    results.likelihood["vae"]["splits"]["valid"]["elbo"]["mean"] = -96
+    results.fid["gan"]["ratio"] = 1.5
+    assert [row["passed"] for row in acceptance.acceptance(results)] == [True] * 5 + [None, None, True]
+
+
+@pytest.fixture
+def made(results):
+    return tables.all_tables(results)
+
+
+def test_every_table_is_made(made):
+    assert set(made) == {"acceptance", "divergences", "density", "training", "likelihood", "fid", "statistics",
+                         "metrics", "comparison", "elbo"}  # fmt: skip
+
+
+def test_rows_are_as_long_as_their_header(made):
+    for table in made.values():
+        assert all(len(row) == len(table.header) for row in table.rows), table.name
+
+
+def test_tables_hold_their_numbers_to_sort_by(made):
+    assert [row[2][1] for row in made["fid"].rows] == [2194.0, 445.0]
+    assert [row[0][1] for row in made["divergences"].rows] == [-1.0, 0.0, 1.0]
+
+
+def test_numbers_stand_with_their_spread(made):
+    assert made["fid"].rows[1][2][0] == "445 ± 10" and made["fid"].rows[1][4][0] == "317.9 ± 3.0"
+    assert made["metrics"].rows[1][1] == ("0.800\n[0.700, 0.900]", 0.8)
+
+
+def test_an_extended_training_says_from_where(made):
+    assert made["training"].rows[0][3] == ("3\nextended from 2", 3)
+
+
+@pytest.mark.parametrize(
+    "name, words", [("metrics", "SVHN"), ("metrics", "N = 1000"), ("likelihood", "Binarized MNIST")]
+)
+def test_captions_name_data_and_protocol(made, name, words):
+    assert words in made[name].caption
+
+
+def test_a_run_without_image_models_has_no_tables_of_them(results):
+    results.fid, results.statistics, results.latents, results.elbo = {}, {}, {}, {}
+    results.comparison = results.comparison.iloc[:0]
+    assert set(tables.all_tables(results)) == {
+        "acceptance",
+        "divergences",
+        "density",
+        "training",
+        "likelihood",
+        "comparison",
+    }
+    assert findings.images(results) == {subject: [] for subject in findings.images(results)}
+
+
+def test_the_elbo_table_has_one_scale_and_says_what_samples_are(results):
+    made = tables.elbo_table(results)
+    assert [row[:3] for row in made.rows] == [["vae", "N(x; g(z), I)", ("128", 127.5)]]
+    assert made.rows[0][3][1] == 8.36 and made.rows[0][4][1] == 8.352 and made.rows[0][8] == "means of p(x|z)"
+    results.config["images"]["models"]["vae"]["noise"] = True
+    results.elbo["vae"]["standard_deviation"] = None
+    made = tables.elbo_table(results)
+    assert made.rows[0][2][0] == UNKNOWN and made.rows[0][8] == "drawn from p(x|z)"
