@@ -358,7 +358,7 @@ def test_a_damaged_result_is_named(results, given, copy):
 def test_tables_are_exported_without_a_look_at_figures(copy, settings, tmp_path):
     (copy / "figures" / "data.png").write_bytes(b"no picture")
     run_here(export_tables, *options(results=copy, configuration=settings, output=tmp_path / "tables"))
-    assert len(list((tmp_path / "tables").iterdir())) == 18
+    assert len(list((tmp_path / "tables").iterdir())) == 20
 
 
 @pytest.fixture
@@ -371,6 +371,7 @@ def many_latents(copy, given):
     moved = np.zeros((512, 3, 32, 32), np.uint8)
     moved[:, :2] = levels.transpose(0, 3, 1, 2)
     arrays |= {"plus": moved, "minus": moved, "effect": np.linspace(9, 1, 512), "order": np.arange(512)}
+    arrays["correlation"] = np.zeros((512, arrays["correlation"].shape[1]))
     np.savez(path.with_suffix(""), **arrays)
     run_here(write_report, *options(**given | {"results": copy}))
     return given["output"]
