@@ -136,7 +136,7 @@ def tasks():
         "learning_rate": 1e-3, "optimizer": "adam", "weight_decay": 0.0, "schedule": "constant", "warmup_steps": 2,
         "average_decay": 0.9, "precision": "float32", "samples_per_image": 2, "kl_warmup_epochs": 2,
         "critic_steps": 1, "penalty_weight": 10, "beta1": 0.0, "beta2": 0.9, "frames": 2, "epochs": 2,
-        "augment": "colour_translation",
+        "augment": "colour_translation", "critic_rate": 2.0,
     }  # fmt: skip
     bits = torch.randint(0, 2, (6, 784), dtype=torch.uint8)
     pixels = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8)

@@ -189,6 +189,12 @@ def test_learning_rate():
     assert optimization.learning_rate(optimization.Progress(100, 100, 0), settings) == pytest.approx(0, abs=1e-12)
 
 
+@pytest.mark.parametrize("step, rate", [(4, 1.0), (70, 1.0), (85, 0.5), (97, 0.1), (100, 0.0)])
+def test_a_trapezoid_is_flat_and_then_falls_to_zero(step, rate):
+    settings = SETTINGS | {"learning_rate": 1.0, "warmup_steps": 4, "schedule": "trapezoid"}
+    assert optimization.learning_rate(optimization.Progress(step, 100, 0), settings) == pytest.approx(rate)
+
+
 def test_weight_average_is_the_exponential_moving_average():
     model = nn.Linear(1, 1, bias=False)
     model.weight.data.fill_(0.0)

@@ -11,6 +11,7 @@ SETTINGS = {
     "epochs": 5, "batch_size": 8, "critic_steps": 2, "penalty_weight": 10.0, "learning_rate": 1e-3, "beta1": 0.0,
     "beta2": 0.9, "schedule": "constant", "warmup_steps": 0, "average_decay": 0.5, "precision": "float32",
     "monitor_epochs": 2, "monitor_samples": 20, "frames": 3, "augment": "none",
+    "critic_rate": 1.0,
 }  # fmt: skip
 
 
@@ -208,3 +209,10 @@ def test_both_kinds_of_model_have_the_same_generator(task, model):
 def test_the_vae_of_a_generator_takes_and_gives_flat_images(model):
     x = torch.randn(2, 3 * 32 * 32)
     assert model.posterior(x)[0].shape == (2, 5) and model.decode(torch.randn(7, 2, 5)).shape == (7, 2, 3072)
+
+
+def test_the_critic_s_rate_is_a_multiple_of_the_generator_s(task):
+    task.settings = SETTINGS | {"critic_rate": 3.0, "critic_steps": 1}
+    task.step(torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8), {"learning_rate": 0.01, "average_rate": 0.5})
+    rates = {name: group["lr"] for name, each in task.optimizers.items() for group in each.param_groups}
+    assert rates == {"generator": 0.01, "critic": pytest.approx(0.03)}

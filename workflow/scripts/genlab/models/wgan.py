@@ -118,7 +118,7 @@ class WGANTraining:
             norms = gradient_norms(self.critic, mixtures(real, generated)).float()
         estimate, penalty = real_scores.sum() - scores.sum(), ((norms - 1) ** 2).sum()
         loss = self.settings["penalty_weight"] * penalty - estimate
-        self.update("critic", loss / count, numbers["learning_rate"])
+        self.update("critic", loss / count, self.settings["critic_rate"] * numbers["learning_rate"])
         if "average_rate" in numbers:
             self.critic.requires_grad_(False)
             with autocast(self.settings, batch.device):

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import torch
 
+FALLING = 0.3  # the share of the updates over which a trapezoid falls
+
 
 @dataclass(frozen=True)
 class Progress:
@@ -59,10 +61,15 @@ def autocast(settings, device):
 
 
 def learning_rate(progress, settings):
-    """The learning rate at a step: linear warm-up, then constant or a half cosine down to zero at the end."""
+    """The learning rate at a step: linear warm-up, then by the schedule.
+
+    constant; cosine, half a period, to zero at the end; or trapezoid, constant and linear to zero over the last 30%.
+    """
     rate = settings["learning_rate"] * min(1.0, (progress.step + 1) / max(1, settings["warmup_steps"]))
     if settings["schedule"] == "cosine":
         rate *= 0.5 * (1 + math.cos(math.pi * progress.step / progress.total))
+    elif settings["schedule"] == "trapezoid":
+        rate *= min(1.0, (1 - progress.step / progress.total) / FALLING)
     return rate
 
 
