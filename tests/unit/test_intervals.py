@@ -110,3 +110,27 @@ def test_reliability_leaves_out_shapes_that_could_not_be_fitted():
     assert found["pareto_k"] == pytest.approx({"median": 0.7, "share_above_0.7": 0.5})
     none = intervals.reliability(np.array([1.0]), np.array([np.nan]))
     assert none["pareto_k"] == {"median": None, "share_above_0.7": None}
+
+
+def test_a_comparison_is_welch_s_test_of_scipy():
+    means, deviations, counts = (3.0, 2.2), (0.9, 0.4), (7, 12)
+    errors = [deviation / count**0.5 for deviation, count in zip(deviations, counts, strict=True)]
+    found = intervals.compare(*means, errors, [count - 1 for count in counts])
+    expected = stats.ttest_ind_from_stats(means[0], deviations[0], counts[0], means[1], deviations[1], counts[1], False)
+    assert found["p"] == pytest.approx(expected.pvalue)
+    assert found["difference"] == pytest.approx(0.8)
+    half = stats.t.isf(0.025, expected.df) if hasattr(expected, "df") else None
+    if half:
+        assert found["high"] - found["low"] == pytest.approx(2 * half * (errors[0] ** 2 + errors[1] ** 2) ** 0.5)
+
+
+@pytest.mark.parametrize("gap, p", [(0.0, 1.0), (1.0, 0.0)])
+def test_a_comparison_without_errors_is_certain(gap, p):
+    assert intervals.compare(gap, 0.0, [0.0, 0.0], [9, 9])["p"] == p
+
+
+def test_holm_multiplies_the_smallest_by_all_and_keeps_the_order():
+    # Holm (1979): sorted p times M, M - 1, ..., 1, never falling, at most 1.
+    np.testing.assert_allclose(intervals.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(intervals.holm([0.9, 0.8]), [1, 1])
+    assert intervals.holm([]).shape == (0,)

@@ -305,3 +305,17 @@ def test_a_row_is_all_that_a_metric_needs(monkeypatch):
     parts = [features[:20], features[20:40], features[40:60]]
     assert found == {"width": intervals.interval([np.ptp(part) for part in parts]), "size": 20}
     assert set(metric_table.measure(sets, "test")) == {"width"}
+
+
+def test_the_jackknife_error_of_a_frechet_distance_is_its_spread_over_draws():
+    rng, scales = np.random.default_rng(3), np.linspace(0.5, 2, 6)
+    reference = frechet.moments([rng.normal(0.4, 1, (4000, 6))])
+    draws = [scales * rng.normal(size=(200, 6)) for _ in range(150)]
+    spread = np.std([frechet.moments([draw]).distance(reference) for draw in draws], ddof=1)
+    errors = [metrics.frechet_error(draw, reference) for draw in draws]
+    assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(spread, rel=0.15)
+
+
+def test_a_jackknife_of_too_few_is_refused():
+    with pytest.raises(ValueError, match="21 features in 10 blocks; expected 2 blocks or more of 2 or more each"):
+        metrics.frechet_error(np.eye(21), frechet.moments([np.eye(21)]))

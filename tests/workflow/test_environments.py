@@ -66,8 +66,7 @@ def hidden(requirements):
 def project(run, tmp_path_factory):
     """A copy of a finished run, to write into."""
     folder = tmp_path_factory.mktemp("environments") / "run"
-    # A sample directory is only replaced where nothing else lies in it, as Snakemake's own file does.
-    return shutil.copytree(run, folder, ignore=shutil.ignore_patterns(".snakemake", ".snakemake_timestamp"))
+    return shutil.copytree(run, folder, ignore=shutil.ignore_patterns(".snakemake"))
 
 
 @pytest.fixture(scope="module")

@@ -227,10 +227,14 @@ TABLES += ["fid", "statistics", "metrics"] if IMAGE_MODELS else []
 TABLES += ["elbo"] if with_network("encoder") else []
 
 
+# Stages that no rule runs: for use by hand alone.
+ALONE = ("score_samples",)
+
+
 def computing_stages():
     """All stages that make numbers: what a report rests on."""
     stages = sorted(script.stem for script in SCRIPTS.glob("*.py"))
-    return [name for name in stages if name.split("_")[0] not in ("plot", "export", "write")]
+    return [name for name in stages if name.split("_")[0] not in ("plot", "export", "write") and name not in ALONE]
 
 
 def source_files(folder, *patterns):

@@ -86,7 +86,7 @@ def draw(arrays, table, about):
         panel.set_xlabel(r"$\alpha$")
         panel.set_ylabel(label)
     # Above the axes, where it covers no line.
-    panel.legend(loc="lower right", bbox_to_anchor=(1, 1.02), borderaxespad=0, ncols=3, frameon=False)
+    panel.legend(loc="lower right", bbox_to_anchor=(1, 1.02), borderaxespad=0, ncols=2, frameon=False)
     plotting.describe(
         figure,
         f"{about['model']}: interpolation between latents and between images",

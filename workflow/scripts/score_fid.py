@@ -21,7 +21,6 @@ from genlab import InputError, cli, files, provenance
 ROOT = Path(__file__).resolve().parents[2]
 CLASSIFIER = Path("results/classifier/trained.safetensors")
 REFERENCE = Path("resources/prepared/embedded/svhn.npz")
-BATCH = 500  # real images whose features are computed at a time
 
 PROTOCOL = (
     "Frechet distance (Heusel et al. 2017, eq. 6) between the classifier's 512 features, in eval mode, of 32 x 32 "
@@ -60,15 +59,15 @@ def main(options):
             raise InputError(f"{path}: not made yet; run `snakemake --cores 1 {default}` in {ROOT}, or give {option}")
     from genlab.data import images
     from genlab.measures import frechet
-    from genlab.models import classifier
+    from genlab.models import classifier, references
     from genlab.training import loop
 
     device = loop.set_up(options.device, options.threads, options.seed)
     samples, batches = images.read_directory(options.directory)
     network, classifier_about = classifier.load_classifier(options.model, device)
-    real, data, reference = real_images(options.reference, "test")
+    real, data, reference = references.read(options.reference, "test")
     floor_path = options.floor or (options.reference if options.reference.suffix == ".npz" else None)
-    pool = real_images(floor_path, "train") if floor_path else None
+    pool = references.read(floor_path, "train") if floor_path else None
     if pool and "split" not in pool[2] and floor_path.resolve() == options.reference.resolve():
         raise InputError(f"{floor_path}: the reference cannot be its own floor; give --floor training images")
 
@@ -76,9 +75,9 @@ def main(options):
         return (found for found, _ in classifier.feature_batches(network, batches))
 
     sample_moments = frechet.moments(features(batches), f"features of {options.directory}")
-    real_moments = frechet.moments(features(cut(real)), f"features of {options.reference}")
+    real_moments = frechet.moments(features(references.batches(real)), f"features of {options.reference}")
     fid = sample_moments.distance(real_moments)
-    floor = pool and measure_floor(pool, samples, options, features, real_moments)
+    floor = pool and references.real_data_fid(pool, samples, options.floor_draws, options.seed, features, real_moments)
     result = {
         "model": options.name or options.directory.resolve().name,
         "data": data,
@@ -95,57 +94,6 @@ def main(options):
     if options.output:
         files.write_json(options.output, result)
     print(report(result, options.directory))
-
-
-def real_images(path, split):
-    """(images uint8 (N, 3, 32, 32), `about` of the data, what was taken of it) of a file or directory.
-
-    `split` is what is taken of a prepared file; of the others, which hold one, all images are.
-    """
-    import numpy as np
-    from genlab.data import arrays, images, svhn
-
-    taken = {"file": path.name, "sha256": None if path.is_dir() else files.checksum(path)}
-    if path.is_dir():
-        found, about = np.concatenate(list(images.read_directory(path)[1])), {"title": f"images in {path.name}"}
-    elif path.suffix == ".mat":
-        found, about = svhn.read_mat(path)[0], {"title": path.name}
-        digests = files.digests(path)
-        if any(known.items() <= digests.items() for known in arrays.OFFICIAL["SVHN"].values()):
-            about = {"title": "SVHN"}
-    elif path.suffix == ".npz":
-        prepared = arrays.load_svhn(path)
-        found, about, taken["split"] = getattr(prepared, f"{split}_images"), prepared.about, split
-    else:
-        raise InputError(f"{path}: cannot be read as real images; give a .mat, a prepared .npz, or a directory")
-    return found, about, taken | {"images": len(found), "title": about["title"]}
-
-
-def cut(images):
-    """Batches of an array of images."""
-    return (images[start : start + BATCH] for start in range(0, len(images), BATCH))
-
-
-def measure_floor(pool, samples, options, features, real_moments):
-    """The distances of random draws of `samples` real images from `pool` (see `real_images`) to the reference.
-
-    A draw is without replacement; where the pool has no more than `samples` images it is the whole pool.
-    """
-    import numpy as np
-    from genlab.measures import frechet, intervals
-
-    real, _, taken = pool
-    size = min(samples, len(real))
-    draws = options.floor_draws if size < len(real) else 1
-    rng = np.random.default_rng(options.seed)
-    chosen = np.stack([rng.choice(len(real), size, replace=False) for _ in range(draws)])
-    used, rows = np.unique(chosen, return_inverse=True)  # each image's features are computed once
-    found = np.concatenate(list(features(real[part] for part in cut(used))))
-    values = [
-        frechet.moments([found[draw]], f"features of {taken['file']}").distance(real_moments)
-        for draw in rows.reshape(draws, size)
-    ]
-    return intervals.spread(values) | {"images": size, "source": taken}
 
 
 def report(result, directory):

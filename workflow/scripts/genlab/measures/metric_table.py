@@ -6,6 +6,7 @@ A new metric of images is a function, in `metrics` or where it belongs, and a ro
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,6 +32,13 @@ class Metric:
     function: Callable | None = None
     whole: bool = False
     against: str | None = "test"
+
+
+class Subject(NamedTuple):
+    """What metrics need of a set of images: `features` (M, D) and the classifier's first choices, `classes` (M,)."""
+
+    features: np.ndarray
+    classes: np.ndarray
 
 
 class Images:

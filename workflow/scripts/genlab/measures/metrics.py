@@ -144,6 +144,26 @@ def frechet_infinity(features, reference, blocks=10, confidence=0.95):
     return intervals.student(value, error, blocks - 1, confidence) | {"n": n, "blocks": blocks}
 
 
+def frechet_error(features, reference, blocks=10):
+    """Standard error of the Frechet distance of features (N, D), N >= 2 blocks + 2, to `reference`, by a jackknife.
+
+    It deletes one of `blocks` blocks at a time. A bootstrap would not do: repeated vectors make a set less varied.
+    features in random order; reference: `frechet.Moments`.
+    """
+    features = _vectors(features, "features")
+    if blocks < 2 or len(features) < 2 * blocks + 2:
+        raise ValueError(f"{len(features)} features in {blocks} blocks; expected 2 blocks or more of 2 or more each")
+    parts = [frechet.moments([part]) for part in np.array_split(features, blocks)]
+    values = []
+    for left_out in parts:
+        rest = frechet.Moments()
+        for part in parts:
+            if part is not left_out:
+                rest.merge(part)
+        values.append(rest.distance(reference))
+    return float(np.sqrt((blocks - 1) * np.var(values)))
+
+
 def _vectors(array, name):
     array = np.asarray(array, np.float64)
     if array.ndim != 2 or not array.shape[1]:
