@@ -11,6 +11,7 @@ from pathlib import Path
 import forks
 
 SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
+ALONE = {"score_samples"}  # stages for use by hand, which no rule runs
 
 
 def command(name, *args):

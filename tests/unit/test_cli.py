@@ -136,4 +136,7 @@ def test_options_of_one_meaning_have_one_name_in_every_stage():
         options = {action.dest for action in importlib.import_module(name).parser()._actions}
         assert not options & {"number", "json", "text", "csv", "events", "frames_output"}, name
         assert "output" in options, name
-        assert "model" not in options or name == "score_fid"  # whose command line the course's users know
+        assert "model" not in options or name in (
+            "score_fid",
+            "score_samples",
+        )  # whose command line the course's users know

@@ -227,7 +227,7 @@ TABLES += ["fid", "statistics", "metrics"] if IMAGE_MODELS else []
 TABLES += ["elbo"] if with_network("encoder") else []
 
 
-# Stages that no rule runs: for use by hand alone.
+# For use by hand alone, no part of the workflow.
 ALONE = ("score_samples",)
 
 

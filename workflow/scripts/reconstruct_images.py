@@ -53,7 +53,7 @@ def main(options):
         options, trained_with=trained, model_checksum=files.checksum(options.weights)
     )
 
-    model, splits, normal = image_model.as_vae(parts), {}, torch.Generator().manual_seed(options.seed)
+    model, splits, normal = vae.of_parts(parts), {}, torch.Generator().manual_seed(options.seed)
     for split, images in (("valid", prepared.valid_images), ("test", prepared.test_images)):
         elbo, kl = vae.evaluate_elbo(model, torch.from_numpy(images), normal)
         mean, error = (float(value) for value in intervals.mean_and_error(elbo.numpy()))

@@ -11,7 +11,6 @@ from .. import InputError
 from ..data import images
 from ..training.checkpoint import load_tensors, save_tensors
 from . import gaussian, layers, likelihoods, networks
-from .vae import VAE
 
 
 def save_model(path, parts, about):
@@ -77,12 +76,6 @@ def generate(generator, z, batch=250, noise=None):
         images.to_uint8(generator(part) if noise is None else generator.draw(part, noise)).cpu()
         for part in z.split(batch)
     ])  # fmt: skip
-
-
-def as_vae(parts):
-    """The `vae.VAE` of a VAE's parts from `load_model`."""
-    generator = parts["generator"]
-    return VAE(parts["encoder"], generator.decoder, generator.latents, generator.likelihood, (3, *images.SIZE))
 
 
 def noise_source(parts, options, seed):

@@ -82,6 +82,12 @@ def image_vae(generator, likelihood="unit_normal"):
     return VAE(encoder, generator, generator.latents, likelihoods.OF_IMAGES[likelihood](), (3, 32, 32))
 
 
+def of_parts(parts):
+    """The `VAE` of a VAE's parts from `image_model.load_model`."""
+    generator = parts["generator"]
+    return VAE(parts["encoder"], generator.decoder, generator.latents, generator.likelihood, (3, *images.SIZE))
+
+
 def elbo_terms(model, x, noise):
     """Reconstruction E_q log p(x|z) and KL(q || p) per image. The ELBO is reconstruction minus KL.
 
