@@ -11,7 +11,6 @@ from pathlib import Path
 import forks
 
 SCRIPTS = Path(__file__).parents[1] / "workflow" / "scripts"
-ALONE = {"score_samples"}  # stages for use by hand, which no rule runs
 
 
 def command(name, *args):

@@ -167,7 +167,7 @@ def least(trained_vae, prepared_digits, tmp_path_factory):
 def test_what_is_not_asked_for_is_left_out(least):
     content, text = least
     assert list(content["splits"]) == ["valid", "test"] and content["overfitting"] == content["gain_beyond_k"] == {}
-    assert "Overfitting" not in text and "in place of" not in text
+    assert "Overfitting" not in text and "instead of" not in text
 
 
 def test_30_weights_are_enough_for_a_shape(least):
@@ -281,7 +281,9 @@ def test_the_text_of_one_seed_gives_its_errors_over_images(content, of_one_seed)
     assert f"{numbers['mean']:.3f} +- {numbers['standard_error']:.3f}" in text
     gap, gain = content["overfitting"]["elbo"], content["gain_beyond_k"]["valid"]
     assert f"training less test: ELBO {gap['mean']:.3f} +- {gap['standard_error']:.3f}" in text
-    assert f"K = 60 in place of 20: {gain['mean']:.3f} +- {gain['standard_error']:.3f} more on 5 valid images" in text
+    assert (
+        f"K = 60 instead of 20 gives {gain['mean']:.3f} +- {gain['standard_error']:.3f} more on 5 valid images" in text
+    )
 
 
 def test_the_summary_of_two_seeds_has_mean_and_deviation(content, of_two_seeds):

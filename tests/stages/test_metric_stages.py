@@ -54,14 +54,14 @@ def folder(tmp_path_factory):
     return folder
 
 
-def extract(folder, output, source, model=None, **changes):
+def extract(folder, output, source, model=None, flags=(), **changes):
     """Run extract_features here; returns the `Features` that it wrote."""
     options = {
         "source": source, "data": folder / "svhn.npz", "classifier": folder / "classifier.safetensors",
         "output": output, "device": "cpu", "threads": 1, "count": 80, "seed": 3,
     }  # fmt: skip
     options |= ({"weights": folder / model} if model else {}) | changes
-    run_here(extract_features, *(word for key, value in options.items() for word in (f"--{key}", value)))
+    run_here(extract_features, *(word for key, value in options.items() for word in (f"--{key}", value)), *flags)
     return arrays.load_features(output)
 
 
@@ -106,6 +106,15 @@ def test_features_of_samples_are_those_of_what_the_generator_draws(folder, tmp_p
     assert (found.about["subject"], found.about["model_seed"], len(found.rows)) == ("gan", 5, 80)
 
 
+def test_samples_with_noise_are_drawn_from_the_likelihood_of_the_same_latents(folder, tmp_path):
+    found = [extract(folder, tmp_path / f"{n}.npz", "samples", "vae.safetensors", flags=["--noise"]) for n in (1, 2)]
+    means = extract(folder, tmp_path / "means.npz", "samples", "vae.safetensors")
+    np.testing.assert_array_equal(found[0].images, found[1].images)
+    spread = (found[0].images.astype(float) - means.images)[(means.images > 100) & (means.images < 155)]
+    # N(0, I) in [-1, 1] is clipped to the pixels' range: most of what lies beyond one standard deviation.
+    assert abs(spread.mean()) < 5 and spread.std() == pytest.approx(127.5 * 0.718, rel=0.05)
+
+
 def test_reconstructions_are_of_a_draw_of_the_posterior(folder, tmp_path, in_parts):
     found = extract(folder, tmp_path / "b.npz", "reconstructions", "vae.safetensors")
     parts, _ = image_model.load_model(folder / "vae.safetensors")
@@ -129,16 +138,18 @@ def test_the_mean_image_is_that_of_the_training_images(folder, tmp_path, in_part
 
 
 @pytest.mark.parametrize(
-    ("source", "model", "message"),
+    ("source", "model", "flags", "message"),
     [
-        ("samples", None, "--source samples: needs the weights of a model; give --weights"),
-        ("noise", "gan.safetensors", "--source noise: is of no model; leave out --weights"),
-        ("reconstructions", "gan.safetensors", "a gan has no encoder to reconstruct with"),
+        ("samples", None, [], "--source samples: needs the weights of a model; give --weights"),
+        ("noise", "gan.safetensors", [], "--source noise: is of no model; leave out --weights"),
+        ("reconstructions", "gan.safetensors", [], "a gan has no encoder to reconstruct with"),
+        ("reconstructions", "vae.safetensors", ["--noise"], r"is not drawn from p\(x\|z\); leave out --noise"),
+        ("samples", "gan.safetensors", ["--noise"], "--noise: the weights are of no VAE"),
     ],
 )
-def test_sources_that_do_not_fit_are_refused(folder, tmp_path, source, model, message):
+def test_sources_that_do_not_fit_are_refused(folder, tmp_path, source, model, flags, message):
     with pytest.raises(InputError, match=message):
-        extract(folder, tmp_path / "out" / "x.npz", source, model)
+        extract(folder, tmp_path / "out" / "x.npz", source, model, flags)
     assert not (tmp_path / "out").exists()
 
 

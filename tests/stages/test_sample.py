@@ -102,3 +102,10 @@ def test_refuses_with_one_line_and_writes_nothing(model, tmp_path, capsys, weigh
     assert left.value.code == 2 and said.out == ""
     assert said.err.count("\n") == 1 and ": error: " in said.err and message in said.err
     assert [entry.name for entry in tmp_path.iterdir()] == ["pickle.pt"]
+
+
+def test_noise_is_refused_of_a_gan(model, tmp_path, capsys):
+    with pytest.raises(SystemExit) as left:
+        cli.run(sample.main, sample.parser(), [*arguments(model, tmp_path / "out", count=2), "--noise"])
+    assert left.value.code == 2 and "--noise: the weights are of no VAE" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

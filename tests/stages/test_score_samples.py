@@ -96,6 +96,21 @@ def test_all_files_name_every_entry(scored):
     assert "thief" in printed and "real training images" in printed
 
 
+def test_the_json_has_all_numbers_and_their_provenance(scored):
+    written = json.loads((scored[0] / "leaderboard.json").read_text())
+    assert {entry["name"]: entry["fid"] for entry in written["entries"]} == {
+        name: float(row["fid"]) for name, row in rows(scored[0] / "leaderboard.csv").items()
+    }
+    assert len(written["pairs"]) == 6 and written["real"]["60"]["images"] == 60
+    assert written["provenance"]["settings"]["floor_draws"] == 3 and written["data"] == "embedded stand-in for SVHN"
+
+
+def test_the_reference_is_not_taken_for_training_images(world, tmp_path):
+    with pytest.raises(InputError, match="a: the reference cannot be its own floor"):
+        run_here(score_samples, *arguments(world, tmp_path / "out", "b", reference=world / "a", floor=world / "a"))
+    assert not (tmp_path / "out").exists()
+
+
 def test_features_are_computed_once_for_each_content(world, scored, tmp_path, monkeypatch):
     shutil.copytree(scored[0] / "features", tmp_path / "out" / "features")
     shutil.copytree(world / "a", tmp_path / "renamed")

@@ -104,7 +104,7 @@ def kept(trained):
 def test_the_weights_say_what_they_are_of(kept, kind):
     _, about = kept[kind]
     assert about["kind"] == kind and about["seed"] == 1
-    assert about["generator"] == {"architecture": "dcgan", "latents": 10, "width": 4}
+    assert about["generator"] == {"latents": 10, "width": 4}
     assert about["data"]["title"] == "embedded stand-in for SVHN"
 
 

@@ -41,3 +41,10 @@ def test_blocks_join(originals, monkeypatch):
 def test_repeated_images_are_counted_once_each(originals):
     assert copies.repeated(originals) == 0
     assert copies.repeated(originals[[1, 2, 1, 1, 3, 2]]) == 3
+
+
+def test_copies_are_counted_over_several_sets_of_originals(originals):
+    near = np.clip(originals[[50]].astype(int) + 2, 0, 255).astype(np.uint8)
+    pictures = np.concatenate([originals[[5, 5, 40]], near, RNG.integers(0, 256, (2, 3, 32, 32), np.uint8)])
+    assert copies.count(pictures, originals[:30], originals[30:]) == {"exact": 3, "near": 1, "repeated": 1}
+    assert copies.count(pictures, originals[:30], None) == {"exact": 2, "near": 0, "repeated": 1}

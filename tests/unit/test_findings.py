@@ -205,8 +205,8 @@ def test_on_stand_ins_models_are_held_against_what_the_configuration_is_known_to
     rows = [(row["limit"], row["passed"]) for row in acceptance.acceptance(embedded) if row["expected"]]
     assert rows == [(-92, True), (None, None), (30, False), (3, True)]
     said = text(findings.likelihood(embedded) + findings.quality(embedded))
-    assert f"at or above the {MINUS}92 that this configuration is known to reach on this data" in said
-    assert "beyond the 30 that this" in said and "within the 3 that this" in said and "the limit" not in said
+    assert f"at or above the limit of {MINUS}92 for this configuration on stand-in data" in said
+    assert "beyond the limit of 30 for this" in said and "within the limit of 3 for this" in said
 
 
 def test_on_stand_ins_the_overview_tells_the_limits_on_real_data_without_judging_by_them(embedded):
@@ -219,7 +219,7 @@ def test_on_stand_ins_the_overview_tells_the_limits_on_real_data_without_judging
 def test_on_stand_ins_a_model_without_an_expectation_is_not_judged(embedded):
     embedded.config["report"]["expected"] = {"elbo_valid": {}, "fid_ratio": {}}
     assert [row["passed"] for row in acceptance.acceptance(embedded)][4:] == [None] * 4
-    assert "known to reach" not in text(findings.likelihood(embedded) + findings.quality(embedded))
+    assert "the limit" not in text(findings.likelihood(embedded) + findings.quality(embedded))
 
 
 def test_on_real_data_expectations_play_no_part(results):

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from genlab.data import images
+from genlab.data import arrays, images
 from genlab.measures import image_statistics
 from genlab.models import latents, networks
-from genlab.models.classifier import feature_batches
+from genlab.models.classifier import classify, feature_batches
 from scipy.spatial.distance import cdist
 from scipy.stats import norm
 
@@ -132,7 +132,7 @@ def test_paths_are_measured_pair_by_pair(network):
     for name, values in found.items():
         np.testing.assert_allclose(values, halves[name], rtol=1e-4, atol=1e-4)
     features = {}
-    for name, path in zip(latents.PATHS, latents.interpolate(generator, z0[2], z1[2], alphas), strict=True):
+    for name, path in zip(arrays.PATHS, latents.interpolate(generator, z0[2], z1[2], alphas), strict=True):
         pictures = images.to_uint8(path).numpy()
         ((features[name], logits),) = feature_batches(network, [pictures])
         top = torch.softmax(torch.from_numpy(logits).double(), 1).amax(1)
@@ -167,4 +167,4 @@ def test_attributes_are_those_of_the_images_and_the_classifier(network, weights)
         np.testing.assert_allclose(found[name], values)
     odds = np.stack([found[f"digit {digit}"] for digit in range(10)], 1)
     np.testing.assert_allclose(odds.sum(1), 1)
-    assert (odds.argmax(1) == list(latents.classify(network, pictures))[1].argmax(1)).all()
+    assert (odds.argmax(1) == list(classify(network, pictures))[1].argmax(1)).all()

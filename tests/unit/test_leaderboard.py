@@ -1,26 +1,27 @@
 """The leaderboard's order, verdicts and words, on numbers chosen for them."""
 
 import pytest
+from genlab.measures import ranking
 from genlab.report import leaderboard
 
 ABOUT = {"data": "SVHN", "reference": "2,000 images of test.mat", "classifier": "weights, SHA-256 01234567"}
 
 
 def entry(name, fid, error=1.0, images=100, exact=0, near=0):
-    measured = dict.fromkeys(leaderboard.SHOWN, 0.5)
+    measured = dict.fromkeys(ranking.METRICS, 0.5)
     return measured | {
         "name": name, "fid": fid, "error": error, "images": images, "exact": exact, "near": near, "repeated": 0,
     }  # fmt: skip
 
 
 def real(fid, images=100):
-    return dict.fromkeys(leaderboard.SHOWN, 0.9) | {"fid": fid, "sd": 0.5, "images": images, "of": images}
+    return dict.fromkeys(ranking.METRICS, 0.9) | {"fid": fid, "sd": 0.5, "images": images, "of": images}
 
 
 @pytest.fixture
 def board():
     entries = [entry("far", 90.0), entry("best", 20.0), entry("close", 21.0), entry("small", 5.0, images=50)]
-    return leaderboard.rank(entries, [real(19.0), real(30.0, 50)], ABOUT)
+    return ranking.rank(entries, [real(19.0), real(30.0, 50)])
 
 
 def test_entries_are_ranked_by_fid_within_their_number_of_images(board):
@@ -46,23 +47,23 @@ def test_a_verdict_names_a_winner_only_beyond_chance(board):
 
 def test_many_entries_make_verdicts_harder():
     # The gap of 3 standard errors of the difference is significant alone, and not as one of 190 pairs.
-    alone = leaderboard.rank([entry("a", 20.0), entry("b", 24.3)], [], ABOUT)
-    crowd = leaderboard.rank([entry(str(i), 20.0 + 4.3 * (i == 0)) for i in range(20)], [], ABOUT)
+    alone = ranking.rank([entry("a", 20.0), entry("b", 24.3)], [])
+    crowd = ranking.rank([entry(str(i), 20.0 + 4.3 * (i == 0)) for i in range(20)], [])
     assert alone.pairs[0]["winner"] == "a" and not any(pair["winner"] for pair in crowd.pairs)
 
 
 def test_intervals_are_student_s_and_not_below_zero():
-    (found,) = leaderboard.rank([entry("a", 1.0)], [], ABOUT).entries
+    (found,) = ranking.rank([entry("a", 1.0)], []).entries
     assert found["low"] == 0 and found["high"] == pytest.approx(1 + 2.262157, rel=1e-6)
     assert found["ratio"] is None
 
 
 def test_real_images_stand_where_their_fid_belongs(board):
-    large, small = leaderboard.tables(board)
+    large, small = leaderboard.tables(board, ABOUT)
     assert [row[1] for row in large.rows] == ["real training images", "best", "close", "far"]
     assert [row[1] for row in small.rows] == ["small", "real training images"]
 
 
 def test_copies_are_shown_exact_and_near():
-    board = leaderboard.rank([entry("a", 1.0, exact=3, near=7)], [], ABOUT)
-    assert leaderboard.tables(board)[0].rows[0][-2] == ("3 + 7", 10)
+    board = ranking.rank([entry("a", 1.0, exact=3, near=7)], [])
+    assert leaderboard.tables(board, ABOUT)[0].rows[0][-2] == ("3 + 7", 10)

@@ -49,7 +49,7 @@ def test_the_names_of_figures_of_models_hold_the_model(row):
 @pytest.mark.parametrize("row", figures.FIGURES, ids=lambda row: row.name)
 def test_each_row_of_the_table_of_figures_has_its_words(row):
     assert row.alt.endswith(".")
-    caption = page.CAPTIONS / f"{row.caption or row.name.removesuffix('_{model}')}.rst"
+    caption = page.FOLDER / f"{row.caption or row.name.removesuffix('_{model}')}.rst"
     assert caption.read_text(encoding="utf-8").strip(), caption
 
 

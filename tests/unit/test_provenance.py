@@ -1,9 +1,11 @@
 """What a result carries so that it can be traced."""
 
+import argparse
 import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from genlab import cli, provenance
@@ -15,6 +17,12 @@ def test_provenance_is_json_and_names_versions(tmp_path):
     content = json.loads(json.dumps(provenance.record(options, data="abc")))
     assert content["settings"] == {"seed": 4} and content["data"] == "abc"
     assert content["versions"]["numpy"].startswith("2.")
+
+
+def test_provenance_writes_paths_as_text_alone_and_in_lists():
+    options = argparse.Namespace(one=Path("a"), many=[Path("b"), Path("c")], count=3)
+    settings = provenance.record(options)["settings"]
+    assert settings == {"one": "a", "many": ["b", "c"], "count": 3}
 
 
 def names(script):

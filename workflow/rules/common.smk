@@ -227,14 +227,10 @@ TABLES += ["fid", "statistics", "metrics"] if IMAGE_MODELS else []
 TABLES += ["elbo"] if with_network("encoder") else []
 
 
-# For use by hand alone, no part of the workflow.
-ALONE = ("score_samples",)
-
-
 def computing_stages():
     """All stages that make numbers: what a report rests on."""
     stages = sorted(script.stem for script in SCRIPTS.glob("*.py"))
-    return [name for name in stages if name.split("_")[0] not in ("plot", "export", "write") and name not in ALONE]
+    return [name for name in stages if name.split("_")[0] not in ("plot", "export", "write")]
 
 
 def source_files(folder, *patterns):

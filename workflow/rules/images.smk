@@ -215,6 +215,35 @@ rule score_fid:
         " --threads {threads} > {log:q} 2>&1"
 
 
+# On demand: all models' samples on one page, ranked. The stage is made for samples from elsewhere.
+rule score_samples:
+    input:
+        **stage("score_samples"),
+        samples=expand(rules.publish_samples.output, model=IMAGE_MODELS),
+        data=prepared("svhn"),
+        classifier=feature_weights(),
+    output:
+        multiext("<results>/leaderboard/leaderboard", ".html", ".md", ".tex", ".csv", ".json"),
+        "<results>/leaderboard/pairs.csv",
+    log:
+        "<results>/logs/score_samples.log",
+    benchmark:
+        "<results>/benchmarks/score_samples.tsv"
+    conda:
+        "../envs/torch.yaml"
+    threads: config["threads"]
+    resources:
+        **growing(GPUS, mem_mb=2000, runtime=30),
+    params:
+        draws=config["images"]["evaluation"]["floor_draws"],
+        device=config["device"],
+        folder=lambda wildcards, output: os.path.dirname(output[0]),
+    shell:
+        "python {input.script:q} {input.samples:q} --model {input.classifier:q} --reference {input.data:q}"
+        " --output {params.folder:q} --floor-draws {params.draws} --device {params.device} --threads {threads}"
+        " > {log:q} 2>&1"
+
+
 rule summarise_fid:
     input:
         **stage("summarise_fid"),

@@ -80,11 +80,11 @@ def main(options):
     effect = latents.effect(**pictures)
     mean_effect = latents.mean_effect(decoder, starts, options.epsilon)
     paths = latents.interpolate(decoder, z0[0], z1[0], alphas)
-    pictures |= {f"{name}_path": path for name, path in zip(latents.PATHS, paths, strict=True)}
+    pictures |= {f"{name}_path": path for name, path in zip(arrays.PATHS, paths, strict=True)}
     attributes = latents.attributes(decoder, network, draws)
     correlation, chance = latents.correlations(draws.cpu(), attributes)
 
-    reference, _ = latents.classify(network, prepared.valid_images)
+    reference, _ = classifier.classify(network, prepared.valid_images)
     chosen = np.random.default_rng(options.seed).permutation(len(prepared.test_images))[: options.pairs]
     real, _ = latents.measure(network, reference, prepared.test_images[chosen])
     paths = latents.measure_paths(decoder, network, reference, z0, z1, alphas)

@@ -41,7 +41,9 @@ def parser():
         help="weights of train_vae.py or train_gan.py, if it is a model's",
     )
     result.add_argument("--count", type=cli.positive, default=10000, help="images to draw (default: 10000)")
-    result.add_argument("--noise", action="store_true", help="draw samples of a VAE from p(x|z), in place of its mean")
+    result.add_argument(
+        "--noise", action="store_true", help="draw samples of a VAE from p(x|z) instead of taking its mean"
+    )
     result.add_argument("--output", type=Path, required=True, metavar="NPZ", help="features to write")
     return result
 
@@ -51,6 +53,8 @@ def main(options):
     if of_model != (options.weights is not None):
         needed = "needs the weights of a model; give" if of_model else "is of no model; leave out"
         raise InputError(f"--source {options.source}: {needed} --weights")
+    if options.noise and options.source != "samples":
+        raise InputError(f"--source {options.source}: is not drawn from p(x|z); leave out --noise")
     import numpy as np
     from genlab.data import arrays
     from genlab.models import classifier, image_model
@@ -103,7 +107,7 @@ def batches_of(options, prepared, parts):
 
     # On the CPU, so that one seed gives the same images on every device.
     rng, normal = np.random.default_rng(options.seed), torch.Generator().manual_seed(options.seed)
-    noise = image_model.noise_source(parts, options, options.seed) if parts else None
+    noise = image_model.noise_source(parts["generator"], options.seed) if options.noise else None
     if options.source in ("train", "test", "reconstructions"):
         real = prepared.train_images if options.source == "train" else prepared.test_images
         rows = rng.permutation(len(real))

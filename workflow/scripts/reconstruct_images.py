@@ -3,9 +3,11 @@
 A reconstruction is the decoder's mean g(z) for one draw of z from q(z|x), not the mean over draws.
 Writes an NPZ with `originals` and `reconstructions`, uint8 (N, 3, 32, 32), of a random subset of
 the test images, and `about`, JSON text that traces them, with the root mean square error (rmse)
-over all their pixels in grey levels of 8 bits. Writes also a JSON file with --elbo: the ELBO of all
-validation and test images, with one draw of z each, in nats and in bits per dimension, with the KL term and the
-standard error over images. A GAN has no encoder and is refused.
+over all their pixels in grey levels of 8 bits.
+
+Writes also the JSON file --elbo: the ELBO of all validation and test images, with one draw of z each, in nats
+and in bits per dimension, with the KL term and the standard error over images. A GAN has no encoder and is
+refused.
 
 example:
   python workflow/scripts/reconstruct_images.py --weights vae.safetensors \\
@@ -30,7 +32,7 @@ def parser():
 def main(options):
     import numpy as np
     import torch
-    from genlab.data import arrays
+    from genlab.data import arrays, images
     from genlab.measures import intervals
     from genlab.models import image_model, vae
     from genlab.training import loop
@@ -54,16 +56,16 @@ def main(options):
     )
 
     model, splits, normal = vae.of_parts(parts), {}, torch.Generator().manual_seed(options.seed)
-    for split, images in (("valid", prepared.valid_images), ("test", prepared.test_images)):
-        elbo, kl = vae.evaluate_elbo(model, torch.from_numpy(images), normal)
-        mean, error = (float(value) for value in intervals.mean_and_error(elbo.numpy()))
-        bits = model.log_prob.bits(mean, model.dimensions)
+    for split, pictures in (("valid", prepared.valid_images), ("test", prepared.test_images)):
+        x = torch.from_numpy(pictures).flatten(1).to(device)
+        reconstruction, kl = vae.evaluate_elbo(model, x, normal, images.to_model).cpu().numpy()
+        elbo = intervals.mean_and_error_of_images(reconstruction - kl)
         splits[split] = {
-            "images": len(elbo),
-            "elbo": mean,
-            "standard_error": error,
+            "images": len(x),
+            "elbo": elbo["mean"],
+            "standard_error": elbo["standard_error"],
             "kl": float(kl.mean()),
-            "bits": bits,
+            "bits": model.log_prob.bits(elbo["mean"], model.dimensions),
         }
     summary = {
         "likelihood": model.log_prob.name,

@@ -22,7 +22,7 @@ def parser():
     result.add_argument("--output", type=Path, required=True, metavar="DIR", help="directory to write")
     result.add_argument("--count", type=cli.positive, default=1000, help="images to sample (default: 1000)")
     result.add_argument(
-        "--noise", action="store_true", help="draw the images of a VAE from p(x|z), in place of its mean"
+        "--noise", action="store_true", help="draw the images of a VAE from p(x|z) instead of taking its mean"
     )
     return result
 
@@ -38,7 +38,7 @@ def main(options):
     # On the CPU, so that a seed gives the same latents on every device.
     source = torch.Generator().manual_seed(options.seed)
     z = torch.randn(options.count, parts["generator"].latents, generator=source)
-    noise = image_model.noise_source(parts, options, options.seed)
+    noise = image_model.noise_source(parts["generator"], options.seed) if options.noise else None
     images.write_directory(options.output, image_model.generate(parts["generator"], z.to(device), noise=noise))
     log.info("%s (seed %d), latents of seed %d, device %s", about["model"], about["seed"], options.seed, device)
     print(f"{options.count} images of {about['model']} in {options.output}")

@@ -57,27 +57,33 @@ def main(options):
         if path == ROOT / default and not path.exists():
             option = "--model" if default == CLASSIFIER else "--reference"
             raise InputError(f"{path}: not made yet; run `snakemake --cores 1 {default}` in {ROOT}, or give {option}")
-    from genlab.data import images
-    from genlab.measures import frechet
-    from genlab.models import classifier, references
+    from genlab.data import images, references
+    from genlab.measures import frechet, ranking
+    from genlab.models import classifier
     from genlab.training import loop
 
     device = loop.set_up(options.device, options.threads, options.seed)
     samples, batches = images.read_directory(options.directory)
     network, classifier_about = classifier.load_classifier(options.model, device)
     real, data, reference = references.read(options.reference, "test")
-    floor_path = options.floor or (options.reference if options.reference.suffix == ".npz" else None)
-    pool = references.read(floor_path, "train") if floor_path else None
-    if pool and "split" not in pool[2] and floor_path.resolve() == options.reference.resolve():
-        raise InputError(f"{floor_path}: the reference cannot be its own floor; give --floor training images")
+    pool = references.training_pool(options.floor, options.reference)
 
     def features(batches):
         return (found for found, _ in classifier.feature_batches(network, batches))
 
+    def features_of(pictures):
+        found, _ = classifier.classify(network, pictures)
+        return found
+
     sample_moments = frechet.moments(features(batches), f"features of {options.directory}")
     real_moments = frechet.moments(features(references.batches(real)), f"features of {options.reference}")
     fid = sample_moments.distance(real_moments)
-    floor = pool and references.real_data_fid(pool, samples, options.floor_draws, options.seed, features, real_moments)
+    floor = None
+    if pool:
+        real, _, source = pool
+        chosen = ranking.draws(len(real), samples, options.floor_draws, options.seed)
+        floor = ranking.real_data_fid(real, chosen, features_of, real_moments)
+        floor |= {"images": chosen.shape[1], "source": source}
     result = {
         "model": options.name or options.directory.resolve().name,
         "data": data,

@@ -178,7 +178,7 @@ def table(summary):
         pairs = (f"{NAMES[name]} {plus_minus(numbers)}" for name, numbers in summary["overfitting"].items())
         lines += [f"Overfitting, training less test: {', '.join(pairs)}"]
     for split, gain in summary["gain_beyond_k"].items():
-        lines.append(f"K = {gain['k']} in place of {k}: {plus_minus(gain)} more on {gain['images']} {split} images")
+        lines.append(f"K = {gain['k']} instead of {k} gives {plus_minus(gain)} more on {gain['images']} {split} images")
     if summary["overfitting"] or summary["gain_beyond_k"]:
         lines.append("")
     if len(seeds) > 1:

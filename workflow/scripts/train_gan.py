@@ -38,7 +38,7 @@ def main(options):
     features, _ = classifier.load_classifier(options.classifier, device)
     train, valid = (torch.from_numpy(split).to(device) for split in (prepared.train_images, prepared.valid_images))
     critic = networks.Critic(settings["critic_width"]).to(device)
-    task = wgan.WGANTraining(networks.generator(**size).to(device), critic, valid, features, settings)
+    task = wgan.WGANTraining(networks.Generator(**size).to(device), critic, valid, features, settings)
 
     def publish(path, facts):
         parts = {"generator": task.average.module, "critic": critic}

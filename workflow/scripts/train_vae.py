@@ -36,7 +36,7 @@ def main(options):
         torch.from_numpy(split).flatten(1).to(device) for split in (prepared.train_images, prepared.valid_images)
     )
     outputs = likelihoods.OF_IMAGES[settings["likelihood"]].outputs
-    model = vae.image_vae(networks.generator(**size, outputs=outputs), settings["likelihood"]).to(device)
+    model = vae.image_vae(networks.Generator(**size, outputs=outputs), settings["likelihood"]).to(device)
     task = vae.VAETraining(model, valid, settings, images.to_model)
 
     def publish(path, facts):

@@ -39,16 +39,8 @@ def main(options):
 
 def render(found, data_path):
     """The page of `results.Results`, as text."""
-    import jinja2
     from genlab.report import acceptance, findings, page, tables
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(SOURCE / "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     # Numbers first: what is wrong with them is found before any picture is made.
     made = tables.all_tables(found) | {"stages": page.stages_table(found)}
     said = {
@@ -66,7 +58,8 @@ def render(found, data_path):
         for figure in figures[section][:1]
     ]
     settings = page.as_yaml(found.config)
-    return environment.get_template("report.html").render(
+    return page.render(
+        "report.html",
         results=found,
         config=found.config,
         acceptance=acceptance.acceptance(found),
@@ -80,7 +73,6 @@ def render(found, data_path):
         provenance=page.provenance(found, SOURCE),
         settings=settings,
         settings_file=page.data_uri(settings.encode(), "application/yaml"),
-        style=(SOURCE / "report" / "report.css").read_text(encoding="utf-8"),
         script=(SOURCE / "report" / "report.js").read_text(encoding="utf-8"),
     )
 

@@ -62,7 +62,13 @@ def code_checksum(script):
 
 def record(options, **more):
     """What a result records to be traced: options as given, versions, and `more`."""
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
+
+    def plain(value):
+        if isinstance(value, list):
+            return [plain(item) for item in value]
+        return str(value) if isinstance(value, Path) else value
+
+    settings = {key: plain(value) for key, value in vars(options).items()}
     return {"settings": settings, "versions": versions(), **more}
 
 

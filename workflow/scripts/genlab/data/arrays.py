@@ -25,6 +25,8 @@ OFFICIAL = {
         "test": {"bytes": 64275384, "md5": "eb5a983be6a315427106f1b164d9cef3"},
     },
 }
+# The paths of an interpolation in latents.npz: between latents on a line and on the sphere, and between images.
+PATHS = ("latent", "sphere", "image")
 
 
 def write(path, about, **arrays):

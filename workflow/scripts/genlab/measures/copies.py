@@ -16,15 +16,25 @@ def nearest(images, originals):
     """
     small, found = _means(originals), np.empty(len(images))
     squares = (small**2).sum(1)
-    count = min(CANDIDATES, len(originals))
+    candidates = min(CANDIDATES, len(originals))
     for start in range(0, len(images), BLOCK):
         block = images[start : start + BLOCK]
         distances = squares - 2 * _means(block) @ small.T  # but for a constant of each row
-        chosen = np.argpartition(distances, count - 1, axis=1)[:, :count]
+        chosen = np.argpartition(distances, candidates - 1, axis=1)[:, :candidates]
         for row, (image, rows) in enumerate(zip(block, chosen, strict=True)):
             difference = originals[rows].astype(np.float32) - image
             found[start + row] = np.sqrt(np.square(difference).mean((1, 2, 3)).min())
     return found
+
+
+def count(images, *originals):
+    """{"exact", "near", "repeated"}: how many images equal one of several sets of real ones, nearly, or each other.
+
+    A set that is None is left out.
+    """
+    distances = np.min([nearest(images, each) for each in originals if each is not None], axis=0)
+    exact, near = int((distances == 0).sum()), int((distances <= NEAR).sum())
+    return {"exact": exact, "near": near - exact, "repeated": repeated(images)}
 
 
 def repeated(images):

@@ -154,13 +154,7 @@ def frechet_error(features, reference, blocks=10):
     if blocks < 2 or len(features) < 2 * blocks + 2:
         raise ValueError(f"{len(features)} features in {blocks} blocks; expected 2 blocks or more of 2 or more each")
     parts = [frechet.moments([part]) for part in np.array_split(features, blocks)]
-    values = []
-    for left_out in parts:
-        rest = frechet.Moments()
-        for part in parts:
-            if part is not left_out:
-                rest.merge(part)
-        values.append(rest.distance(reference))
+    values = [_pooled(parts[:b] + parts[b + 1 :]).distance(reference) for b in range(blocks)]
     return float(np.sqrt((blocks - 1) * np.var(values)))
 
 
@@ -211,7 +205,12 @@ def _squared_radii(x, k):
 
 def _extrapolated(parts, distances, reference):
     """FID_inf from the moments of blocks of one size and their distances to the reference."""
+    return (len(parts) * _pooled(parts).distance(reference) - float(np.mean(distances))) / (len(parts) - 1)
+
+
+def _pooled(parts):
+    """The moments of several blocks together."""
     pooled = frechet.Moments()
     for part in parts:
         pooled.merge(part)
-    return (len(parts) * pooled.distance(reference) - float(np.mean(distances))) / (len(parts) - 1)
+    return pooled

@@ -4,6 +4,7 @@ Images are uint8 (M, 3, 32, 32), 0..255; labels are the digits 0..9. The Frechet
 the 512 features (`networks.FeatureClassifier`).
 """
 
+import hashlib
 import math
 from pathlib import Path
 from statistics import NormalDist
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 
 from .. import InputError, files
-from ..data import legacy
+from ..data import arrays, legacy
 from ..data.images import to_model
 from ..training.checkpoint import load_tensors
 from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
@@ -85,6 +86,34 @@ def feature_batches(classifier, batches):
     for batch in batches:
         found = features(classifier, batch)
         yield found.cpu().numpy(), classifier.mlp(found).cpu().numpy()
+
+
+def classify(network, pictures, batch=500):
+    """Features (N, 512) and logits (N, 10) of uint8 images (N, 3, 32, 32), `batch` at a time: float32."""
+    batches = (pictures[start : start + batch] for start in range(0, len(pictures), batch))
+    return (np.concatenate(parts) for parts in zip(*feature_batches(network, batches), strict=True))
+
+
+def kept_features(classifier, checksum, pictures, folder):
+    """(features (N, 512), classes (N,)) of images uint8 (N, 3, 32, 32), kept in `folder` by content.
+
+    checksum: of the classifier's weights. Another call with the same images and weights reads the file. A damaged
+    file is replaced.
+    """
+    content = np.ascontiguousarray(pictures)
+    key = hashlib.sha256(checksum.encode() + content.tobytes()).hexdigest()
+    path = folder / f"{key[:32]}.npz"
+    try:
+        found, _ = arrays.read(path, ("features", "classes"))
+        if found["features"].shape == (len(content), 512) and np.isfinite(found["features"]).all():
+            return found["features"], found["classes"]
+    except (OSError, InputError):
+        pass  # not there, or damaged
+    features, logits = classify(classifier, content)
+    classes = logits.argmax(1).astype(np.uint8)
+    with files.atomic(path) as temporary:
+        arrays.write(temporary, {"classifier": checksum}, features=features, classes=classes)
+    return features, classes
 
 
 def confusion_matrix(labels, predictions, classes=10):

@@ -48,9 +48,9 @@ def load_model(path, device="cpu"):
         if any(name.startswith("encoder.") for name in tensors):
             likelihood = likelihoods.OF_IMAGES[about.get("settings", {}).get("likelihood", "unit_normal")]()
             parts["likelihood"] = likelihood
-            parts["encoder"] = layers.accelerate(networks.Encoder(size["latents"], size["width"]), 3, 32, 32)
+            parts["encoder"] = layers.accelerate(networks.Encoder(**size), 3, 32, 32)
         outputs = parts["likelihood"].outputs if parts else 3
-        parts["generator"] = layers.accelerate(networks.generator(**size, outputs=outputs), size["latents"])
+        parts["generator"] = layers.accelerate(networks.Generator(**size, outputs=outputs), size["latents"])
         for name, part in parts.items():
             prefix = f"{name}."
             part.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
@@ -78,15 +78,13 @@ def generate(generator, z, batch=250, noise=None):
     ])  # fmt: skip
 
 
-def noise_source(parts, options, seed):
-    """A torch generator for the noise of p(x|z) if `options.noise` asks for it, else None.
+def noise_source(generator, seed):
+    """A torch generator for the noise of p(x|z) of a VAE's `MeanImages`; on the CPU: the same images on every device.
 
-    On the CPU, so that a seed gives the same images on every device. `InputError` for a model without p(x|z).
+    Raises `InputError` for another generator.
     """
-    if not options.noise:
-        return None
-    if not isinstance(parts["generator"], MeanImages):
-        raise InputError(f"--noise: {options.weights} holds no VAE, so there is no p(x|z) to draw from; leave it out")
+    if not isinstance(generator, MeanImages):
+        raise InputError("--noise: the weights are of no VAE, so there is no p(x|z) to draw from; leave it out")
     return torch.Generator().manual_seed(seed + 1_000_003)  # not the latents' random numbers again
 
 

@@ -11,10 +11,9 @@ import numpy as np
 import torch
 
 from ..data import images
+from ..data.arrays import PATHS
 from ..measures import image_statistics, metrics
 from . import classifier
-
-PATHS = ("latent", "sphere", "image")
 
 
 @torch.no_grad()
@@ -82,12 +81,6 @@ def spherical(start, end, weights):
     return shares[0] * start + shares[1] * end
 
 
-def classify(network, pictures, batch=500):
-    """Features (N, 512) and logits (N, 10) of uint8 images (N, 3, 32, 32), `batch` at a time: float32."""
-    batches = (pictures[start : start + batch] for start in range(0, len(pictures), batch))
-    return (np.concatenate(parts) for parts in zip(*classifier.feature_batches(network, batches), strict=True))
-
-
 def measure(network, reference, pictures):
     """How sharp, how far from real images, and how recognisable each image is; images uint8 (M, 3, 32, 32).
 
@@ -95,7 +88,7 @@ def measure(network, reference, pictures):
     The dict has sharpness in grey levels, distance to the nearest of `reference`, and top_probability of
     the classifier.
     """
-    features, logits = classify(network, pictures)
+    features, logits = classifier.classify(network, pictures)
     numbers = {
         "sharpness": image_statistics.sharpness(pictures),
         "distance": metrics.nearest_distances(features, reference)[0],
@@ -132,7 +125,7 @@ def attributes(generator, network, z, batch=250):
     columns = {}
     for part in z.split(batch):
         pictures = images.to_uint8(decode(generator, part)).cpu().numpy()
-        _, logits = classify(network, pictures)
+        _, logits = classifier.classify(network, pictures)
         found = image_statistics.appearance(pictures)
         odds = image_statistics.probabilities(logits)
         for name, values in (found | {f"digit {digit}": odds[:, digit] for digit in range(odds.shape[1])}).items():

@@ -8,7 +8,9 @@ A likelihood is a module without trained weights. It has
     draw(parameters, rng)      an image drawn from p(x|z), both (..., D); rng: a torch generator
     name                       p(x|z) in words (colour images only)
     standard_deviation         of a normal, in [-1, 1]; else None (colour images only)
-    bits(log_p, D)             bits per dimension of 8-bit images, one scale for all; 8 is a uniform guess
+    bits(log_p, D)             bits per dimension of 8-bit images, one scale for all; 8 is a uniform guess. None if
+                               images are binary
+    fit(x, parameters)         follow a batch in training; most likelihoods have nothing to fit
 
 Colour images are x in [-1, 1]^D with D = 3 x 32 x 32, flattened with the channels first.
 """
@@ -44,7 +46,16 @@ def _normal(like, rng):
     return torch.randn(like.shape, generator=rng, device=rng.device, dtype=like.dtype).to(like)
 
 
-class Bernoulli(nn.Module):
+class Likelihood(nn.Module):
+    """What likelihoods have in common."""
+
+    bits = None
+
+    def fit(self, x, parameters):
+        """Nothing to fit."""
+
+
+class Bernoulli(Likelihood):
     """Independent binary pixels; the decoder's numbers are logits."""
 
     outputs = 1
@@ -56,7 +67,7 @@ class Bernoulli(nn.Module):
         return torch.bernoulli(torch.sigmoid(logits), generator=rng)
 
 
-class UnitNormal(nn.Module):
+class UnitNormal(Likelihood):
     """N(x; g, I): the assignment's likelihood. The decoder's numbers are g."""
 
     outputs, name, standard_deviation = 3, "N(x; g(z), I)", 1.0
@@ -107,7 +118,7 @@ class OptimalNormal(UnitNormal):
         return mean + self.variance.sqrt() * _normal(mean, rng)
 
 
-class LogisticMixture(nn.Module):
+class LogisticMixture(Likelihood):
     """A mixture of discretised logistics for each pixel (Salimans et al. 2017, PixelCNN++, section 2).
 
     The probability of a grey level is that of its bin, 2/255 wide; the outermost bins have no end. A component's mean
@@ -116,7 +127,8 @@ class LogisticMixture(nn.Module):
     """
 
     COMPONENTS = 5
-    LOWEST, FIRST = -7.0, -1.5  # the smallest log-scale, and that of a decoder's number 0
+    LOWEST = -7.0  # the smallest log-scale
+    OFFSET = -1.5  # added to the decoder's log-scales, so that an untrained decoder gives scales of this size
     outputs, name, standard_deviation = 10 * COMPONENTS, f"{COMPONENTS} discretised logistics", None
 
     def _split(self, parameters):
@@ -124,7 +136,7 @@ class LogisticMixture(nn.Module):
         pixels = parameters.shape[-1] // self.outputs
         logits, rest = parameters.unflatten(-1, (10, self.COMPONENTS, pixels)).split([1, 9], -3)
         means, log_scales, coefficients = rest.split(3, -3)
-        return logits.squeeze(-3), means, (log_scales + self.FIRST).clamp(min=self.LOWEST), coefficients.tanh()
+        return logits.squeeze(-3), means, (log_scales + self.OFFSET).clamp(min=self.LOWEST), coefficients.tanh()
 
     @staticmethod
     def _shifted(means, coefficients, red, green):

@@ -4,8 +4,6 @@ Nothing here knows about data, losses or training, and nothing is optimised for 
 layers by their fast versions.
 """
 
-import itertools
-
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -58,43 +56,6 @@ class Generator(nn.Module):
         maps = self.project(z)
         maps = self.coarse(maps) + self.fine(maps)
         return torch.tanh(maps) if self.outputs == 3 else maps
-
-
-class SkipGenerator(nn.Module):
-    """The generator with a picture at every resolution, each added to the one before, enlarged (Karras et al. 2020).
-
-    Layers, sizes and inputs as of `Generator`. Every size of map thus reaches the image by one layer.
-    """
-
-    def __init__(self, latents, width, outputs=3):
-        super().__init__()
-        self.latents, self.width, self.outputs = latents, width, outputs
-        channels = [8 * width, 4 * width, 2 * width, width]
-        self.project = nn.Sequential(
-            LinearToMaps(latents, channels[0], 4),
-            nn.BatchNorm2d(channels[0]),
-            nn.ReLU(inplace=True),
-        )
-        self.grow = nn.ModuleList(
-            nn.Sequential(
-                nn.ConvTranspose2d(before, after, 4, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(after),
-                nn.ReLU(inplace=True),
-            )
-            for before, after in itertools.pairwise(channels)
-        )
-        self.picture = nn.ModuleList(nn.Conv2d(count, outputs, 1, bias=False) for count in channels[:-1])
-        self.picture.append(nn.Conv2d(width, outputs, 3, padding=1))
-        self.enlarge = nn.Upsample(scale_factor=2, mode="bilinear")
-        self.to(memory_format=torch.channels_last)
-
-    def forward(self, z):
-        maps = self.project(z)
-        image = self.picture[0](maps)
-        for grow, picture in zip(self.grow, self.picture[1:], strict=True):
-            maps = grow(maps)
-            image = self.enlarge(image) + picture(maps)
-        return torch.tanh(image) if self.outputs == 3 else image
 
 
 class Critic(nn.Sequential):
@@ -211,11 +172,3 @@ class FeatureClassifier(nn.Module):
 
     def forward(self, x):
         return self.mlp(self.features(x))
-
-
-GENERATORS = {"dcgan": Generator, "skip": SkipGenerator}
-
-
-def generator(latents, width, architecture="dcgan", outputs=3):
-    """The generator that the configuration's `images.generator` describes. outputs: see `Generator`."""
-    return GENERATORS[architecture](latents, width, outputs)

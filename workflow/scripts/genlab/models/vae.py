@@ -100,18 +100,16 @@ def elbo_terms(model, x, noise):
 
 
 @torch.no_grad()
-def evaluate_elbo(model, pictures, rng, batch=250):
-    """ELBO and KL of colour images uint8 (N, 3, 32, 32), with one draw of z for each: float64 (N,) each, in nats.
+def evaluate_elbo(model, pictures, rng, convert=torch.Tensor.float, batch=250):
+    """Reconstruction and KL of images (N, D), as in `elbo_terms`, with one draw of z for each: float64 (N,) each.
 
-    rng: a torch generator on the CPU, so that the draws are the same on every device.
+    rng: a torch generator; on the CPU it gives the same draws on every device. convert: as in `VAETraining`.
     """
-    device, found = next(model.parameters()).device, []
-    for part in pictures.split(batch):
-        noise = torch.randn(1, len(part), model.latents, generator=rng).to(device)
-        terms = elbo_terms(model, images.to_model(part.to(device)).flatten(1), noise)
-        found.append(torch.stack(terms).double().cpu())
-    reconstruction, kl = torch.cat(found, 1)
-    return reconstruction - kl, kl
+    found = []
+    for x in pictures.split(batch):
+        noise = torch.randn(1, len(x), model.latents, generator=rng, device=rng.device).to(x.device)
+        found.append(torch.stack(elbo_terms(model, convert(x), noise)).double())
+    return torch.cat(found, 1)
 
 
 @torch.no_grad()
@@ -238,8 +236,7 @@ class VAETraining:
             noise = torch.randn(samples, *mean.shape, device=x.device)
             z = gaussian.reparameterise(mean, log_variance, noise)
             decoded = self.model.decode(z).float()
-        if isinstance(self.model.log_prob, likelihoods.OptimalNormal):
-            self.model.log_prob.fit(x, decoded)
+        self.model.log_prob.fit(x, decoded)
         log_p_x = self.model.log_prob(x, decoded)
         reconstruction, kl = log_p_x.mean(0), gaussian.kl(mean, log_variance)
         if settings["objective"] == "iwae":
@@ -266,15 +263,10 @@ class VAETraining:
 
         The noise is the same in every epoch, so epochs differ only in their weights.
         """
-        model = self.average.module.eval()
-        generator = torch.Generator(self.valid.device).manual_seed(0)
-        totals = torch.zeros(2, dtype=torch.float64, device=self.valid.device)
-        for x in self.valid.split(250):
-            noise = torch.randn(1, len(x), model.latents, device=x.device, generator=generator)
-            totals += torch.stack([term.sum() for term in elbo_terms(model, self.convert(x), noise)])
-        reconstruction, kl = (totals / len(self.valid)).tolist()
+        model, rng = self.average.module.eval(), torch.Generator(self.valid.device).manual_seed(0)
+        reconstruction, kl = evaluate_elbo(model, self.valid, rng, self.convert).mean(1).tolist()
         row = {"valid_elbo": reconstruction - kl, "valid_reconstruction": reconstruction, "valid_kl": kl}
-        if not isinstance(model.log_prob, likelihoods.Bernoulli):
+        if model.log_prob.bits:
             row["valid_bits_per_dimension"] = model.log_prob.bits(row["valid_elbo"], self.valid.shape[1])
         return row | {
             "learning_rate": learning_rate(progress, self.settings),

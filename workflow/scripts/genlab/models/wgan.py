@@ -93,6 +93,10 @@ class WGANTraining:
         source = None if seed is None else torch.Generator(device).manual_seed(seed)
         return torch.randn(count, self.generator.latents, device=device, generator=source)
 
+    def generated(self, count):
+        """Generated images as the critic sees them: float32 (count, 3, 32, 32), changed by the policy."""
+        return augment(self.generator(self.noise(count)).float(), self.settings["augment"])
+
     def schedule(self, progress):
         """The numbers of the next step that change with every step; `average_rate` only if it updates the generator."""
         numbers = {"learning_rate": learning_rate(progress, self.settings)}
@@ -109,10 +113,9 @@ class WGANTraining:
 
     def step(self, batch, numbers):
         """One update on real images uint8 (B, 3, 32, 32); returns sums over the batch by column."""
-        policy, count = self.settings["augment"], len(batch)
-        real = augment(images.to_model(batch), policy)
+        count, real = len(batch), augment(images.to_model(batch), self.settings["augment"])
         with torch.no_grad(), autocast(self.settings, batch.device):
-            generated = augment(self.generator(self.noise(count)).float(), policy)
+            generated = self.generated(count)
         with autocast(self.settings, batch.device):
             real_scores, scores = self.critic(torch.cat([real, generated])).float().split(count)
             norms = gradient_norms(self.critic, mixtures(real, generated)).float()
@@ -122,7 +125,7 @@ class WGANTraining:
         if "average_rate" in numbers:
             self.critic.requires_grad_(False)
             with autocast(self.settings, batch.device):
-                scores = self.critic(augment(self.generator(self.noise(count)), policy)).float()
+                scores = self.critic(self.generated(count)).float()
             self.update("generator", -scores.mean(), numbers["learning_rate"])
             self.critic.requires_grad_(True)
             self.average.update(self.generator, numbers["average_rate"])

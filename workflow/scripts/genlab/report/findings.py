@@ -12,17 +12,11 @@ from .typeset import limit, number, plus_minus, share
 FLAT = 0.05  # of log 2: an estimate that varies by less between values of theta cannot tell them apart
 
 
-def within(passed, bound):
-    """The judgement of a limit."""
-    return f"within the limit of {limit(bound)}" if passed else f"beyond the limit of {limit(bound)}"
-
-
 def against(row):
     """The judgement of an acceptance row that has a limit, in words."""
     side = {">=": ("below", "at or above"), "<=": ("beyond", "within")}[row["sense"]][row["passed"]]
-    if row["expected"]:
-        return f"{side} the {limit(row['limit'])} that this configuration is known to reach on this data"
-    return f"{side} the limit of {limit(row['limit'])}"
+    of_stand_ins = " for this configuration on stand-in data" if row["expected"] else ""
+    return f"{side} the limit of {limit(row['limit'])}{of_stand_ins}"
 
 
 def judged(results, key, model=None):
@@ -32,7 +26,7 @@ def judged(results, key, model=None):
 
 def divergences(results):
     """On the Jensen-Shannon and the Wasserstein distance of two segments."""
-    found, limits = results.divergences, results.config["report"]["thresholds"]
+    found = results.divergences
     errors, ranges = found["largest_error"], found["range_of_jsd"]["elsewhere"]
     jsd, w1 = judged(results, "jsd_error"), judged(results, "w1_error")
     spread = ranges["highest"] - ranges["lowest"]
@@ -40,7 +34,7 @@ def divergences(results):
         f"The Jensen-Shannon divergence is estimated as {number(errors['jsd_at_zero'], 2)} nats or less from 0 at "
         f"\u03b8 = 0, and from {number(ranges['lowest'])} to {number(ranges['highest'])} nats at every other \u03b8, "
         f"where log 2 = 0.6931 is exact: the largest error, {number(jsd['value'], 2)}, is "
-        f"{within(jsd['passed'], limits['jsd_error'])}."
+        f"{against(jsd)}."
     ]
     if spread <= FLAT * 0.6931:
         said.append(
@@ -54,7 +48,7 @@ def divergences(results):
         )
     said.append(
         f"The Wasserstein distance, corrected, grows with |\u03b8| at a slope of {number(found['slope'], 3)} (exact: "
-        f"1); its largest error, {number(w1['value'], 2)}, is {within(w1['passed'], limits['w1_error'])}."
+        f"1); its largest error, {number(w1['value'], 2)}, is {against(w1)}."
     )
     if w1["passed"]:
         said.append("It tells near from far at every \u03b8, so a generator that follows it is drawn to the data.")
@@ -71,9 +65,9 @@ def density(results):
     low, high = found["integral"]["lowest"], found["integral"]["highest"]
     return [
         f"The density that the discriminator gives differs from the exact one by an L1 error of at most "
-        f"{number(l1['value'], 2)} over {len(found['seeds'])} seeds, {within(l1['passed'], l1['limit'])}.",
+        f"{number(l1['value'], 2)} over {len(found['seeds'])} seeds, {against(l1)}.",
         f"Its integral, which nothing in the training forces to 1, lies between {number(low)} and {number(high)}: off "
-        f"1 by {number(off['value'], 2)}, {within(off['passed'], off['limit'])}.",
+        f"1 by {number(off['value'], 2)}, {against(off)}.",
     ]
 
 

@@ -16,9 +16,24 @@ from ..data import arrays
 from .figures import SECTIONS, figures_of
 from .typeset import Table, cell, meaning
 
-CAPTIONS = Path(__file__).parents[3] / "report"
+FOLDER = Path(__file__).parents[3] / "report"  # captions, templates, style and script
 GRID = 10  # images in a row, and rows, of a grid of samples
 SIDE = 16383  # pixels of the largest WebP
+
+
+def render(template, **content):
+    """The page that a template of workflow/report makes of `content`, as text; it also gets the `style`."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = (FOLDER / "report.css").read_text(encoding="utf-8")
+    return environment.get_template(template).render(style=style, **content)
 
 
 def figures(results):
@@ -50,7 +65,7 @@ def captioned(name, config, **wildcards):
     from jinja2 import Template
 
     job = SimpleNamespace(config=config, wildcards=SimpleNamespace(**wildcards))
-    text = Template((CAPTIONS / f"{name}.rst").read_text(encoding="utf-8")).render(snakemake=job)
+    text = Template((FOLDER / f"{name}.rst").read_text(encoding="utf-8")).render(snakemake=job)
     settings = {"raw_enabled": False, "file_insertion_enabled": False, "report_level": 4}
     html = publish_parts(text, writer="html5", settings_overrides=settings)["body"]
     return html.strip().removeprefix("<p>").removesuffix("</p>")
@@ -136,7 +151,7 @@ def viewers(results):
     found = {}
     for model in results.fid:
         path = results.folder / "runs" / model / f"seed{results.first}" / "latents.npz"
-        paths = [f"{path}_path" for path in ("latent", "sphere", "image")]
+        paths = [f"{path}_path" for path in arrays.PATHS]
         shapes = {"alphas": ("A",)} | dict.fromkeys(paths, ("A", 3, 32, 32))
         shapes |= {"base": (3, 32, 32), "plus": ("L", 3, 32, 32), "minus": ("L", 3, 32, 32)}
         shapes |= {"effect": ("L",), "order": ("L",), "epsilon": (), "correlation": ("L", "C")}

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .. import InputError, files
+from ..data.arrays import PATHS
 from ..kinds import KINDS, models_with
 from .tables import MEASURES
 
@@ -49,11 +50,7 @@ STATISTICS = {
 }
 LATENTS = {
     **{"pairs": int, "epsilon": NUMBER},
-    **{
-        f"middle/{path}_sharpness_ratio/{key}": OPTIONAL
-        for path in ("latent", "sphere", "image")
-        for key in ("mean", "standard_error")
-    },
+    **{f"middle/{path}_sharpness_ratio/{key}": OPTIONAL for path in PATHS for key in ("mean", "standard_error")},
     **{f"effects/{name}": NUMBER for name in ("latents", "visible", "threshold")},
     "correlated": int,
 }

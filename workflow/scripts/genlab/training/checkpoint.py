@@ -137,7 +137,7 @@ class StateFolder:
 
 @contextlib.contextmanager
 def stop_signals():
-    """Yield a list that receives the name of each signal that asks to stop, in place of its effect."""
+    """Yield a list that receives the name of each signal that asks to stop; inside, the signal does nothing else."""
     received, names = [], ("SIGTERM", "SIGINT", "SIGUSR1")
     handlers = {
         name: signal.signal(getattr(signal, name), lambda number, _: received.append(signal.Signals(number).name))
