@@ -126,6 +126,37 @@ def test_reconstructions_are_of_a_draw_of_the_posterior(folder, tmp_path, in_par
     assert np.abs(found.images.astype(int) - expected).max() <= 1 and found.about["subject"] == "vae reconstructions"
 
 
+@pytest.fixture
+def imported(tmp_path):
+    """A file of 50 images from elsewhere, and the images."""
+    pictures = np.random.default_rng(2).integers(0, 256, (50, 3, 32, 32), dtype=np.uint8)
+    about = {"model": "ann", "kind": "samples", "seed": 2}
+    arrays.write(tmp_path / "images.npz", about, images=pictures)
+    return tmp_path / "images.npz", pictures
+
+
+@pytest.mark.parametrize("count, taken", [(40, 40), (80, 50)])
+def test_features_of_samples_from_elsewhere_are_those_of_the_first(folder, tmp_path, in_parts, imported, count, taken):
+    path, pictures = imported
+    found = extract(folder, tmp_path / "a.npz", "samples", images=path, count=count)
+    np.testing.assert_allclose(found.features, features_of(folder, pictures[:taken])[0], atol=1e-4)
+    assert list(found.rows) == list(range(taken))
+    assert [found.about[key] for key in ("subject", "model", "kind", "model_seed")] == ["ann", "ann", "samples", 2]
+
+
+@pytest.mark.parametrize(
+    "source, model, flags, message",
+    [
+        ("train", None, [], "--source train: these are no samples; leave out --images"),
+        ("samples", "gan.safetensors", [], "--source samples: is of no model; leave out --weights"),
+        ("samples", None, ["--noise"], "--source samples: is not drawn from p.x.z.; leave out --noise"),
+    ],
+)
+def test_images_from_elsewhere_exclude_a_model(folder, tmp_path, imported, source, model, flags, message):
+    with pytest.raises(InputError, match=message):
+        extract(folder, tmp_path / "a.npz", source, model, flags, images=imported[0])
+
+
 def test_noise_spans_all_bytes(folder, tmp_path, in_parts):
     noise = extract(folder, tmp_path / "c.npz", "noise").images
     assert noise.min() == 0 and noise.max() == 255 and abs(noise.mean() - 127.5) < 1
@@ -332,7 +363,7 @@ def run_of(subject, seed, kind="samples", **values):
     }
     return {
         "subject": subject, "model": subject.split()[0], "set": kind, "seed": seed, "data": ABOUT, "images": 1000,
-        "classifier": {"sha256": "5a" * 32}, "metrics": found,
+        "kind": "gan", "classifier": {"sha256": "5a" * 32}, "metrics": found,
     }  # fmt: skip
 
 
@@ -419,6 +450,22 @@ def test_models_are_compared_in_pairs_of_a_seed(of_three_seeds):
     low, high = stats.t.interval(0.95, 2, 50, stats.sem([50.0, 49.0, 51.0]))
     assert (fid["difference"], fid["pairs"]) == (50, 3)
     assert (fid["low"], fid["high"]) == (pytest.approx(low), pytest.approx(high))
+
+
+@pytest.fixture
+def beside_folders(tmp_path):
+    """The differences between two folders of samples and a model of three seeds."""
+    folders = [run_of("class", number, fid=v) | {"kind": "samples"} for number, v in ((1, 60.0), (2, 64.0))]
+    models = [run_of("gan", seed, fid=v) for seed, v in enumerate(FIDS["gan"], 1)]
+    return compared(tmp_path, folders + models)[1].iloc[0]
+
+
+def test_folders_of_samples_are_not_paired_with_seeds(beside_folders):
+    expected = stats.ttest_ind([60.0, 64.0], FIDS["gan"], equal_var=False).confidence_interval()
+    assert beside_folders["difference"] == 18
+    interval = beside_folders["low"], beside_folders["high"]
+    assert interval == (pytest.approx(expected.low), pytest.approx(expected.high))
+    assert beside_folders["verdict"] == "gan better than class by 18, beyond the noise of 2 and 3 seeds"
 
 
 def test_the_verdict_knows_which_way_a_metric_is_better(of_three_seeds):

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from genlab import InputError, configuration
 from genlab.data import arrays
-from genlab.kinds import KINDS
+from genlab.kinds import KINDS, seeds_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,19 +34,20 @@ def test_the_other_files_are_valid_and_have_their_own_results(name):
 def test_every_key_has_a_description_and_a_default():
     schema = configuration.load_schema()
 
-    def check(properties, path):
+    def check(properties, path, required=("urls",)):
         for key, child in properties.items():
             reference = child.get("$ref")
             child = (schema["$defs"][reference.rsplit("/", 1)[-1]] if reference else {}) | child
             assert child.get("description", "").endswith("."), f"{path}{key}"
-            assert "default" in child or key == "urls", f"{path}{key}"
+            assert "default" in child or key in required, f"{path}{key}"
             check(child.get("properties", {}), f"{path}{key}.")
 
     check(schema["properties"], "")
     for kind in KINDS:
-        properties = dict(schema["$defs"][f"image_{kind}"]["properties"])
+        definition = schema["$defs"][f"image_{kind}"]
+        properties = dict(definition["properties"])
         assert properties.pop("kind") == {"const": kind}
-        check(properties, f"image_{kind}.")
+        check(properties, f"image_{kind}.", definition.get("required", ()))
 
 
 def test_each_kind_of_image_model_has_its_branch_and_its_stage():
@@ -55,7 +56,36 @@ def test_each_kind_of_image_model_has_its_branch_and_its_stage():
     branches = {part["if"]["properties"]["kind"]["const"]: part["then"]["$ref"] for part in models["allOf"]}
     assert branches == {kind: f"#/$defs/image_{kind}" for kind in KINDS}
     for kind, networks in KINDS.items():
-        assert networks[0] == "generator" and (ROOT / "workflow" / "scripts" / f"train_{kind}.py").exists()
+        assert networks[:1] in (("generator",), ())
+        stage = f"train_{kind}" if networks else "import_samples"
+        assert (ROOT / "workflow" / "scripts" / f"{stage}.py").exists()
+
+
+def test_samples_from_elsewhere_are_numbered_in_place_of_seeds():
+    assert seeds_of({"kind": "samples", "samples": ["a", "b", "c"]}, [7, 8]) == [1, 2, 3]
+    assert seeds_of({"kind": "gan"}, [7, 8]) == seeds_of({"kind": "external"}, [7, 8]) == [7, 8]
+
+
+def test_files_that_are_not_there_are_all_named(tmp_path):
+    (tmp_path / "there").mkdir()
+    models = {
+        "a": {"kind": "samples", "samples": [str(tmp_path / "there"), "gone"]},
+        "b": {"kind": "external", "command": "x {output} {count} {seed}", "files": ["lost.py"]},
+    }
+    config = configuration.complete({"images": {"models": models, "feature_weights": "none.pt"}})
+    with pytest.raises(InputError) as caught:
+        configuration.check_files(config)
+    assert str(caught.value).splitlines() == [
+        "configuration: images.feature_weights: none.pt: no such file or folder",
+        "  images.models.a.samples: gone: no such file or folder",
+        "  images.models.b.files: lost.py: no such file or folder",
+    ]
+
+
+def test_a_command_is_handed_all_it_needs():
+    models = {"a": {"kind": "external", "command": "draw {output} {seed}"}}
+    with pytest.raises(InputError, match=r"images.models.a.command: \{count\} missing"):
+        configuration.complete({"images": {"models": models}})
 
 
 def test_the_official_checksums_are_those_that_name_a_file_official():
@@ -135,7 +165,7 @@ def test_numbers_that_come_as_text_are_read():
         ({"images": {"models": {"a": {"kind": "gan", "epocs": 1}}}}, "a.epocs: unknown key; did you mean epochs?"),
         ({"images": {"models": {"a": {"kind": "vae", "critic_width": 8}}}}, "a.critic_width: unknown key"),
         ({"images": {"models": {"a": {"kind": "gan", "penalty_weight": 9}}}}, "9 is less than the minimum of 10"),
-        ({"images": {"models": {"a": {"kind": "flow"}}}}, "a.kind: 'flow' is not one of ['vae', 'gan']"),
+        ({"images": {"models": {"a": {"kind": "flow"}}}}, "a.kind: 'flow' is not one of ['vae', 'gan', "),
         ({"images": {"models": {"a": {"epochs": 3}}}}, "images.models.a: 'kind' is a required property"),
         ({"images": {"models": {"noise": {"kind": "gan"}}}}, "images.models.noise: the reference of uniform"),
         ({"images": {"evaluation": {"sample_seed": 2}}}, "images.evaluation.pool_seed: 2 is sample_seed too"),

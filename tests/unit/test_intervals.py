@@ -74,6 +74,25 @@ def test_a_difference_beyond_the_noise_is_distinguishable_either_way(models):
     assert intervals.difference(second, first)["distinguishable"] is differ
 
 
+def test_models_that_are_not_paired_are_told_apart_by_welch_s_interval():
+    first, second = normal(5, seed=1), 3 * normal(7, seed=2) + 1
+    found = intervals.difference_of_means(first, second)
+    expected = stats.ttest_ind(first, second, equal_var=False).confidence_interval()
+    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high), rel=1e-12)
+    assert found["value"] == pytest.approx(first.mean() - second.mean()) and found["pairs"] is None
+    assert found["distinguishable"] == (not expected.low <= 0 <= expected.high)
+
+
+def test_a_single_value_allows_no_verdict_on_models_that_are_not_paired():
+    found = intervals.difference_of_means([1.0], [3.0, 4.0])
+    assert found["value"] == -2.5 and found["low"] is found["distinguishable"] is None
+
+
+def test_equal_values_that_are_not_paired_are_certain():
+    found = intervals.difference_of_means([1.0, 1.0], [3.0, 3.0, 3.0])
+    assert (found["value"], found["low"], found["high"], found["distinguishable"]) == (-2, -2, -2, True)
+
+
 def test_one_pair_allows_no_verdict():
     single = {"value": -1, "standard_error": None, "low": None, "high": None, "pairs": 1, "distinguishable": None}
     assert intervals.difference([1], [2]) == single

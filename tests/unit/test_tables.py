@@ -65,7 +65,26 @@ def test_a_run_without_image_models_has_no_tables_of_them(results):
         "likelihood",
         "comparison",
     }
-    assert findings.images(results) == {subject: [] for subject in findings.images(results)}
+    assert findings.images(results) == {}
+
+
+@pytest.fixture
+def of_elsewhere(results):
+    """Results with a model of two folders of samples."""
+    about = {"source": "ann", "available": 1234, "converted": {"resized to 32 x 32": 1200, "of a palette": 3}}
+    results.imported = {"class": [about | {"seed": 1}, {**about, "seed": 2, "source": "bob", "converted": {}}]}
+    return results
+
+
+def test_what_was_made_elsewhere_is_listed_with_what_was_converted(of_elsewhere):
+    assert [row[2:] for row in tables.imported_table(of_elsewhere).rows] == [
+        ["ann", ("1,234", 1234), "resized to 32 x 32: 1,200; of a palette: 3"],
+        ["bob", ("1,234", 1234), "nothing"],
+    ]
+
+
+def test_differences_from_samples_from_elsewhere_are_said_to_be_unpaired(results, of_elsewhere):
+    assert "paired by seed (samples from elsewhere are not paired)" in tables.comparison_table(of_elsewhere).caption
 
 
 def test_the_elbo_table_has_one_scale_and_says_what_samples_are(results):

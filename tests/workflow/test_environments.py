@@ -83,6 +83,9 @@ def calls(project):
     weights = project / "results" / "smoke" / "classifier" / "trained.safetensors"
     script, output = str(SCRIPTS / "import_classifier.py"), str(project / "imported.safetensors")
     found["import_classifier"] = [[script, "--weights", str(weights), "--output", output], ""]
+    samples = project / "results" / "smoke" / "runs" / "gan" / "seed1" / "samples"
+    script, output = str(SCRIPTS / "import_samples.py"), str(project / "imported")
+    found["import_samples"] = [[script, "--samples", str(samples), "--count", "60", "--output", output], ""]
     return found
 
 

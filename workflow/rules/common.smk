@@ -16,7 +16,7 @@ sys.path.insert(0, str(SCRIPTS))
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]))
 
 from genlab import InputError, configuration, files, provenance
-from genlab.kinds import models_with
+from genlab.kinds import KINDS, models_with, seeds_of
 from genlab.report.figures import figures_of
 
 # When this run began, for its jobs too, on whatever machine: a training that a job of an earlier, lost run has
@@ -31,6 +31,7 @@ envvars:
 
 try:
     config.update(configuration.complete(config))
+    configuration.check_files(config)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -128,14 +129,19 @@ def prepared(name):
 IMAGE_MODELS = config["images"]["models"]
 
 
-def of_kind(kind):
-    """A pattern of the names of the image models of a kind; of none at all if there are none."""
-    return "|".join(re.escape(name) for name, model in IMAGE_MODELS.items() if model["kind"] == kind) or "(?!)"
+def of_kind(*kinds):
+    """The names of the image models of some kinds."""
+    return [name for name, model in IMAGE_MODELS.items() if model["kind"] in kinds]
 
 
 def with_network(network):
-    """The names of the image models that have a network, "encoder" or "critic"."""
+    """The names of the image models that have a network, "generator", "encoder" or "critic"."""
     return models_with(network, IMAGE_MODELS)
+
+
+def one_of(models):
+    """A pattern of the names of some models; of none at all if there are none."""
+    return "|".join(map(re.escape, models)) or "(?!)"
 
 
 def image_options(model):
@@ -158,12 +164,41 @@ def image_settings(model):
 def trainers(model):
     """The stages that make an image model and its samples, and the feature classifier."""
     classifier = "import_classifier" if config["images"]["feature_weights"] else "train_classifier"
-    return classifier, f"train_{IMAGE_MODELS[model]['kind']}", "sample"
+    kind = IMAGE_MODELS[model]["kind"]
+    return classifier, *((f"train_{kind}", "sample") if KINDS[kind] else ("import_samples",))
 
 
-def seeds_of(file):
-    """A file of every seed of an image model."""
-    return expand(f"<results>/runs/{{model}}/seed{{seed}}/{file}", seed=config["seeds"], allow_missing=True)
+def seeds(model):
+    """The seeds of an image model, or the numbers of its folders if its samples are from elsewhere."""
+    return seeds_of(IMAGE_MODELS[model], config["seeds"])
+
+
+def of_seeds(file):
+    """A function of a rule's wildcards: a file of every seed of an image model."""
+    return lambda wildcards: runs(f"<results>/runs/{{model}}/seed{{seed}}/{file}", [wildcards.model])
+
+
+def of_first_seed(file):
+    """A function of a rule's wildcards: a file of the first seed of an image model, which figures show."""
+    return lambda wildcards: f"<results>/runs/{wildcards.model}/seed{seeds(wildcards.model)[0]}/{file}"
+
+
+def made_by(model):
+    """The name of the file that a model's samples come from: its weights, or the images from elsewhere."""
+    return "model.safetensors" if KINDS[IMAGE_MODELS[model]["kind"]] else "images.npz"
+
+
+def origin(wildcards):
+    """Where the samples of a model come from that are made elsewhere, as command-line options, and a digest of it.
+
+    The digest is a reason to rerun: what a folder holds can change without a new date of the folder.
+    """
+    settings = IMAGE_MODELS[wildcards.model]
+    if settings["kind"] == "samples":
+        path = settings["samples"][int(wildcards.seed) - 1]
+        return {"options": f"--samples {shlex.quote(path)}", "content": files.content_checksum(path)}
+    words = f"--command {shlex.quote(settings['command'])} --draw {settings['draw']}"
+    return {"options": words, "content": [files.content_checksum(path) for path in settings["files"]]}
 
 
 def feature_weights():
@@ -173,8 +208,13 @@ def feature_weights():
 
 
 def runs(pattern, models):
-    """`pattern` for every seed of every model of a table."""
-    return expand(pattern, model=models, seed=config["seeds"])
+    """`pattern` for every seed of some image models."""
+    return [path for model in models for path in expand(pattern, model=model, seed=seeds(model))]
+
+
+def firsts(pattern, models):
+    """`pattern` for the first seed of every model of a table, which figures show."""
+    return [path for model in models for path in expand(pattern, model=model, seed=seeds(model)[0])]
 
 
 def comparisons(*plots):
@@ -192,9 +232,9 @@ def image_sets(curves=False):
 
 
 def set_model(wildcards):
-    """The weights behind a set of images; none for a reference."""
+    """What a set of images is drawn from or read from; none for a reference."""
     kind, model, *more = wildcards.set.split("/")
-    return f"<results>/runs/{model}/{more[0]}/model.safetensors" if kind == "runs" else []
+    return f"<results>/runs/{model}/{more[0]}/{made_by(model)}" if kind == "runs" else []
 
 
 def set_options(wildcards, input):
@@ -205,7 +245,8 @@ def set_options(wildcards, input):
         return f"--source {name} --seed {evaluation['sample_seed']}"
     source, seed = ("reconstructions", "sample_seed") if more[1:] else ("samples", "pool_seed")
     drawn = "" if source == "reconstructions" else noise(name)
-    return f"--source {source} --seed {evaluation[seed]} --weights {shlex.quote(str(input.model))} {drawn}"
+    option = "--weights" if made_by(name) == "model.safetensors" else "--images"
+    return f"--source {source} --seed {evaluation[seed]} {option} {shlex.quote(str(input.model))} {drawn}"
 
 
 def compared_stages():
@@ -225,6 +266,7 @@ TABLES = ["acceptance", "divergences", "density", "training", "comparison"]
 TABLES += ["likelihood"] if config["likelihood"]["models"] else []
 TABLES += ["fid", "statistics", "metrics"] if IMAGE_MODELS else []
 TABLES += ["elbo"] if with_network("encoder") else []
+TABLES += ["imported"] if of_kind("samples", "external") else []
 
 
 def computing_stages():

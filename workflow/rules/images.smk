@@ -98,7 +98,7 @@ rule train_vae:
     benchmark:
         "<results>/benchmarks/train_vae/{model}_seed{seed}.tsv"
     wildcard_constraints:
-        model=of_kind("vae"),
+        model=one_of(of_kind("vae")),
     conda:
         "../envs/torch.yaml"
     threads: config["threads"]
@@ -129,7 +129,7 @@ rule train_gan:
     benchmark:
         "<results>/benchmarks/train_gan/{model}_seed{seed}.tsv"
     wildcard_constraints:
-        model=of_kind("gan"),
+        model=one_of(of_kind("gan")),
     conda:
         "../envs/torch.yaml"
     threads: config["threads"]
@@ -156,6 +156,8 @@ rule sample:
         "<results>/logs/sample/{model}_seed{seed}.log",
     benchmark:
         "<results>/benchmarks/sample/{model}_seed{seed}.tsv"
+    wildcard_constraints:
+        model=one_of(with_network("generator")),
     conda:
         "../envs/torch.yaml"
     threads: config["threads"]
@@ -171,10 +173,41 @@ rule sample:
         " {params.noise} --device {params.device} --threads {threads} > {log:q} 2>&1"
 
 
+# The samples of a model from elsewhere. It comes first: what is wrong with them shows before any training.
+rule import_samples:
+    input:
+        **stage("import_samples"),
+    output:
+        samples=directory("<results>/runs/{model}/seed{seed}/samples"),
+        images="<results>/runs/{model}/seed{seed}/images.npz",
+        about="<results>/runs/{model}/seed{seed}/import.json",
+    log:
+        "<results>/logs/import_samples/{model}_seed{seed}.log",
+    benchmark:
+        "<results>/benchmarks/import_samples/{model}_seed{seed}.tsv"
+    wildcard_constraints:
+        model=one_of(of_kind("samples", "external")),
+    priority: 100
+    conda:
+        "../envs/data.yaml"
+    resources:
+        **growing(mem_mb=3000, runtime=120),
+    params:
+        origin=origin,
+        images=config["images"]["evaluation"]["samples"],
+        pool=config["images"]["evaluation"]["pool"],
+        order=config["images"]["evaluation"]["sample_seed"],
+        folder=lambda wildcards, output: os.path.dirname(output.about),
+    shell:
+        "python {input.script:q} {params.origin[options]} --name {wildcards.model} --seed {wildcards.seed}"
+        " --count {params.images} --pool {params.pool} --order-seed {params.order} --output {params.folder:q}"
+        " > {log:q} 2>&1"
+
+
 # The first seed's, where a person and score_fid.py look for them.
 rule publish_samples:
     input:
-        expand(rules.sample.output, seed=config["seeds"][0], allow_missing=True),
+        of_first_seed("samples"),
     output:
         directory("<results>/samples/{model}"),
     log:
@@ -192,7 +225,7 @@ rule publish_samples:
 rule score_fid:
     input:
         **stage("score_fid"),
-        samples=rules.sample.output,
+        samples="<results>/runs/{model}/seed{seed}/samples",
         data=prepared("svhn"),
         classifier=feature_weights(),
     output:
@@ -247,9 +280,10 @@ rule score_samples:
 rule summarise_fid:
     input:
         **stage("summarise_fid"),
-        scores=expand(rules.score_fid.output, seed=config["seeds"], allow_missing=True),
+        scores=of_seeds("fid.json"),
         # As in summarise_likelihood: all that the number rests on, lest an old one look current.
-        upstream=[*raw_files("svhn"), prepared("svhn"), feature_weights(), *seeds_of("model.safetensors")],
+        upstream=[*raw_files("svhn"), prepared("svhn"), feature_weights()],
+        origins=lambda wildcards: of_seeds(made_by(wildcards.model))(wildcards),
         upstream_code=lambda wildcards: code("render_digits", "prepare_svhn", *trainers(wildcards.model), "score_fid"),
     output:
         text=report("<results>/fid_{model}.txt", caption="../report/fid.rst", category="Images"),
@@ -271,7 +305,7 @@ rule summarise_fid:
 rule evaluate_samples:
     input:
         **stage("evaluate_samples"),
-        samples=rules.sample.output,
+        samples="<results>/runs/{model}/seed{seed}/samples",
         data=prepared("svhn"),
         classifier=feature_weights(),
     output:
@@ -349,9 +383,9 @@ rule reconstruct_images:
 rule plot_gan_training:
     input:
         **stage("plot_gan_training"),
-        history=seeds_of("history.csv"),
-        training=seeds_of("training.json"),
-        frames=f"<results>/runs/{{model}}/seed{config['seeds'][0]}/frames.npz",
+        history=of_seeds("history.csv"),
+        training=of_seeds("training.json"),
+        frames=of_first_seed("frames.npz"),
     output:
         **figure("training_{model}", "Images", "gan_training"),
         **figure("frames_{model}", "Images", key="frames_"),
@@ -371,7 +405,7 @@ rule plot_gan_training:
 rule plot_latents:
     input:
         **stage("plot_latents"),
-        latents=f"<results>/runs/{{model}}/seed{config['seeds'][0]}/latents.npz",
+        latents=of_first_seed("latents.npz"),
     output:
         **figure("latents_{model}", "Images"),
     log:
@@ -389,8 +423,8 @@ rule plot_latents:
 rule plot_interpolation:
     input:
         **stage("plot_interpolation"),
-        latents=f"<results>/runs/{{model}}/seed{config['seeds'][0]}/latents.npz",
-        table=f"<results>/runs/{{model}}/seed{config['seeds'][0]}/interpolation.csv",
+        latents=of_first_seed("latents.npz"),
+        table=of_first_seed("interpolation.csv"),
     output:
         **figure("interpolation_{model}", "Images"),
     log:
@@ -408,7 +442,7 @@ rule plot_interpolation:
 rule plot_reconstructions:
     input:
         **stage("plot_reconstructions"),
-        images=f"<results>/runs/{{model}}/seed{config['seeds'][0]}/reconstructions.npz",
+        images=of_first_seed("reconstructions.npz"),
     output:
         **figure("reconstructions_{model}", "Images", "image_reconstructions"),
     log:
@@ -448,8 +482,8 @@ rule plot_samples:
 rule plot_image_statistics:
     input:
         **stage("plot_image_statistics"),
-        statistics=expand(rules.evaluate_samples.output.statistics, model=IMAGE_MODELS, seed=config["seeds"][0]),
-        spectra=expand(rules.evaluate_samples.output.spectrum, model=IMAGE_MODELS, seed=config["seeds"][0]),
+        statistics=firsts(rules.evaluate_samples.output.statistics, IMAGE_MODELS),
+        spectra=firsts(rules.evaluate_samples.output.spectrum, IMAGE_MODELS),
     output:
         **figure("image_statistics", "Images"),
     log:
@@ -489,17 +523,18 @@ rule images:
         feature_weights(),
         rules.evaluate_classifier.output,
         rules.plot_confusion.output,
-        runs("<results>/runs/{model}/seed{seed}/model.safetensors", IMAGE_MODELS),
-        runs(rules.sample.output, IMAGE_MODELS),
+        runs("<results>/runs/{model}/seed{seed}/model.safetensors", with_network("generator")),
+        runs("<results>/runs/{model}/seed{seed}/samples", IMAGE_MODELS),
+        runs(rules.import_samples.output, of_kind("samples", "external")),
         runs(rules.score_fid.output, IMAGE_MODELS),
         runs(rules.evaluate_samples.output, IMAGE_MODELS),
-        expand(rules.explore_latents.output, model=IMAGE_MODELS, seed=config["seeds"][0]),
+        firsts(rules.explore_latents.output, with_network("generator")),
         expand(rules.publish_samples.output, model=IMAGE_MODELS),
         expand(rules.summarise_fid.output, model=IMAGE_MODELS),
-        expand(rules.plot_latents.output, model=IMAGE_MODELS),
-        expand(rules.plot_interpolation.output, model=IMAGE_MODELS),
+        expand(rules.plot_latents.output, model=with_network("generator")),
+        expand(rules.plot_interpolation.output, model=with_network("generator")),
         expand(rules.plot_learning_curves.output, run=with_network("encoder")),
-        expand(rules.reconstruct_images.output, model=with_network("encoder"), seed=config["seeds"][0]),
+        firsts(rules.reconstruct_images.output, with_network("encoder")),
         expand(rules.plot_reconstructions.output, model=with_network("encoder")),
         expand(rules.plot_gan_training.output, model=with_network("critic")),
         comparisons(rules.plot_samples, rules.plot_image_statistics, rules.plot_fid),

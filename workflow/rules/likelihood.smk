@@ -1,6 +1,11 @@
 BINARY_MODELS = config["likelihood"]["models"]
 
 
+def binary_runs(pattern):
+    """`pattern` for every seed of every binary VAE."""
+    return expand(pattern, model=BINARY_MODELS, seed=config["seeds"])
+
+
 rule train_binary_vae:
     input:
         **stage("train_binary_vae"),
@@ -202,8 +207,8 @@ rule likelihood:
     input:
         raw_files("binarized_mnist"),
         prepared("binarized_mnist"),
-        runs(rules.train_binary_vae.output.model, BINARY_MODELS),
-        runs(rules.estimate_likelihood.output.estimate, BINARY_MODELS),
+        binary_runs(rules.train_binary_vae.output.model),
+        binary_runs(rules.estimate_likelihood.output.estimate),
         expand(rules.sample_binary_vae.output, model=BINARY_MODELS, seed=config["seeds"][0]),
         expand(rules.summarise_likelihood.output.text, model=BINARY_MODELS),
         expand(rules.plot_learning_curves.output, run=[f"binary_{model}" for model in BINARY_MODELS]),

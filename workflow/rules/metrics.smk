@@ -59,13 +59,17 @@ rule compare:
     input:
         **stage("compare"),
         metrics=expand(rules.evaluate_features.output.metrics, set=image_sets()),
-        likelihoods=runs(rules.estimate_likelihood.output.estimate, BINARY_MODELS),
+        likelihoods=binary_runs(rules.estimate_likelihood.output.estimate),
         # As in summarise_likelihood: all that the numbers rest on, lest old ones look current.
         upstream=[
             *(raw_files("svhn") + raw_files("binarized_mnist")),
             *(prepared("svhn"), prepared("binarized_mnist"), feature_weights()),
-            *runs("<results>/runs/{model}/seed{seed}/model.safetensors", IMAGE_MODELS),
-            *runs(rules.train_binary_vae.output.model, BINARY_MODELS),
+            *(
+                path
+                for model in IMAGE_MODELS
+                for path in runs(f"<results>/runs/{{model}}/seed{{seed}}/{made_by(model)}", [model])
+            ),
+            *binary_runs(rules.train_binary_vae.output.model),
         ],
         upstream_code=code(*compared_stages()),
     output:
@@ -132,7 +136,7 @@ rule plot_fid_curve:
 rule plot_nearest:
     input:
         **stage("plot_nearest"),
-        nearest=f"<results>/runs/{{model}}/seed{config['seeds'][0]}/nearest.npz",
+        nearest=of_first_seed("nearest.npz"),
         test="<results>/references/test/nearest.npz",
         data=prepared("svhn"),
     output:

@@ -6,8 +6,9 @@ VAE, for every seed. Writes two tables:
   summary.csv     a row for each subject (a model, or a reference) and metric: mean over seeds, with its 95%
                   Student t interval over seeds; for one seed, and for references, over sets of images (or, for
                   likelihoods, images); column `over` says which, and `key` tells subjects apart whatever their names
-  comparison.csv  a row for each pair of models and metric: mean of the differences first - second, paired by seed,
-                  with its interval, the `winner`, empty if there is none, and the verdict in words
+  comparison.csv  a row for each pair of models and metric: mean of the differences first - second, paired by seed
+                  (not paired where one has samples from elsewhere, which no seed belongs to), with its interval, the
+                  `winner`, empty if there is none, and the verdict in words
 
 A verdict names the better model only if the interval of the difference excludes 0, that is, if the
 difference exceeds the noise between seeds. One seed allows no verdict.
@@ -99,6 +100,7 @@ def read_metrics(content):
         "key": place.format(content["model"]) if place else f"references/{content['set']}",
         "subject": content["subject"],
         "is_model": content["set"] == "samples",
+        "numbered": content["kind"] == "samples",  # its seeds are but the numbers of its folders
         "seed": content["seed"],
         "data": content["data"]["title"],
         "protocol": f"N = {content['images']}, classifier {content['classifier']['sha256'][:8]}",
@@ -125,6 +127,7 @@ def read_likelihoods(content):
         "key": f"runs/binary_{content['model']}",
         "subject": content["model"],
         "is_model": True,
+        "numbered": False,
         "seed": content["seed"],
         "data": content["data"]["title"],
         "protocol": f"K = {content['k']}",
@@ -160,23 +163,27 @@ def summarise(runs):
 
 
 def compare(first, second):
-    """The rows of two models in the table of differences, from their runs of the seeds that both have."""
+    """The rows of two models in the table of differences, from their runs of the seeds that both have, or of all."""
     from genlab.measures import intervals
     from genlab.measures.metric_table import BY_KEY
 
     names = [runs[0]["subject"] for runs in (first, second)]
-    seeds = sorted({run["seed"] for run in first} & {run["seed"] for run in second})
-    if not seeds:
+    paired = not (first[0]["numbered"] or second[0]["numbered"])
+    seeds = [sorted(run["seed"] for run in runs) for runs in (first, second)]
+    if paired:
+        seeds = [sorted(set(seeds[0]) & set(seeds[1]))] * 2
+    if not all(seeds):
         return
+    many = " and ".join(map(str, dict.fromkeys(map(len, seeds))))
     for metric in first[0]["metrics"]:
         sign = {"higher": 1, "lower": -1, "neither": 0}[BY_KEY[metric].better]
         if sign == 0:
             continue
         values = [
-            [{run["seed"]: run for run in runs}[seed]["metrics"][metric]["value"] for seed in seeds]
-            for runs in (first, second)
+            [{run["seed"]: run for run in runs}[seed]["metrics"][metric]["value"] for seed in of_model]
+            for runs, of_model in zip((first, second), seeds, strict=True)
         ]
-        found = intervals.difference(*values)
+        found = (intervals.difference if paired else intervals.difference_of_means)(*values)
         ahead, behind = names if found["value"] * sign > 0 else names[::-1]
         how = f"{'better than' if found['distinguishable'] else 'ahead of'} {behind} by {abs(found['value']):.4g}"
         if found["value"] == 0:
@@ -185,7 +192,7 @@ def compare(first, second):
             verdict = f"{ahead} {how}, but one seed allows no verdict"
         else:
             noise = "beyond" if found["distinguishable"] else "within"
-            verdict = f"{ahead} {how}, {noise} the noise of {len(seeds)} seeds"
+            verdict = f"{ahead} {how}, {noise} the noise of {many} seeds"
         yield {
             "problem": first[0]["problem"],
             "metric": metric,

@@ -71,6 +71,7 @@ def main(options):
         "subject": subject.about["subject"],
         "set": name,
         "model": subject.about.get("model"),
+        "kind": subject.about.get("kind"),
         "seed": subject.about.get("model_seed"),
         "data": subject.about["data"],
         "classifier": subject.about["classifier"],

@@ -3,7 +3,8 @@
 --source says which images:
 
   samples          --count images drawn from the model in --weights, latents from p(z); those that sample.py draws
-                   with the same --seed, so give another for other images
+                   with the same --seed, so give another for other images. Or the first --count in --images, which
+                   import_samples.py wrote
   reconstructions  all test images, through the VAE in --weights: g(z) for one draw of z from q(z|x)
   train, test      all real images of the split, in random order
   noise            --count images of independent uniform pixels, the worst there can be
@@ -40,6 +41,9 @@ def parser():
         metavar="SAFETENSORS",
         help="weights of train_vae.py or train_gan.py, if it is a model's",
     )
+    result.add_argument(
+        "--images", type=Path, metavar="NPZ", help="images of import_samples.py, in place of samples of weights"
+    )
     result.add_argument("--count", type=cli.positive, default=10000, help="images to draw (default: 10000)")
     result.add_argument(
         "--noise", action="store_true", help="draw samples of a VAE from p(x|z) instead of taking its mean"
@@ -49,11 +53,14 @@ def parser():
 
 
 def main(options):
-    of_model = options.source in ("samples", "reconstructions")
+    imported = options.source == "samples" and options.images is not None
+    of_model = options.source in ("samples", "reconstructions") and not imported
+    if options.images is not None and not imported:
+        raise InputError(f"--source {options.source}: these are no samples; leave out --images")
     if of_model != (options.weights is not None):
         needed = "needs the weights of a model; give" if of_model else "is of no model; leave out"
         raise InputError(f"--source {options.source}: {needed} --weights")
-    if options.noise and options.source != "samples":
+    if options.noise and (options.source != "samples" or imported):
         raise InputError(f"--source {options.source}: is not drawn from p(x|z); leave out --noise")
     import numpy as np
     from genlab.data import arrays
@@ -69,7 +76,10 @@ def main(options):
         "data": prepared.about,
         "classifier": network_about,
     }
-    parts = None
+    parts = pictures = None
+    if imported:
+        pictures, origin = arrays.read_samples(options.images)
+        about |= {"subject": origin["model"], "model_seed": origin["seed"], **{k: origin[k] for k in ("model", "kind")}}
     if of_model:
         parts, trained = image_model.load_model(options.weights, device)
         arrays.check_trained_on(prepared, trained, options.weights, options.data)
@@ -78,7 +88,11 @@ def main(options):
         about |= {"model": trained["model"], "kind": trained["kind"], "model_seed": trained["seed"]}
         about["subject"] = trained["model"] + (" reconstructions" if options.source == "reconstructions" else "")
 
-    rows, batches = batches_of(options, prepared, parts)
+    if imported:
+        rows = np.arange(min(options.count, len(pictures)))
+        batches = (pictures[rows[start : start + BATCH]] for start in range(0, len(rows), BATCH))
+    else:
+        rows, batches = batches_of(options, prepared, parts)
     features, classes, shown = [], [], None
     with cli.progress(total=len(rows), label=options.source, unit="image") as bar:
         for batch in batches:

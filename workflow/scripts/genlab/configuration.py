@@ -159,12 +159,35 @@ def _contradictions(config):
             faults.append(f"data.{dataset}.files.{split}: another file is called {name} too; rename one")
     if "noise" in config["images"]["models"]:
         faults.append("images.models.noise: the reference of uniform pixels has this name; give the model another one")
+    for name, model in config["images"]["models"].items():
+        if "command" in model and (fault := command_fault(model["command"])):
+            faults.append(f"images.models.{name}.command: {fault}")
     if evaluation["pool_seed"] == evaluation["sample_seed"]:
         faults.append(
             f"images.evaluation.pool_seed: {evaluation['pool_seed']} is sample_seed too, so the pool would begin with "
             "the published samples; give another"
         )
     return faults
+
+
+def command_fault(command):
+    """What an external program's command line lacks, in words; None if it has all places to be filled in."""
+    missing = [place for place in ("{output}", "{count}", "{seed}") if place not in command]
+    return f"{' and '.join(missing)} missing; the program must be handed all three" if missing else None
+
+
+def check_files(config):
+    """Raise an `InputError` that lists the files and folders a completed configuration names that do not exist."""
+    images, named = config["images"], {}
+    if images["feature_weights"]:
+        named["images.feature_weights"] = [images["feature_weights"]]
+    for name, model in images["models"].items():
+        for key in ("samples", "files"):
+            named[f"images.models.{name}.{key}"] = model.get(key, [])
+    missing = [(key, path) for key, paths in named.items() for path in paths if not Path(path).exists()]
+    faults = [f"{key}: {path}: no such file or folder" for key, path in missing]
+    if faults:
+        raise InputError("configuration: " + "\n  ".join(faults))
 
 
 def add_options(parser, definition):

@@ -162,3 +162,15 @@ def digests(path):
 def checksum(path):
     """SHA-256 of a file, as hexadecimal text."""
     return digests(path)["sha256"]
+
+
+def content_checksum(path):
+    """SHA-256 of a file, or of a folder: of the names and contents of all files in it, hidden ones left out."""
+    path = Path(path)
+    if not path.is_dir():
+        return checksum(path)
+    found = hashlib.sha256()
+    for file in sorted(path.rglob("[!.]*")):
+        if file.is_file():
+            found.update(f"{file.relative_to(path)}\0{checksum(file)}\n".encode())
+    return found.hexdigest()

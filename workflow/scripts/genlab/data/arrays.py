@@ -147,6 +147,18 @@ class Features:
     about: dict
 
 
+def read_samples(path):
+    """(images uint8 (N, 3, 32, 32), `about`) of a file that import_samples.py wrote; InputError if it is none."""
+    remedy = "make the file with import_samples.py"
+    fields, about = read(path, ("images",), "a file of samples", remedy)
+    found = fields["images"]
+    if found.dtype != np.uint8 or found.ndim != 4 or found.shape[1:] != (3, 32, 32) or not len(found):
+        raise InputError(f"{path}: 'images' is {found.dtype} {found.shape}, expected uint8 (N, 3, 32, 32); {remedy}")
+    for field, kind in (("model", str), ("kind", str), ("seed", int)):
+        read_field(about, field, kind, f"{path} about")
+    return found, about
+
+
 def load_features(path):
     """The `Features` of a file that extract_features.py wrote; InputError if it is none."""
     remedy = "make the file with extract_features.py"

@@ -81,6 +81,30 @@ def difference(first, second, confidence=0.95):
     return result
 
 
+def difference_of_means(first, second, confidence=0.95):
+    """The same of first (S,) and second (T,) that are not paired: Welch's interval of the difference of their means.
+
+    `pairs` is None. distinguishable is None, and so is the interval, if either is a single value.
+    """
+    values = [np.asarray(each, np.float64) for each in (first, second)]
+    gap = {"value": float(values[0].mean() - values[1].mean()), "pairs": None}
+    if min(map(len, values)) == 1:
+        return gap | {"standard_error": None, "low": None, "high": None, "distinguishable": None}
+    errors = [float(mean_and_error(each)[1]) for each in values]
+    error, freedom = welch(errors, [len(each) - 1 for each in values])
+    result = gap | student(gap["value"], error, freedom, confidence)
+    return result | {"distinguishable": not result["low"] <= 0 <= result["high"]}
+
+
+def welch(errors, freedom):
+    """Standard error of the difference of two independent estimates, and its degrees of freedom (Welch 1947)."""
+    variances = np.square(np.asarray(errors, np.float64))
+    if not variances.any():
+        return 0.0, min(freedom)
+    degrees = variances.sum() ** 2 / (variances**2 / np.asarray(freedom)).sum()
+    return math.sqrt(variances.sum()), float(degrees)
+
+
 def student(value, error, freedom, confidence):
     """A value with the Student t interval of its `error`, which has `freedom` degrees of freedom."""
     from scipy import special
@@ -97,11 +121,9 @@ def compare(first, second, errors, freedom):
     """
     from scipy import special
 
-    variances = np.square(np.asarray(errors, np.float64))
-    error, gap = math.sqrt(variances.sum()), first - second
+    (error, degrees), gap = welch(errors, freedom), first - second
     if error == 0:
         return {"difference": gap, "low": gap, "high": gap, "p": float(gap == 0)}
-    degrees = variances.sum() ** 2 / (variances**2 / np.asarray(freedom)).sum()
     found = student(gap, error, degrees, 0.95)
     p = 2 * float(special.stdtr(degrees, -abs(gap) / error))
     return {"difference": gap, "low": found["low"], "high": found["high"], "p": p}

@@ -12,8 +12,8 @@ class Figure:
     section  of the page that shows it
     name     of its file in the folder `figures`; {model} stands for a model's name
     alt      what is to be seen, for who cannot see it
-    of       which models have one each: "binary" for those of binary digits, or the network that image models need
-             for it, which of "generator" are all; "" for one figure in all
+    of       which models have one each: "binary" for those of binary digits, "images" for all image models, or the
+             network that image models need for it; "" for one figure in all
     caption  its file in workflow/report, less the suffix; "" if it has the name of the figure
     """
 
@@ -105,7 +105,7 @@ FIGURES = (
         "comparison",
         "nearest_{model}",
         "Samples of {model}, each beside the training images nearest to it.",
-        of="generator",
+        of="images",
     ),
 )
 SECTIONS = tuple(dict.fromkeys(figure.section for figure in FIGURES))
@@ -119,6 +119,7 @@ def figures_of(config):
     for figure in FIGURES:
         if figure.section in OF_IMAGES and not images:
             continue
-        models = [""] if not figure.of else binary if figure.of == "binary" else models_with(figure.of, images)
+        tables = {"": [""], "binary": binary, "images": images}
+        models = tables[figure.of] if figure.of in tables else models_with(figure.of, images)
         found += [(figure, model, figure.name.format(model=model)) for model in models]
     return found

@@ -224,7 +224,7 @@ def images(results):
         "Diversity": diversity,
         "Interpolation and latents": interpolation,
     }
-    return {name: part(results) for name, part in parts.items()}
+    return {name: said for name, part in parts.items() if (said := part(results))}
 
 
 def comparison(results):

@@ -147,9 +147,9 @@ def grids(results, data_path):
 
 
 def viewers(results):
-    """For every image model what its sliders show: {model: {interpolation, latents}}, sheets with their numbers."""
+    """For every generator what its sliders show: {model: {interpolation, latents}}, sheets with their numbers."""
     found = {}
-    for model in results.fid:
+    for model in results.latents:
         path = results.folder / "runs" / model / f"seed{results.first}" / "latents.npz"
         paths = [f"{path}_path" for path in arrays.PATHS]
         shapes = {"alphas": ("A",)} | dict.fromkeys(paths, ("A", 3, 32, 32))
@@ -207,7 +207,8 @@ def stages_table(results):
     import pandas
 
     folder, found = results.folder / "benchmarks", {}
-    seeds = {str(seed) for seed in results.config["seeds"]}
+    numbers = [each["seed"] for of_model in results.imported.values() for each in of_model]
+    seeds = {str(seed) for seed in (*results.config["seeds"], *numbers)}
     names = {*results.likelihood, *results.fid, "references"}
     for path in sorted(folder.rglob("*.tsv")):
         rule, *job = path.relative_to(folder).with_suffix("").parts

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from .. import InputError, files
 from ..data.arrays import PATHS
-from ..kinds import KINDS, models_with
+from ..kinds import KINDS, models_with, seeds_of
 from .tables import MEASURES
 
 # What the report reads of each file: the place of a value in a JSON file and its type, the columns of a table.
@@ -58,6 +58,7 @@ ELBO = {
     **{"likelihood": str, "standard_deviation": OPTIONAL, "rmse": NUMBER},
     **{f"splits/{s}/{key}": NUMBER for s in ("valid", "test") for key in ("elbo", "standard_error", "kl", "bits")},
 }
+IMPORTED = {"source": str, "seed": int, "available": int, "images": int, "converted": dict, "sha256": str}
 ACCURACY = {"splits/test/accuracy": NUMBER}
 TRAINING = {
     **{"seed": int, "parameters": int, "settings/epochs": int, "stretches": list},
@@ -84,6 +85,7 @@ class Results:
     fid              {image model: summary over seeds}
     statistics, latents  {image model: what the first seed's samples and latents are like}
     elbo             {image VAE: ELBO of the first seed}
+    imported         {image model from elsewhere: what was imported, for each seed}
     accuracy         of the feature classifier, or None without image models
     training         {run: [summary of each seed]}, run as in results/runs
     summary, comparison  tables of all metrics and of the differences between models
@@ -99,6 +101,7 @@ class Results:
     statistics: dict = field(default_factory=dict)
     latents: dict = field(default_factory=dict)
     elbo: dict = field(default_factory=dict)
+    imported: dict = field(default_factory=dict)
     accuracy: dict | None = None
     training: dict = field(default_factory=dict)
     summary: object = None
@@ -106,7 +109,7 @@ class Results:
 
     @property
     def first(self):
-        """The first seed, which figures of single images show."""
+        """The first seed, which figures of single images show; the first folder of samples from elsewhere."""
         return self.config["seeds"][0]
 
     def kind(self, model):
@@ -144,10 +147,14 @@ def read(folder, config):
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; give the results folder of a finished run")
-    first = config["seeds"][0]
     binary, images = config["likelihood"]["models"], config["images"]["models"]
 
+    def of_seeds(model, name, fields):
+        seeds = seeds_of(images[model], config["seeds"])
+        return [files.read_json(folder / "runs" / model / f"seed{seed}" / name, fields) for seed in seeds]
+
     def of_first(model, name, fields):
+        first = seeds_of(images[model], config["seeds"])[0]
         return files.read_json(folder / "runs" / model / f"seed{first}" / name, fields)
 
     found = Results(
@@ -160,11 +167,13 @@ def read(folder, config):
     found.likelihood = {model: files.read_json(folder / f"log_likelihood_{model}.json", LIKELIHOOD) for model in binary}
     found.fid = {model: files.read_json(folder / f"fid_{model}.json", FID) for model in images}
     found.statistics = {model: of_first(model, "statistics.json", STATISTICS) for model in images}
-    found.latents = {model: of_first(model, "latents.json", LATENTS) for model in images}
+    generators = models_with("generator", images)
+    found.latents = {model: of_first(model, "latents.json", LATENTS) for model in generators}
+    found.imported = {model: of_seeds(model, "import.json", IMPORTED) for model in images if model not in generators}
     found.elbo = {model: of_first(model, "elbo.json", ELBO) for model in models_with("encoder", images)}
     if images:
         found.accuracy = files.read_json(folder / "classifier" / "accuracy.json", ACCURACY)
-    for run in (*(f"binary_{model}" for model in binary), *images):
+    for run in (*(f"binary_{model}" for model in binary), *generators):
         seeds = (folder / "runs" / run / f"seed{seed}" / "training.json" for seed in config["seeds"])
         found.training[run] = [files.read_json(path, TRAINING) for path in seeds]
     found.summary, found.comparison = read_table(folder / "summary.csv"), read_table(folder / "comparison.csv")

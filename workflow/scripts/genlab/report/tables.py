@@ -137,6 +137,26 @@ def elbo_table(results):
     return Table("elbo", caption, header, rows)
 
 
+def imported_table(results):
+    """What was made elsewhere, and what was converted."""
+    rows = [
+        [
+            model,
+            cell(each["seed"]),
+            each["source"],
+            (f"{each['available']:,}", each["available"]),
+            "; ".join(f"{what}: {number:,}" for what, number in each["converted"].items()) or "nothing",
+        ]
+        for model, seeds in results.imported.items()
+        for each in seeds
+    ]
+    caption = (
+        "Samples that were made elsewhere, and what was done to how many of the images. They are scored like those of "
+        "the models of this run; what needs a generator is left out: latents, interpolation, training."
+    )
+    return Table("imported", caption, ["model", "seed", "from", "images", "converted"], rows)
+
+
 def statistics_table(results):
     """What samples are like beside real images, first seed."""
     models = results.statistics
@@ -199,8 +219,10 @@ def comparison_table(results):
         ]
         for _, row in results.comparison.iterrows()
     ]
+    unless = " (samples from elsewhere are not paired)" if results.imported else ""
     caption = (
-        "Differences between models, paired by seed, with 95% intervals; not corrected for the number of metrics. "
+        f"Differences between models, paired by seed{unless}, with 95% intervals; not corrected for the number of "
+        "metrics. "
         "A model is called better only where the interval excludes 0."
     )
     return Table("comparison", caption, ["metric", "models", "difference", "interval", "verdict"], rows)
@@ -241,4 +263,6 @@ def all_tables(results):
         tables += [fid_table(results), statistics_table(results), metrics_table(results)]
     if results.elbo:
         tables.append(elbo_table(results))
+    if results.imported:
+        tables.append(imported_table(results))
     return {table.name: table for table in tables}

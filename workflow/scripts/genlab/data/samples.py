@@ -1,0 +1,155 @@
+"""Samples that any program made: a folder of image files or an NPZ file, read by rules that say what they changed.
+
+`images.read_directory` is the strict reader, of samples in this project's own layout. This one takes what people
+hand in. What it takes, converts, leaves out and refuses is stated in docs/samples.md.
+"""
+
+import io
+import os
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from .. import InputError
+from .images import CLUTTER, SIZE
+
+FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}  # of files that must be images
+NAMES = ("images", "samples", "arr_0")  # of the array in an NPZ file that has several
+PIXELS = 2**24  # an image of more is refused before it is decoded
+ORIENTATION = 0x0112  # the EXIF tag that says how to turn a photograph
+
+
+def read(path):
+    """(images uint8 (N, 3, 32, 32), {what was done: number of images}) of a folder or an .npz file.
+
+    Images of a folder are in the order of their paths. Raises `InputError`, naming the file, for what is refused.
+    """
+    path = Path(path)
+    if path.is_dir():
+        found, done = _read_folder(path)
+    elif path.suffix.lower() == ".npz":
+        found, done = _read_npz(path), Counter()
+    else:
+        problem = "no folder and no .npz file" if path.exists() else "no such file or folder"
+        raise InputError(f"{path}: {problem}; give a folder of images, or an .npz file of them")
+    if repeated := len(found) - len({image.tobytes() for image in found}):
+        done["equal to an earlier one"] = repeated
+    return found, dict(done)
+
+
+def _read_npz(path):
+    """The images of an NPZ file, uint8 (N, 32, 32, 3) or (N, 3, 32, 32)."""
+    expected = "expected uint8 images of 0 to 255, N x 32 x 32 x 3 or N x 3 x 32 x 32"
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            names = content.files if len(content.files) == 1 else [name for name in NAMES if name in content.files]
+            if not names:
+                held = ", ".join(content.files[:5]) or "nothing"
+                raise InputError(f"{path}: holds the arrays {held}; call the one of the images {NAMES[0]!r}")
+            array = content[names[0]]
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # zipfile raises errors of any kind for a damaged archive
+        raise InputError(f"{path}: not an NPZ file of numbers ({error}); {expected}") from None
+    if array.dtype != np.uint8 or array.ndim != 4 or not len(array):
+        raise InputError(f"{path}: {names[0]!r} is {array.dtype} {array.shape}; {expected}")
+    if array.shape[1:] == (*SIZE, 3):
+        return np.ascontiguousarray(array.transpose(0, 3, 1, 2))
+    if array.shape[1:] != (3, *SIZE):
+        raise InputError(f"{path}: {names[0]!r} is {array.dtype} {array.shape}; {expected}")
+    return array
+
+
+def _read_folder(folder):
+    """The images of a folder and of the folders in it, and counts of what was done to them."""
+    files, others = _image_files(folder)
+    if not files:
+        raise InputError(f"{folder}: holds no image; give a folder of PNG, JPEG, BMP or WebP files")
+    result, done = np.empty((len(files), *SIZE, 3), np.uint8), Counter()
+    for pixels, file in zip(result, files, strict=True):
+        pixels[:] = _decode(file, done)
+    if others:
+        done["files left out that are no images"] = others
+    return result.transpose(0, 3, 1, 2), done
+
+
+def _image_files(folder):
+    """(paths of the images at any depth, sorted by path; number of other files), without hidden files and folders."""
+    found, others = [], 0
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name[0] != "." and name != "__MACOSX"]
+        for name in names:
+            if name[0] == "." or name in CLUTTER:
+                continue
+            file = os.path.join(place, name)
+            if os.path.splitext(name)[1].lower() in ENDINGS or _begins_like_an_image(file):
+                found.append(file)
+            else:
+                others += 1
+    return sorted(found), others
+
+
+def _begins_like_an_image(file):
+    """Whether a file whose name does not say so begins like an image of a format that is read."""
+    with open(file, "rb") as raw:
+        begin = raw.read(12)
+    return begin.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM")) or begin[:4] + begin[8:] == b"RIFFWEBP"
+
+
+def _decode(file, done):
+    """The pixels of an image file, uint8 (32, 32, 3). What was converted is counted in `done`."""
+    with open(file, "rb") as raw:
+        content = raw.read()
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            _check(file, image)
+            if image.format in ("JPEG", "MPO", "WEBP"):
+                done["of a lossy format"] += 1
+            if image.getexif().get(ORIENTATION, 1) != 1:
+                image = ImageOps.exif_transpose(image)
+                done["turned upright"] += 1
+            image = _coloured(file, image, content, done)
+            if image.size != SIZE:
+                image = image.resize(SIZE, Image.Resampling.BILINEAR)  # Pillow's is antialiased
+                done["resized to 32 x 32"] += 1
+            return np.asarray(image)
+    except InputError:
+        raise
+    except Exception as error:  # decoders raise errors of any kind for a damaged file
+        raise InputError(f"{file}: not an image that can be read ({error}); remove it or save it anew") from None
+
+
+def _check(file, image):
+    """Refuse what is no single still image of a format that is read."""
+    if image.format not in (*FORMATS, "MPO"):
+        raise InputError(f"{file}: a {image.format} file; save it as PNG")
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise InputError(f"{file}: an animation of {image.n_frames} frames; save one still image a file")
+    if image.width * image.height > PIXELS:
+        raise InputError(f"{file}: {image.width} x {image.height} pixels; give images of {PIXELS:,} pixels or fewer")
+
+
+def _coloured(file, image, content, done):
+    """An opened image as RGB."""
+    if image.format == "PNG" and content[24] == 16:  # the header's bit depth
+        done["16 bits, rounded to 8"] += 1
+    if image.mode in ("I;16", "I;16B", "I") and image.format == "PNG":
+        grey = np.rint(np.asarray(image, np.float64) / 257).astype(np.uint8)  # 65535 / 255 = 257
+        image = Image.fromarray(grey)
+    if image.mode == "P" and "transparency" not in image.info:
+        done["of a palette"] += 1
+    elif image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        if image.getchannel("A").getextrema()[0] < 255:
+            raise InputError(f"{file}: parts of it are transparent; save it opaque, on the background that is meant")
+        done["opaque alpha channel dropped"] += 1
+    elif image.mode in ("1", "L"):
+        done["grey, repeated in three channels"] += 1
+    elif image.mode != "RGB":
+        raise InputError(f"{file}: an image of colour mode {image.mode}; save it as RGB")
+    return image.convert("RGB")
