@@ -58,7 +58,7 @@ def begin(threads, updates, critic_steps, batch_size, width, precision):
     import plain
     import torch
     from genlab.data import images
-    from genlab.models import networks, wgan
+    from genlab.models import layers, networks, wgan
 
     plain.set_up(threads)
     defaults = configuration.complete({"images": {"models": {"gan": {"kind": "gan"}}}})["images"]["models"]["gan"]
@@ -70,6 +70,8 @@ def begin(threads, updates, critic_steps, batch_size, width, precision):
     features = networks.FeatureClassifier().eval()
     printed = networks.Generator(100, width), networks.Critic(width)
     parts = [copy.deepcopy(part).to(memory_format=torch.contiguous_format) for part in printed]
+    for part, shape in zip(printed, ((100,), (3, 32, 32)), strict=True):
+        layers.accelerate(part, *shape)
     task = wgan.WGANTraining(*printed, pixels[:64], features, settings)
     return task, WGANTraining(*parts, settings), pixels, images.to_model(pixels)
 

@@ -56,12 +56,13 @@ def begin(threads, count, batch_size, width, precision):
     import plain
     import torch
     from genlab.data import images
-    from genlab.models import networks, vae
+    from genlab.models import image_model, vae
 
     plain.set_up(threads)
     defaults = configuration.complete({"images": {"models": {"vae": {"kind": "vae"}}}})["images"]["models"]["vae"]
     plainly = {"batch_size": batch_size, "schedule": "constant", "warmup_steps": 0}
-    model = vae.image_vae(networks.Generator(100, width))
+    size = {"latents": 100, "width": width}
+    model = vae.image_vae(image_model.generator(size), image_model.encoder(size))
     parts = [copy.deepcopy(part).to(memory_format=torch.contiguous_format) for part in (model.encoder, model.decoder)]
     pixels = plain.coloured_blobs(count)
     return model, parts, defaults | plainly | {"precision": precision}, pixels, images.to_model(pixels)

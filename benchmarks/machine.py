@@ -133,11 +133,13 @@ def computations(options):
         "estimate_likelihood, 10 images, K = 200", "float32",
         lambda: vae.evaluate_likelihood(model, bits[:10], 200, [200], chance, chunk),
     )  # fmt: skip
-    image_networks = networks.Generator(100, options.width), networks.Critic(options.width)
+    size = {"latents": 100, "width": options.width}
+    image_networks = image_model.generator(size), image_model.critic(options.width)
     features = networks.FeatureClassifier().eval().requires_grad_(False)
     for dtype in ("float32", "bfloat16"):
         settings = defaults["images"]["models"]["vae"] | {"precision": dtype}
-        task = vae.VAETraining(vae.image_vae(image_networks[0]), pixels.flatten(1), settings, images.to_model)
+        model = vae.image_vae(image_networks[0], image_model.encoder(size))
+        task = vae.VAETraining(model, pixels.flatten(1), settings, images.to_model)
         yield "train_vae, 64 images", dtype, lambda task=task: task.step(pixels.flatten(1), task.schedule(start))
     for dtype in ("float32", "bfloat16"):
         settings = defaults["images"]["models"]["gan"] | {"precision": dtype, "epochs": 1, "critic_steps": 1}

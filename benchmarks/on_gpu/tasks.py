@@ -9,7 +9,7 @@ import yaml
 from gan_training import WGANTraining
 from genlab import configuration
 from genlab.data import images
-from genlab.models import binary_networks, classifier, networks, vae, wgan
+from genlab.models import binary_networks, classifier, image_model, networks, vae, wgan
 
 ROOT = Path(__file__).parents[2]
 LATENTS = 100
@@ -52,11 +52,12 @@ def make(name, pixels, device, options):
         model = networks.FeatureClassifier().to(device)
         pairs = (pixels, labels), (valid, labels[:500])
         return classifier.ClassifierTraining(model, *pairs, options), torch.arange(len(pixels), device=device)
-    generator = networks.Generator(LATENTS, options["width"])
+    size = {"latents": LATENTS, "width": options["width"]}
+    generator = image_model.generator(size)
     if name == "image VAE":
-        task = vae.VAETraining(vae.image_vae(generator).to(device), valid.flatten(1), options, images.to_model)
-        return task, pixels.flatten(1)
-    critic, features = networks.Critic(options["critic_width"]), networks.FeatureClassifier().eval()
+        model = vae.image_vae(generator, image_model.encoder(size)).to(device)
+        return vae.VAETraining(model, valid.flatten(1), options, images.to_model), pixels.flatten(1)
+    critic, features = image_model.critic(options["critic_width"]), networks.FeatureClassifier().eval()
     features = features.requires_grad_(False).to(device)
     return wgan.WGANTraining(generator.to(device), critic.to(device), valid, features, options), pixels
 

@@ -85,7 +85,7 @@ def test_sigterm_saves_and_exits_with_its_own_code(prepared_digits, tmp_path):
         (["--epochs", "0"], "0 is out of range; give 1 or more"),
         (["--learning-rate", "-1"], "give more than 0"),
         (["--average-decay", "nan"], "nan"),
-        (["--architecture", "huge"], "invalid choice: 'huge'"),
+        (["--architecture", "huge"], "'huge' is unknown; Encoder and decoder; suggested is the assignment's"),
         (["--seed", "-1"], "-1 is negative"),
     ],
 )

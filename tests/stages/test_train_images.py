@@ -2,15 +2,19 @@
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from conftest import succeed
+from genlab import files
 from genlab.kinds import KINDS
 from genlab.models import image_model, likelihoods, networks, vae
 from genlab.training import checkpoint
-from stage import run_stage
+from stage import kill_and_resume, run_stage
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "networks.py"
 
 
 @pytest.fixture(scope="module")
@@ -149,3 +153,60 @@ def test_bad_input_is_one_line_and_writes_nothing(options, tmp_path, kind, chang
     assert process.returncode == 2, process.stderr
     assert message in process.stderr.splitlines()[-1] and "Traceback" not in process.stderr
     assert not (tmp_path / "out").exists()
+
+
+# Networks of one's own
+
+OWN = {
+    "vae": ["--generator", f"{EXAMPLE}:Generator", "--encoder", f"{EXAMPLE}:Encoder"],
+    "gan": ["--generator", f"{EXAMPLE}:Generator", "--critic", f"{EXAMPLE}:Critic"],
+}
+
+
+@pytest.fixture(scope="module")
+def own(options, tmp_path_factory):
+    """{kind: weights} of trainings of the example networks, one resumed after a SIGKILL."""
+    folders = {kind: tmp_path_factory.mktemp(f"own_{kind}") for kind in OWN}
+    kill_and_resume("train_gan", *options("gan", folders["gan"], epochs=20), *OWN["gan"], "--checkpoint-seconds", 1)
+    succeed("train_vae", *options("vae", folders["vae"], epochs=1), *OWN["vae"])
+    return {kind: folder / "model.safetensors" for kind, folder in folders.items()}
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_one_s_own_networks_are_saved_with_the_place_and_content_of_their_file(own, kind):
+    tensors, about = checkpoint.load_tensors(own[kind])
+    assert {name.split(".")[0] for name in tensors} == set(KINDS[kind])
+    parts = [word[2:] for word in OWN[kind][::2]]
+    assert set(about["networks"]) == set(parts)
+    place, sha256 = (about["networks"]["generator"][key] for key in ("place", "sha256"))
+    assert place == f"{EXAMPLE}:Generator" and sha256 == files.checksum(EXAMPLE)
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_one_s_own_generator_is_sampled(own, kind, tmp_path):
+    words = OWN[kind] if kind == "vae" else OWN[kind][:2]
+    succeed("sample", "--weights", own[kind], "--output", tmp_path / "out", "--count", 3, "--device", "cpu", *words)
+    assert len(list((tmp_path / "out" / "samples").iterdir())) == 3
+
+
+def test_one_s_own_file_is_run_only_if_it_is_named(own, tmp_path):
+    process = run_stage("sample", "--weights", own["gan"], "--output", tmp_path / "out", "--device", "cpu")
+    assert process.returncode == 2 and not (tmp_path / "out").exists()
+    assert f"its generator is from {EXAMPLE}:Generator; give --generator {EXAMPLE}:Generator" in process.stderr
+
+
+def test_a_network_that_breaks_the_contract_is_refused_before_training(options, tmp_path):
+    words = ["--generator", f"{EXAMPLE}:Critic"]
+    process = run_stage("train_gan", *options("gan", tmp_path / "out"), *words)
+    assert process.returncode == 2 and not (tmp_path / "out").exists()
+    assert "networks.py:Critic: fails with latents=10 (TypeError" in process.stderr
+    assert (
+        "the contract of --generator: a class made with latents=L" in process.stderr
+        and "Traceback" not in process.stderr
+    )
+
+
+def test_a_likelihood_of_more_outputs_is_refused_for_one_s_own_generator(options, tmp_path):
+    words = ["--likelihood", "logistic_mixture", *OWN["vae"]]
+    process = run_stage("train_vae", *options("vae", tmp_path / "out"), *words)
+    assert process.returncode == 2 and "needs more outputs than your own generator's images" in process.stderr

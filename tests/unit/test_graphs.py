@@ -5,7 +5,7 @@ import contextlib
 import pytest
 import torch
 from genlab.data import images
-from genlab.models import classifier, layers, networks, vae, wgan
+from genlab.models import classifier, image_model, layers, networks, vae, wgan
 from genlab.training import graphs, optimization
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -130,6 +130,9 @@ class NoValues(TorchDispatchMode):
         return function(*args, **(kwargs or {}))
 
 
+SIZE = {"latents": 5, "width": 4}
+
+
 def tasks():
     """(name, task, batch) of every training."""
     settings = {
@@ -145,9 +148,13 @@ def tasks():
         task = vae.VAETraining(vae.binary_vae("suggested", 5), bits, settings | {"objective": objective})
         yield f"binary VAE, {objective}", task, bits
     settings["objective"] = "elbo"
-    model = vae.image_vae(networks.Generator(5, 4))
+    model = vae.image_vae(image_model.generator(SIZE), image_model.encoder(SIZE))
     yield "image VAE", vae.VAETraining(model, pixels.flatten(1), settings, images.to_model), pixels.flatten(1)
-    yield "GAN", wgan.WGANTraining(networks.Generator(5, 4), networks.Critic(4), pixels, features, settings), pixels
+    yield (
+        "GAN",
+        wgan.WGANTraining(image_model.generator(SIZE), image_model.critic(4), pixels, features, settings),
+        pixels,
+    )
     pair = pixels, labels
     yield "classifier", classifier.ClassifierTraining(networks.FeatureClassifier(), pair, pair, settings), labels
 

@@ -67,7 +67,7 @@ def test_generated_images_do_not_depend_on_the_batch(parts):
 def test_a_vae_of_each_likelihood_is_saved_and_loaded(tmp_path, likelihood):
     about = ABOUT | {"settings": {"likelihood": likelihood}}
     kind = likelihoods.OF_IMAGES[likelihood]
-    model = vae.image_vae(networks.Generator(5, 4, outputs=kind.outputs), likelihood).eval()
+    model = vae.image_vae(networks.Generator(5, 4, outputs=kind.outputs), networks.Encoder(5, 4), likelihood).eval()
     for buffer in model.log_prob.buffers():
         buffer.fill_(0.25)
     parts = {"generator": model.decoder, "encoder": model.encoder, "likelihood": model.log_prob}

@@ -196,7 +196,7 @@ def model():
     from genlab.models import vae
 
     torch.manual_seed(0)
-    return vae.image_vae(networks.Generator(5, 4))
+    return vae.image_vae(networks.Generator(5, 4), networks.Encoder(5, 4))
 
 
 def test_both_kinds_of_model_have_the_same_generator(task, model):

@@ -1,4 +1,4 @@
-"""Samples from elsewhere, by people and by a program, stand in one report beside the models of a finished run."""
+"""Samples from elsewhere and networks of one's own stand in one report beside the models of a finished run."""
 
 import re
 import shlex
@@ -10,7 +10,7 @@ import pandas
 import pytest
 import yaml
 from PIL import Image
-from smoke import SMOKE, snakemake
+from smoke import ROOT, SMOKE, snakemake
 
 N = 60  # samples of each model in the smoke configuration
 
@@ -50,7 +50,7 @@ for number, image in enumerate(np.random.default_rng(int(sys.argv[3])).integers(
 
 @pytest.fixture(scope="module")
 def finished(run):
-    """A copy of the finished run, gone on with five people's samples and a program's."""
+    """A copy of the finished run, gone on with five people's samples, a program's, and the example networks."""
     folder = run.parent / "with samples"  # beside the run: what Snakemake noted names the workflow's files from here
     shutil.copytree(run, folder)
     hand_in(folder / "students")
@@ -66,7 +66,12 @@ def finished(run):
             "files": ["draw.py"],
         },
     }
-    (folder / "more.yaml").write_text(yaml.safe_dump({"images": {"models": models}}))
+    mine = f"{ROOT / 'examples' / 'networks.py'}:"
+    models["own-vae"] = {"kind": "vae", "generator": f"{mine}Generator", "encoder": f"{mine}Encoder", "epochs": 1}
+    models["own-gan"] = {"kind": "gan", "generator": f"{mine}Generator", "critic": f"{mine}Critic", "epochs": 1}
+    binary = {"dense": {"architecture": f"{mine}dense", "epochs": 1, "warmup_steps": 5}}
+    content = {"images": {"models": models}, "likelihood": {"models": binary}}
+    (folder / "more.yaml").write_text(yaml.safe_dump(content))
     process = go_on(folder)
     assert process.returncode == 0, process.stdout
     return folder, process.stdout
@@ -77,14 +82,22 @@ def go_on(folder, *words):
 
 
 def test_no_model_is_trained_anew(finished):
-    assert "rule import_samples:" in finished[1] and "rule train_" not in finished[1]
+    trained = re.findall(
+        r"^(?:local)?rule train_\w+:\n(?:    .*\n)*?    wildcards: model=([\w-]+)", finished[1], re.MULTILINE
+    )
+    assert sorted(trained) == ["dense", "own-gan", "own-vae"]
+
+
+def test_an_architecture_of_one_s_own_has_its_likelihood(finished):
+    quoted = (finished[0] / "results" / "smoke" / "log_likelihood_dense.txt").read_text()
+    assert quoted.startswith("dense on embedded stand-in for Binarized MNIST\n")
 
 
 def test_every_entry_has_every_metric(finished):
     summary = pandas.read_csv(finished[0] / "results" / "smoke" / "summary.csv")
     of_models = summary[(summary["problem"] == "images") & (summary["kind"] == "model")].groupby("subject")["metric"]
     metrics = of_models.apply(set).to_dict()
-    assert set(metrics) == {"vae", "gan", "class", "carl", "dora", "eve", "program"}
+    assert set(metrics) == {"vae", "gan", "class", "carl", "dora", "eve", "program", "own-vae", "own-gan"}
     assert all(found == metrics["gan"] for found in metrics.values())
 
 

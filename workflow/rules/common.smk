@@ -126,7 +126,13 @@ def prepared(name):
     return f"<resources>/prepared/{config['data'][name]['source']}/{name}.npz"
 
 
+BINARY_MODELS = config["likelihood"]["models"]
 IMAGE_MODELS = config["images"]["models"]
+
+
+def binary_runs(pattern):
+    """`pattern` for every seed of every binary VAE."""
+    return expand(pattern, model=BINARY_MODELS, seed=config["seeds"])
 
 
 def of_kind(*kinds):
@@ -148,6 +154,19 @@ def image_options(model):
     """Settings of an image model, of the generator that all share and the device, as command-line options."""
     settings = {key: value for key, value in IMAGE_MODELS[model].items() if key not in configuration.NOT_OF_TRAINING}
     return options(config["images"]["generator"] | settings | DEVICE)
+
+
+PARTS = ("generator", "encoder", "critic", "architecture")  # what can be from a file of one's own
+
+
+def own_files(settings):
+    """The files of one's own that a model's networks are from: a change in one trains anew."""
+    return [local(path) for path in configuration.own_files(settings, *PARTS)]
+
+
+def own_networks(settings, *parts):
+    """Options that name a model's networks from files of one's own, for a stage that loads its weights."""
+    return options({part: settings[part] for part in parts if ":" in settings.get(part, "")})
 
 
 def noise(model):
@@ -246,7 +265,8 @@ def set_options(wildcards, input):
     source, seed = ("reconstructions", "sample_seed") if more[1:] else ("samples", "pool_seed")
     drawn = "" if source == "reconstructions" else noise(name)
     option = "--weights" if made_by(name) == "model.safetensors" else "--images"
-    return f"--source {source} --seed {evaluation[seed]} {option} {shlex.quote(str(input.model))} {drawn}"
+    own = own_networks(IMAGE_MODELS[name], "generator", "encoder")
+    return f"--source {source} --seed {evaluation[seed]} {option} {shlex.quote(str(input.model))} {drawn} {own}"
 
 
 def compared_stages():

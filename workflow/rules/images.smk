@@ -88,6 +88,7 @@ rule plot_confusion:
 rule train_vae:
     input:
         **stage("train_vae"),
+        own=lambda wildcards: own_files(IMAGE_MODELS[wildcards.model]),
         data=prepared("svhn"),
     output:
         model="<results>/runs/{model}/seed{seed}/model.safetensors",
@@ -117,6 +118,7 @@ rule train_vae:
 rule train_gan:
     input:
         **stage("train_gan"),
+        own=lambda wildcards: own_files(IMAGE_MODELS[wildcards.model]),
         data=prepared("svhn"),
         classifier=feature_weights(),
     output:
@@ -167,10 +169,11 @@ rule sample:
         images=config["images"]["evaluation"]["samples"],
         seed=config["images"]["evaluation"]["sample_seed"],
         noise=lambda wildcards: noise(wildcards.model),
+        own=lambda wildcards: own_networks(IMAGE_MODELS[wildcards.model], "generator", "encoder"),
         device=config["device"],
     shell:
         "python {input.script:q} --weights {input.model:q} --output {output:q} --count {params.images} --seed {params.seed}"
-        " {params.noise} --device {params.device} --threads {threads} > {log:q} 2>&1"
+        " {params.noise} {params.own} --device {params.device} --threads {threads} > {log:q} 2>&1"
 
 
 # The samples of a model from elsewhere. It comes first: what is wrong with them shows before any training.
@@ -351,10 +354,12 @@ rule explore_latents:
         **growing(GPUS, mem_mb=2000, runtime=30),
     params:
         settings=options(config["images"]["exploration"] | DEVICE),
+        own=lambda wildcards: own_networks(IMAGE_MODELS[wildcards.model], "generator", "encoder"),
         folder=lambda wildcards, output: os.path.dirname(output.latents),
     shell:
         "python {input.script:q} --weights {input.model:q} --data {input.data:q} --classifier {input.classifier:q}"
-        " --output {params.folder:q} --seed {wildcards.seed} --threads {threads} {params.settings} > {log:q} 2>&1"
+        " --output {params.folder:q} --seed {wildcards.seed} --threads {threads} {params.settings} {params.own}"
+        " > {log:q} 2>&1"
 
 
 rule reconstruct_images:
@@ -375,9 +380,11 @@ rule reconstruct_images:
         **growing(GPUS, mem_mb=2000, runtime=10),
     params:
         device=config["device"],
+        own=lambda wildcards: own_networks(IMAGE_MODELS[wildcards.model], "generator", "encoder"),
     shell:
         "python {input.script:q} --weights {input.model:q} --data {input.data:q} --output {output.images:q}"
-        " --elbo {output.elbo:q} --seed {wildcards.seed} --device {params.device} --threads {threads} > {log:q} 2>&1"
+        " --elbo {output.elbo:q} --seed {wildcards.seed} --device {params.device} --threads {threads} {params.own}"
+        " > {log:q} 2>&1"
 
 
 rule plot_gan_training:

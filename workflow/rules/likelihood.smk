@@ -1,14 +1,7 @@
-BINARY_MODELS = config["likelihood"]["models"]
-
-
-def binary_runs(pattern):
-    """`pattern` for every seed of every binary VAE."""
-    return expand(pattern, model=BINARY_MODELS, seed=config["seeds"])
-
-
 rule train_binary_vae:
     input:
         **stage("train_binary_vae"),
+        own=lambda wildcards: own_files(BINARY_MODELS[wildcards.model]),
         data=prepared("binarized_mnist"),
     output:
         model="<results>/runs/binary_{model}/seed{seed}/model.safetensors",
@@ -53,9 +46,10 @@ rule estimate_likelihood:
         **growing(GPUS, mem_mb=2000, runtime=120),
     params:
         settings=options(config["likelihood"]["evaluation"] | DEVICE),
+        own=lambda wildcards: own_networks(BINARY_MODELS[wildcards.model], "architecture"),
     shell:
         "python {input.script:q} --weights {input.model:q} --data {input.data:q} --output {output.estimate:q}"
-        " --threads {threads} {params.settings} > {log:q} 2>&1"
+        " --threads {threads} {params.settings} {params.own} > {log:q} 2>&1"
 
 
 # Not part of `all`: minutes for a few images. Ask for results/runs/binary_vae/seed1/bracket.json, say.
@@ -78,10 +72,11 @@ rule bracket_likelihood:
         **growing(GPUS, mem_mb=2000, runtime=240),
     params:
         settings=options(config["likelihood"]["annealing"] | DEVICE),
+        own=lambda wildcards: own_networks(BINARY_MODELS[wildcards.model], "architecture"),
         limit=time_limit,
     shell:
         "python {input.script:q} --weights {input.model:q} --data {input.data:q} --output {output.summary:q}"
-        " --max-seconds {params.limit} --threads {threads} {params.settings} > {log:q} 2>&1"
+        " --max-seconds {params.limit} --threads {threads} {params.settings} {params.own} > {log:q} 2>&1"
 
 
 rule summarise_likelihood:
@@ -139,9 +134,10 @@ rule sample_binary_vae:
         **growing(GPUS, mem_mb=2000, runtime=10),
     params:
         device=config["device"],
+        own=lambda wildcards: own_networks(BINARY_MODELS[wildcards.model], "architecture"),
     shell:
         "python {input.script:q} --weights {input.model:q} --data {input.data:q} --output {output:q}"
-        " --seed {wildcards.seed} --device {params.device} --threads {threads} > {log:q} 2>&1"
+        " --seed {wildcards.seed} --device {params.device} --threads {threads} {params.own} > {log:q} 2>&1"
 
 
 # Of any VAE's run: binary_{model} here, or a model of images.smk.

@@ -21,6 +21,7 @@ example:
 from pathlib import Path
 
 from genlab import ComputationError, InputError, cli, configuration, files, log, provenance
+from genlab.models import own_networks
 from genlab.training import experiment
 
 SETS = ("test", "simulated")
@@ -39,6 +40,7 @@ def parser():
     )  # fmt: skip
     experiment.add_state_options(result, "OUTPUT")
     configuration.add_options(result, "likelihood_annealing")
+    own_networks.add_options(result, "architecture")
     return result
 
 
@@ -54,7 +56,7 @@ def main(options):
     from genlab.training import loop
 
     device = loop.set_up(options.device, options.threads, settings["evaluation_seed"])
-    model, about = vae.load_binary_vae(options.weights, device)
+    model, about = vae.load_binary_vae(options.weights, device, options.architecture)
     prepared = arrays.load_binarized_mnist(options.data)
     arrays.check_trained_on(prepared, about, options.weights, options.data)
     identity = experiment.fingerprint(

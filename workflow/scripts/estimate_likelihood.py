@@ -17,6 +17,7 @@ import math
 from pathlib import Path
 
 from genlab import cli, configuration, files, provenance
+from genlab.models import own_networks
 
 SPLITS = ("train", "valid", "test")
 BLOCK = 10000  # images unpacked at a time; packed, a million images take 98 MB
@@ -33,6 +34,7 @@ def parser():
         help="estimates to write; with the same name and .csv, the estimate at each K",
     )  # fmt: skip
     configuration.add_options(result, "likelihood_evaluation")
+    own_networks.add_options(result, "architecture")
     return result
 
 
@@ -45,7 +47,7 @@ def main(options):
     from genlab.training import loop
 
     device = loop.set_up(options.device, options.threads, settings["evaluation_seed"])
-    model, about = vae.load_binary_vae(options.weights, device)
+    model, about = vae.load_binary_vae(options.weights, device, options.architecture)
     prepared = arrays.load_binarized_mnist(options.data)
     arrays.check_trained_on(prepared, about, options.weights, options.data)
     K = settings["samples"]

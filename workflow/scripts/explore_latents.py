@@ -30,6 +30,7 @@ import math
 from pathlib import Path
 
 from genlab import cli, configuration, files, provenance
+from genlab.models import own_networks
 
 STARTS = 64  # latents that the mean effect averages over
 DRAWS = 2000  # latents whose images' attributes are correlated with them
@@ -51,6 +52,7 @@ def parser():
         help="folder to write: latents.npz (images, effects), interpolation.csv (numbers at each alpha), latents.json",
     )  # fmt: skip
     configuration.add_options(result, "exploration")
+    own_networks.add_options(result, "generator", "encoder")
     return result
 
 
@@ -64,7 +66,7 @@ def main(options):
     from genlab.training import loop
 
     device = loop.set_up(options.device, options.threads, options.seed)
-    parts, trained = image_model.load_model(options.weights, device)
+    parts, trained = image_model.load_model(options.weights, device, own_networks.given(options))
     network, network_about = classifier.load_classifier(options.classifier, device)
     prepared = arrays.load_svhn(options.data)
     arrays.check_trained_on(prepared, trained, options.weights, options.data)

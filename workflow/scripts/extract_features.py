@@ -22,6 +22,7 @@ example:
 from pathlib import Path
 
 from genlab import InputError, cli, files, provenance
+from genlab.models import own_networks
 
 # What tables and figures call the sets that are no model's.
 SUBJECTS = {"train": "training images", "test": "test images", "noise": "noise", "mean": "mean training image"}
@@ -49,6 +50,7 @@ def parser():
         "--noise", action="store_true", help="draw samples of a VAE from p(x|z) instead of taking its mean"
     )
     result.add_argument("--output", type=Path, required=True, metavar="NPZ", help="features to write")
+    own_networks.add_options(result, "generator", "encoder")
     return result
 
 
@@ -81,7 +83,7 @@ def main(options):
         pictures, origin = arrays.read_samples(options.images)
         about |= {"subject": origin["model"], "model_seed": origin["seed"], **{k: origin[k] for k in ("model", "kind")}}
     if of_model:
-        parts, trained = image_model.load_model(options.weights, device)
+        parts, trained = image_model.load_model(options.weights, device, own_networks.given(options))
         arrays.check_trained_on(prepared, trained, options.weights, options.data)
         if options.source == "reconstructions" and "encoder" not in parts:
             raise InputError(f"{options.weights}: a {trained['kind']} has no encoder to reconstruct with")

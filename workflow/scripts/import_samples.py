@@ -4,7 +4,7 @@
 draws them: in its words {output} is the folder that it must write, {count} the number of images, {seed} the seed. It
 runs in the current folder, as the shell would run it.
 
-Images are converted by the rules in docs/samples.md; what was done to how many is recorded. If there are more
+Images are converted by the rules in docs/own_models.md; what was done to how many is recorded. If there are more
 than --pool, so many are drawn at random. All are put in random order, since folders are often sorted by class.
 Writes into DIR: samples/samples/0000.png, ..., the first --count of them, in the layout that score_fid.py reads;
 images.npz, all of them; and import.json, what they are and what was converted.

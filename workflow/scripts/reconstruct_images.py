@@ -17,6 +17,7 @@ example:
 from pathlib import Path
 
 from genlab import InputError, cli, files, provenance
+from genlab.models import own_networks
 
 
 def parser():
@@ -26,6 +27,7 @@ def parser():
     result.add_argument("--output", type=Path, required=True, metavar="NPZ", help="images to write")
     result.add_argument("--elbo", type=Path, required=True, metavar="JSON", help="ELBO to write")
     result.add_argument("--count", type=cli.positive, default=20, help="test images to reconstruct (default: 20)")
+    own_networks.add_options(result, "generator", "encoder")
     return result
 
 
@@ -38,7 +40,7 @@ def main(options):
     from genlab.training import loop
 
     device = loop.set_up(options.device, options.threads, options.seed)
-    parts, trained = image_model.load_model(options.weights, device)
+    parts, trained = image_model.load_model(options.weights, device, own_networks.given(options))
     if "encoder" not in parts:
         raise InputError(
             f"{options.weights}: a {trained['kind']} has no encoder to reconstruct with; give weights of train_vae.py"

@@ -12,6 +12,7 @@ example:
 from pathlib import Path
 
 from genlab import cli, log
+from genlab.models import own_networks
 
 
 def parser():
@@ -24,6 +25,7 @@ def parser():
     result.add_argument(
         "--noise", action="store_true", help="draw the images of a VAE from p(x|z) instead of taking its mean"
     )
+    own_networks.add_options(result, "generator", "encoder")
     return result
 
 
@@ -34,7 +36,7 @@ def main(options):
     from genlab.training import loop
 
     device = loop.set_up(options.device, options.threads, options.seed)
-    parts, about = image_model.load_model(options.weights, device)
+    parts, about = image_model.load_model(options.weights, device, own_networks.given(options))
     # On the CPU, so that a seed gives the same latents on every device.
     source = torch.Generator().manual_seed(options.seed)
     z = torch.randn(options.count, parts["generator"].latents, generator=source)

@@ -12,6 +12,7 @@ example:
 from pathlib import Path
 
 from genlab import cli, files, provenance
+from genlab.models import own_networks
 
 
 def parser():
@@ -25,6 +26,7 @@ def parser():
         "--reconstructions", type=cli.positive, default=20, help="test images to reconstruct (default: 20)"
     )
     result.add_argument("--count", type=cli.positive, default=100, help="samples to draw (default: 100)")
+    own_networks.add_options(result, "architecture")
     return result
 
 
@@ -36,7 +38,7 @@ def main(options):
     from genlab.training import loop
 
     device = loop.set_up(options.device, options.threads, options.seed)
-    model, about = vae.load_binary_vae(options.weights, device)
+    model, about = vae.load_binary_vae(options.weights, device, options.architecture)
     prepared = arrays.load_binarized_mnist(options.data)
     chosen = np.random.default_rng(options.seed).permutation(len(prepared.test))[: options.reconstructions]
     x = torch.from_numpy(amat.unpack_bits(prepared.test[chosen])).to(device).float()

@@ -24,7 +24,7 @@ def main(options):
 
     import torch
     from genlab.data import amat, arrays
-    from genlab.models import vae
+    from genlab.models import own_networks, vae
     from genlab.training import loop
 
     prepared = arrays.load_binarized_mnist(options.data)
@@ -35,9 +35,10 @@ def main(options):
 
     def publish(path, facts):
         size = {key: settings[key] for key in ("architecture", "latents")}
-        vae.save_vae(path, task.average.module, facts | size)
+        vae.save_vae(path, task.average.module, facts | size | {"networks": own_networks.noted(settings)})
 
-    summary = experiment.run(options, settings, task, train, prepared.about, publish)
+    more = own_networks.paths(settings)
+    summary = experiment.run(options, settings, task, train, prepared.about, publish, more)
     print(f"best epoch {summary['best_epoch']}: validation ELBO {summary['best']['valid_elbo']:.3f} nats")
 
 

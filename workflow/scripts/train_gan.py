@@ -30,25 +30,34 @@ def main(options):
 
     import torch
     from genlab.data import arrays
-    from genlab.models import classifier, image_model, networks, wgan
+    from genlab.models import classifier, image_model, own_networks, wgan
     from genlab.training import loop
 
     prepared = arrays.load_svhn(options.data)
     device = loop.set_up(options.device, options.threads, options.seed)
     features, _ = classifier.load_classifier(options.classifier, device)
     train, valid = (torch.from_numpy(split).to(device) for split in (prepared.train_images, prepared.valid_images))
-    critic = networks.Critic(settings["critic_width"]).to(device)
-    task = wgan.WGANTraining(networks.Generator(**size).to(device), critic, valid, features, settings)
+    critic = image_model.critic(settings["critic_width"], settings["critic"]).to(device)
+    generator = image_model.generator(size, settings["generator"]).to(device)
+    task = wgan.WGANTraining(generator, critic, valid, features, settings)
 
     def publish(path, facts):
         parts = {"generator": task.average.module, "critic": critic}
-        image_model.save_model(path, parts, facts | {"kind": "gan", "generator": size})
+        image_model.save_model(
+            path, parts, facts | {"kind": "gan", "generator": size, "networks": own_networks.noted(settings)}
+        )
         with files.atomic(options.output / "frames.npz") as temporary:
             images, epochs = (tensor.cpu().numpy() for tensor in (task.frames.images, task.frames.epochs))
             arrays.write(temporary, facts, frames=images, epochs=epochs)
 
     summary = experiment.run(
-        options, size | settings, task, train, prepared.about, publish, {"classifier": options.classifier}
+        options,
+        size | settings,
+        task,
+        train,
+        prepared.about,
+        publish,
+        {"classifier": options.classifier, **own_networks.paths(settings)},
     )
     print(
         f"epoch {summary['best_epoch']}: Frechet distance of {settings['monitor_samples']} samples "

@@ -14,7 +14,7 @@ example:
       --output trained/vae --epochs 5
 """
 
-from genlab import cli, configuration
+from genlab import InputError, cli, configuration
 from genlab.training import experiment
 
 
@@ -27,7 +27,7 @@ def main(options):
 
     import torch
     from genlab.data import arrays, images
-    from genlab.models import image_model, likelihoods, networks, vae
+    from genlab.models import image_model, likelihoods, own_networks, vae
     from genlab.training import loop
 
     prepared = arrays.load_svhn(options.data)
@@ -36,15 +36,21 @@ def main(options):
         torch.from_numpy(split).flatten(1).to(device) for split in (prepared.train_images, prepared.valid_images)
     )
     outputs = likelihoods.OF_IMAGES[settings["likelihood"]].outputs
-    model = vae.image_vae(networks.Generator(**size, outputs=outputs), settings["likelihood"]).to(device)
+    if settings["generator"] and outputs != 3:
+        raise InputError(f"--likelihood {settings['likelihood']}: needs more outputs than your own generator's images")
+    parts = image_model.generator(size, settings["generator"], outputs), image_model.encoder(size, settings["encoder"])
+    model = vae.image_vae(*parts, settings["likelihood"]).to(device)
     task = vae.VAETraining(model, valid, settings, images.to_model)
 
     def publish(path, facts):
         best = task.average.module
         parts = {"generator": best.decoder, "encoder": best.encoder, "likelihood": best.log_prob}
-        image_model.save_model(path, parts, facts | {"kind": "vae", "generator": size})
+        image_model.save_model(
+            path, parts, facts | {"kind": "vae", "generator": size, "networks": own_networks.noted(settings)}
+        )
 
-    summary = experiment.run(options, size | settings, task, train, prepared.about, publish)
+    more = own_networks.paths(settings)
+    summary = experiment.run(options, size | settings, task, train, prepared.about, publish, more)
     best = summary["best"]
     print(
         f"best epoch {summary['best_epoch']}: validation ELBO {best['valid_elbo']:.1f} nats, "

@@ -10,6 +10,7 @@ import contextlib
 import copy
 import difflib
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -160,6 +161,10 @@ def _contradictions(config):
     if "noise" in config["images"]["models"]:
         faults.append("images.models.noise: the reference of uniform pixels has this name; give the model another one")
     for name, model in config["images"]["models"].items():
+        if model.get("generator") and model.get("likelihood") == "logistic_mixture":
+            faults.append(
+                f"images.models.{name}.likelihood: logistic_mixture needs more outputs than your generator's images"
+            )
         if "command" in model and (fault := command_fault(model["command"])):
             faults.append(f"images.models.{name}.command: {fault}")
     if evaluation["pool_seed"] == evaluation["sample_seed"]:
@@ -168,6 +173,11 @@ def _contradictions(config):
             "the published samples; give another"
         )
     return faults
+
+
+def own_files(settings, *parts):
+    """The files of the networks that settings of a model take from files of one's own, FILE.py:NAME."""
+    return [settings[part].rpartition(":")[0] for part in parts if ":" in settings.get(part, "")]
 
 
 def command_fault(command):
@@ -184,6 +194,10 @@ def check_files(config):
     for name, model in images["models"].items():
         for key in ("samples", "files"):
             named[f"images.models.{name}.{key}"] = model.get(key, [])
+        for key in ("generator", "encoder", "critic"):
+            named[f"images.models.{name}.{key}"] = own_files(model, key)
+    for name, model in config["likelihood"]["models"].items():
+        named[f"likelihood.models.{name}.architecture"] = own_files(model, "architecture")
     missing = [(key, path) for key, paths in named.items() for path in paths if not Path(path).exists()]
     faults = [f"{key}: {path}: no such file or folder" for key, path in missing]
     if faults:
@@ -197,11 +211,24 @@ def add_options(parser, definition):
         option, default = "--" + name.replace("_", "-"), schema["default"]
         group.add_argument(
             option,
-            type={"integer": _number(int, schema), "number": _number(float, schema)}.get(schema["type"], str),
+            type=_option_type(schema),
             choices=schema.get("enum"),
             default=default,
             help=f"{schema['description'].rstrip('.')} (default: {default})".replace("%", "%%"),
         )
+
+
+def _option_type(schema):
+    """An argparse type of a setting."""
+    if schema["type"] in ("integer", "number"):
+        return _number({"integer": int, "number": float}[schema["type"]], schema)
+
+    def text(value):
+        if not re.search(schema.get("pattern", ""), value):
+            raise argparse.ArgumentTypeError(f"{value!r} is unknown; {schema['description']}")
+        return value
+
+    return text
 
 
 def _number(kind, schema):

@@ -1,7 +1,7 @@
 """Samples that any program made: a folder of image files or an NPZ file, read by rules that say what they changed.
 
 `images.read_directory` is the strict reader, of samples in this project's own layout. This one takes what people
-hand in. What it takes, converts, leaves out and refuses is stated in docs/samples.md.
+hand in. What it takes, converts, leaves out and refuses is stated in docs/own_models.md.
 """
 
 import io

@@ -1,7 +1,8 @@
 """The generator that the image models share: its file and its images.
 
 A model's file holds the tensors of its networks under their names (`generator.` and, as `kinds` lists them, others),
-and `about`: kind, model, seed, generator (its settings), settings, data and versions.
+and `about`: kind, model, seed, generator (its settings), settings, data, versions, and `networks`, which parts are
+from files of one's own.
 """
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 from .. import InputError
 from ..data import images
 from ..training.checkpoint import load_tensors, save_tensors
-from . import gaussian, layers, likelihoods, networks
+from . import gaussian, layers, likelihoods, networks, own_networks
 
 
 def save_model(path, parts, about):
@@ -34,12 +35,16 @@ class MeanImages(nn.Module):
         return self.likelihood.draw(self.decoder(z).flatten(1), rng).view(-1, 3, *images.SIZE)
 
 
-def load_model(path, device="cpu"):
+def load_model(path, device="cpu", own=()):
     """({name: module in eval mode}, about) from a file of `save_model`: generator and, of a VAE, encoder.
 
+    own: {name: "FILE.py:CLASS"} of parts that are from a file of one's own, as in `own_networks`; of others, "".
     A VAE's generator is `MeanImages`. Raises `InputError` for any other file.
     """
     tensors, about = load_tensors(path)
+    own, trained = dict(own), about.get("networks", {})
+    for part in ("generator", "encoder"):
+        own_networks.check_same(own.get(part), trained.get(part), path, part)
     try:
         size = about["generator"]
         if not isinstance(about["kind"], str):
@@ -48,9 +53,9 @@ def load_model(path, device="cpu"):
         if any(name.startswith("encoder.") for name in tensors):
             likelihood = likelihoods.OF_IMAGES[about.get("settings", {}).get("likelihood", "unit_normal")]()
             parts["likelihood"] = likelihood
-            parts["encoder"] = layers.accelerate(networks.Encoder(**size), 3, 32, 32)
+            parts["encoder"] = encoder(size, own.get("encoder"))
         outputs = parts["likelihood"].outputs if parts else 3
-        parts["generator"] = layers.accelerate(networks.Generator(**size, outputs=outputs), size["latents"])
+        parts["generator"] = generator(size, own.get("generator"), outputs)
         for name, part in parts.items():
             prefix = f"{name}."
             part.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
@@ -62,6 +67,27 @@ def load_model(path, device="cpu"):
     if likelihood := parts.pop("likelihood", None):
         parts["generator"] = MeanImages(parts["generator"], likelihood)
     return {name: part.to(device).eval() for name, part in parts.items()}, about
+
+
+def generator(size, place="", outputs=3):
+    """A generator with the settings `size`; one's own of `place`, if there is one, has the latents alone from them."""
+    if place:
+        return own_networks.generator(place, size["latents"])
+    return layers.accelerate(networks.Generator(**size, outputs=outputs), size["latents"])
+
+
+def encoder(size, place=""):
+    """An encoder of colour images, the same way."""
+    if place:
+        return own_networks.encoder(place, size["latents"])
+    return layers.accelerate(networks.Encoder(**size), 3, *images.SIZE)
+
+
+def critic(width, place=""):
+    """A critic of colour images of `width`, or one's own of `place`."""
+    if place:
+        return own_networks.critic(place)
+    return layers.accelerate(networks.Critic(width), 3, *images.SIZE)
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from .. import InputError
 from ..data import images
 from ..training.checkpoint import load_tensors, save_tensors
 from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
-from . import binary_networks, gaussian, layers, likelihoods, networks
+from . import binary_networks, gaussian, layers, likelihoods, own_networks
 from .pareto import pareto_k
 
 # Latents decoded and drawn at a time. On a CPU the maps of a chunk stay in its caches; a GPU needs many.
@@ -53,11 +53,15 @@ def save_vae(path, model, about):
     save_tensors(path, model.state_dict(), about)
 
 
-def load_binary_vae(path, device="cpu"):
-    """(model in eval mode, about) from a file of `save_vae`. Raises `InputError` unless it is a binary VAE."""
+def load_binary_vae(path, device="cpu", architecture=""):
+    """(model in eval mode, about) from a file of `save_vae`. Raises `InputError` unless it is a binary VAE.
+
+    architecture: the "FILE.py:FUNCTION" that it was trained with, if that is one's own (`own_networks`).
+    """
     tensors, about = load_tensors(path)
+    own_networks.check_same(architecture, about.get("networks", {}).get("architecture"), path, "architecture")
     try:
-        model = binary_vae(about["architecture"], about["latents"])
+        model = binary_vae(architecture or about["architecture"], about["latents"])
         model.load_state_dict(tensors)
     except (KeyError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()  # torch names the differences below its first line
@@ -68,17 +72,18 @@ def load_binary_vae(path, device="cpu"):
 
 
 def binary_vae(architecture, latents):
-    """A `VAE` of binary 28x28 images (D = 784) with the named architecture."""
-    encoder, decoder = binary_networks.BINARY_VAES[architecture](latents)
-    layers.accelerate(encoder, 1, 28, 28)
-    layers.accelerate(decoder, latents)
+    """A `VAE` of binary 28x28 images (D = 784) with the named architecture, or one's own of "FILE.py:FUNCTION"."""
+    if ":" in architecture:
+        encoder, decoder = own_networks.architecture(architecture, latents)
+    else:
+        encoder, decoder = binary_networks.BINARY_VAES[architecture](latents)
+        layers.accelerate(encoder, 1, 28, 28)
+        layers.accelerate(decoder, latents)
     return VAE(encoder, decoder, latents, likelihoods.Bernoulli(), (1, 28, 28)).to(memory_format=torch.channels_last)
 
 
-def image_vae(generator, likelihood="unit_normal"):
-    """A `VAE` of colour images (D = 3072), x in [-1, 1], around a `networks.Generator` and a named likelihood."""
-    encoder = layers.accelerate(networks.Encoder(generator.latents, generator.width), 3, 32, 32)
-    layers.accelerate(generator, generator.latents)
+def image_vae(generator, encoder, likelihood="unit_normal"):
+    """A `VAE` of colour images (D = 3072), x in [-1, 1], of two networks and a named likelihood."""
     return VAE(encoder, generator, generator.latents, likelihoods.OF_IMAGES[likelihood](), (3, 32, 32))
 
 

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..data import images
 from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
-from . import image_model, layers
+from . import image_model
 from .augmentation import augment
 from .monitor import FrechetMonitor
 
@@ -67,6 +67,8 @@ class Frames(nn.Module):
 class WGANTraining:
     """The task that `loop.train` runs: one critic update per batch, one generator update every critic_steps batches.
 
+    model       a generator with `latents`, say of `image_model.generator`
+    critic      images (M, 3, 32, 32) -> scores (M,)
     valid       validation images uint8 (V, 3, 32, 32), never used in an update
     features    a `networks.FeatureClassifier` in eval mode, for the Frechet distance to `valid`
     settings    keys of the configuration schema's `image_gan`
@@ -75,8 +77,7 @@ class WGANTraining:
     select = None  # keep the last epoch: a GAN has no validation objective that ranks epochs fairly
 
     def __init__(self, model, critic, valid, features, settings):
-        self.generator = layers.accelerate(model, model.latents)
-        self.critic = layers.accelerate(critic, *valid.shape[1:])
+        self.generator, self.critic = model, critic
         self.valid, self.settings = valid, settings
         self.average = WeightAverage(model, settings["average_decay"])
         self.frames = Frames(settings["frames"], settings["epochs"])
