@@ -159,7 +159,8 @@ def with_older_numbers(run, tmp_path):
 def test_numbers_are_those_of_the_results_folder_in_use(with_older_numbers):
     process = snakemake("all", "numbers", directory=with_older_numbers)
     results = with_older_numbers / "results" / "smoke"
-    assert process.returncode == 0 and (results / "log_likelihood_vae.txt").read_text() in process.stdout
+    _, table = (results / "tables" / "acceptance.md").read_text().split("\n\n")
+    assert process.returncode == 0 and table in process.stdout and "vae: test log-likelihood, K = 20" in table
     for model in ("vae", "gan"):
         assert (results / f"fid_{model}.txt").read_text().splitlines()[0] + "\n" in process.stdout
     assert "The report: results/smoke/report.html\n" in process.stdout and "older run" not in process.stdout
