@@ -14,6 +14,7 @@ from genlab import InputError
 from genlab.data import arrays, images
 from genlab.models import networks
 from genlab.training import checkpoint
+from PIL import Image
 from stage import run_here, run_stage
 
 COUNT = 60
@@ -148,7 +149,7 @@ def test_equal_names_are_told_apart_by_their_folders(world, tmp_path):
     "names, changes, message",
     [
         (("a", "a"), {}, "a: given twice"),
-        (("missing",), {}, "missing: no such directory"),
+        (("missing",), {}, "missing: no such file or folder"),
         (("a",), {"model": "missing.pt"}, "missing.pt: no such file"),
         (("a",), {"reference": "a.txt"}, "a.txt"),
     ],
@@ -157,6 +158,35 @@ def test_bad_input_is_one_line_and_writes_nothing(world, tmp_path, names, change
     process = run_stage("score_samples", *arguments(world, tmp_path / "out", *names, **changes))
     assert process.returncode == 2 and message in process.stderr.splitlines()[-1] and "Traceback" not in process.stderr
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture(scope="module")
+def handed_in(world, tmp_path_factory):
+    """The folder and the print of a board of a folder of grey images in folders by class, and an NPZ file."""
+    folder = tmp_path_factory.mktemp("handed in")
+    for number, image in enumerate(pictures(COUNT, 7)):
+        (folder / "grey" / str(number % 3)).mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image[0]).save(folder / "grey" / str(number % 3) / f"{number}.png")
+    np.savez(folder / "b.npz", images=pictures(COUNT, 8))
+    process = succeed("score_samples", folder / "grey", folder / "b.npz", *arguments(world, folder / "out", "b"))
+    return folder / "out", process.stdout
+
+
+def test_an_npz_file_scores_as_the_folder_of_its_images(handed_in):
+    found = rows(handed_in[0] / "leaderboard.csv")
+    assert found["b.npz"]["fid"] == found["b"]["fid"]
+
+
+def test_what_was_converted_is_said_everywhere(handed_in):
+    folder, printed = handed_in
+    assert "Converted:\ngrey: grey, repeated in three channels: 60" in printed
+    assert "* Converted, grey: grey, repeated in three channels: 60\n" in (folder / "leaderboard.md").read_text()
+    page = (folder / "leaderboard.html").read_text()
+    assert "<li><strong>grey</strong>: grey, repeated in three channels: 60</li>" in page
+    entries = json.loads((folder / "leaderboard.json").read_text())["entries"]
+    assert {entry["name"]: entry["converted"] for entry in entries} == {
+        "grey": {"grey, repeated in three channels": 60}, "b.npz": {}, "b": {},
+    }  # fmt: skip
 
 
 def test_too_few_images_are_refused(world, tmp_path):

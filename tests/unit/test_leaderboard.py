@@ -11,6 +11,7 @@ def entry(name, fid, error=1.0, images=100, exact=0, near=0):
     measured = dict.fromkeys(ranking.METRICS, 0.5)
     return measured | {
         "name": name, "fid": fid, "error": error, "images": images, "exact": exact, "near": near, "repeated": 0,
+        "converted": {},
     }  # fmt: skip
 
 

@@ -80,8 +80,7 @@ def main(options):
         arrays.write(temporary, about, images=kept)
     files.write_json(options.output / "import.json", about)
     if done:
-        said = "; ".join(f"{what}: {number}" for what, number in done.items())
-        log.warning("%s, %d images: %s", options.name, len(found), said)
+        log.warning("%s, %d images: %s", options.name, len(found), samples.said(done))
     print(f"{len(kept)} of {len(found)} images of {options.name} from {source}")
 
 

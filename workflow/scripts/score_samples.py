@@ -1,8 +1,9 @@
 """Rank folders of samples against one set of real images: a leaderboard.
 
-Each FOLDER holds one folder of image files (PNG, 32 x 32, RGB), as score_fid.py reads it; any program may have
-made it. Nothing else is needed: no workflow and no configuration. Real images are given as FILE: an SVHN .mat
-file, a prepared .npz, or another folder of images.
+Each FOLDER holds images, or is an .npz file of them; any program may have made it. What is no 32 x 32 image in
+colour is converted or refused by the rules in docs/own_models.md, and the table says what was converted. Nothing
+else is needed: no workflow and no configuration. Real images are given as FILE: an SVHN .mat file, a prepared
+.npz, or a folder that holds one folder of images.
 
 Writes into DIR: leaderboard.md, .tex, .csv and .html; pairs.csv, which of two entries is better; and
 leaderboard.json, all numbers with their provenance. The interval of a FID is by a jackknife over ten blocks of
@@ -29,7 +30,7 @@ COPIES = 0.01  # share of copies from which an entry is warned of
 
 def parser():
     result = cli.parser(__doc__, seed=True, device=True)
-    result.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="samples: one folder of images inside")
+    result.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="samples: a folder or an .npz file")
     result.add_argument("--model", type=Path, required=True, metavar="WEIGHTS", help="classifier of the features")
     result.add_argument("--reference", type=Path, required=True, metavar="FILE", help="real images to compare with")
     result.add_argument(
@@ -46,8 +47,8 @@ def parser():
 def main(options):
     names = entry_names(options.folders)
 
-    import numpy as np
-    from genlab.data import images, references
+    from genlab.data import references
+    from genlab.data import samples as given
     from genlab.measures import copies, frechet, ranking
     from genlab.measures.metric_table import Subject
     from genlab.models import classifier
@@ -58,12 +59,12 @@ def main(options):
     network, weights = classifier.load_classifier(options.model, device)
     real, data, reference = references.read(options.reference, "test")
     pool = references.training_pool(options.floor, options.reference)
-    samples = {}
+    samples, converted = {}, {}
     for name, folder in zip(names, options.folders, strict=True):  # all are read before anything is computed
-        count, batches = images.read_directory(folder)
-        if count < ranking.FEWEST:
+        samples[name], converted[name] = given.read(folder)
+        converted[name].pop(given.REPEATED, None)  # a column of its own
+        if (count := len(samples[name])) < ranking.FEWEST:
             raise InputError(f"{folder}: {count} images; give {ranking.FEWEST} or more, at best as many as the others")
-        samples[name] = np.concatenate(list(batches))
 
     def subject(pictures):
         return Subject(*classifier.kept_features(network, weights["sha256"], pictures, options.output / "features"))
@@ -77,7 +78,8 @@ def main(options):
     with cli.progress(total=len(samples), label="score", unit="folder") as bar:
         for name, pictures in samples.items():
             found = copies.count(pictures, real, pool and pool[0])
-            entries.append({"name": name, "images": len(pictures)} | score(pictures) | found)
+            entry = {"name": name, "images": len(pictures), "converted": converted[name]}
+            entries.append(entry | score(pictures) | found)
             bar.update(1)
     for count in sorted({entry["images"] for entry in entries}) if pool else ():
         training = pool[0]

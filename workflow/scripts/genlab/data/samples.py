@@ -18,6 +18,7 @@ from .images import CLUTTER, SIZE
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}  # of files that must be images
 NAMES = ("images", "samples", "arr_0")  # of the array in an NPZ file that has several
+REPEATED = "equal to an earlier one"
 PIXELS = 2**24  # an image of more is refused before it is decoded
 ORIENTATION = 0x0112  # the EXIF tag that says how to turn a photograph
 
@@ -36,8 +37,13 @@ def read(path):
         problem = "no folder and no .npz file" if path.exists() else "no such file or folder"
         raise InputError(f"{path}: {problem}; give a folder of images, or an .npz file of them")
     if repeated := len(found) - len({image.tobytes() for image in found}):
-        done["equal to an earlier one"] = repeated
+        done[REPEATED] = repeated
     return found, dict(done)
+
+
+def said(done):
+    """What was done to images, as text."""
+    return "; ".join(f"{what}: {number:,}" for what, number in done.items())
 
 
 def _read_npz(path):

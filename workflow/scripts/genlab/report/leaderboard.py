@@ -3,6 +3,7 @@
 import itertools
 
 from .. import files
+from ..data.samples import said
 from ..measures.copies import NEAR
 from ..measures.metric_table import BY_KEY
 from ..measures.ranking import BLOCKS, METRICS
@@ -34,6 +35,11 @@ def tables(board, about):
     return made
 
 
+def converted(board):
+    """[(name, text)] of the entries whose images were not taken as they were."""
+    return [(entry["name"], said(entry["converted"])) for entry in board.entries if entry["converted"]]
+
+
 def entry_row(entry):
     """The cells of an entry."""
     interval = f"{number(entry['fid'])}\n[{number(entry['low'])}, {number(entry['high'])}]"
@@ -57,13 +63,15 @@ def real_row(real):
 
 
 def text(board, about):
-    """The board for a terminal: its main columns."""
+    """The board for a terminal: its main columns, and what was converted."""
     from tabulate import tabulate
 
-    return "\n\n".join(
+    shown = [
         tabulate([row[:4] + row[-2:] for row in table.texts()], table.header[:4] + table.header[-2:])
         for table in tables(board, about)
-    )
+    ]
+    lines = [f"{name}: {text}" for name, text in converted(board)]
+    return "\n\n".join([*shown, *(["Converted:\n" + "\n".join(lines)] if lines else [])])
 
 
 def write(board, about, shown, folder):
@@ -80,9 +88,10 @@ def write(board, about, shown, folder):
         {"title": name} | page.sheet([images[start : start + 6] for start in range(0, len(images) - 5, 6)])
         for name, images in shown.items()
     ]
-    html = page.render("leaderboard.html", tables=made, about=about, grids=grids)
+    html = page.render("leaderboard.html", tables=made, about=about, grids=grids, converted=converted(board))
+    markdown = [*map(typeset.markdown, made), *(f"* Converted, {name}: {text}" for name, text in converted(board))]
     contents = {
-        "leaderboard.md": "\n".join(map(typeset.markdown, made)),
+        "leaderboard.md": "\n".join(markdown) + "\n",
         "leaderboard.tex": "\n".join(map(typeset.latex, made)),
         "leaderboard.csv": entries.to_csv(index=False),
         "pairs.csv": pairs.to_csv(index=False),

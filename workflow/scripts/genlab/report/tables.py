@@ -6,6 +6,7 @@ Each function `*_table(results)` takes `results.Results` and returns a `typeset.
 import math
 
 from ..data.images import GREY_LEVELS
+from ..data.samples import said
 from ..measures.metric_table import BY_KEY, OF_IMAGES
 from .acceptance import acceptance_table
 from .typeset import MINUS, PLUS_MINUS, UNKNOWN, Table, cell, number, over, plus_minus, share, spread_cell
@@ -145,7 +146,7 @@ def imported_table(results):
             cell(each["seed"]),
             each["source"],
             (f"{each['available']:,}", each["available"]),
-            "; ".join(f"{what}: {number:,}" for what, number in each["converted"].items()) or "nothing",
+            said(each["converted"]) or "nothing",
         ]
         for model, seeds in results.imported.items()
         for each in seeds
