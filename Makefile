@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 RUN := $(VENV)/bin
 UV = $$(command -v uv || echo $(RUN)/uv)
 # Bars of progress where they can be shown, plain lines in a file or a pipe.
-SNAKEMAKE := $(RUN)/snakemake --cores $(CORES) $(if $(MAKE_TERMOUT),--logger rich)
+SNAKEMAKE := $(RUN)/snakemake --cores $(CORES)$(if $(MAKE_TERMOUT), --logger rich)
 
 .PHONY: all full report test test-quick test-slurm benchmark benchmark-gpu lint format lock clean distclean help setup unlock
 
