@@ -73,6 +73,7 @@ def read_score(path):
 def draw(models):
     """The figure of the models, as `read_score` returns them, the first on top."""
     from genlab.report import plotting
+    from genlab.report.typeset import number, plus_minus
     from matplotlib.ticker import LogLocator, NullLocator
 
     first = models[0]
@@ -89,7 +90,7 @@ def draw(models):
     draws = {value for model in models if model["floor"] for value in model["floor"]["values"]}
     if draws:
         floor = sum(draws) / len(draws)
-        label = f"real-data FID, of {first['images of the real-data FID']:,} training images: {floor:,.1f}"
+        label = f"real-data FID, of {first['images of the real-data FID']:,} training images: {number(floor)}"
         axes.axvspan(min(draws), max(draws), color="0.87", linewidth=0, zorder=1)
         axes.axvline(floor, color="0.3", linestyle="--", zorder=1.5, label=label)
     looks = plotting.model_looks([model["model"] for model in models])
@@ -99,7 +100,7 @@ def draw(models):
         if len(fid["values"]) > 1:
             seeds = fid["values"]
             axes.plot(seeds, [row + 0.25] * len(seeds), color="black", marker=".", linestyle="", markersize=6)
-        text = f"{fid['mean']:,.1f}" + (f" \N{PLUS-MINUS SIGN} {fid['sd']:,.1f}" if len(fid["values"]) > 1 else "")
+        text = plus_minus(fid["mean"], fid["sd"])
         if model["floor"] and model["floor"]["mean"] > 0:
             text += f"  ({fid['mean'] / model['floor']['mean']:.2f} \N{MULTIPLICATION SIGN} real-data FID)"
         axes.annotate(text, (1.02, row), xycoords=("axes fraction", "data"), va="center")

@@ -92,6 +92,7 @@ def draw(table):
         else:
             margin = 0.12 * (high - low) or 1
             axes.set_xlim(low - margin, high + margin)
+            axes.locator_params("x", nbins=4)  # labels of small numbers are long
         axes.set_title(metric.title.replace("\N{INFINITY}", r"$_\infty$"), loc="left")
         axes.set_xlabel(ARROWS[rows["better"].iloc[0]], fontsize=10, color="0.25")
         axes.set_yticks(range(len(subjects)), [names[subject] for subject in subjects])

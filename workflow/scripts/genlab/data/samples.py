@@ -19,6 +19,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}  # of files that must be images
 NAMES = ("images", "samples", "arr_0")  # of the array in an NPZ file that has several
 REPEATED = "equal to an earlier one"
+LIMIT = 1_000_000 * 3072 + 1000  # bytes of the images in an NPZ file, with their header
 PIXELS = 2**24  # an image of more is refused before it is decoded
 ORIENTATION = 0x0112  # the EXIF tag that says how to turn a photograph
 
@@ -55,6 +56,9 @@ def _read_npz(path):
             if not names:
                 held = ", ".join(content.files[:5]) or "nothing"
                 raise InputError(f"{path}: holds the arrays {held}; call the one of the images {NAMES[0]!r}")
+            size = content.zip.getinfo(f"{names[0]}.npy").file_size
+            if size > LIMIT:  # a compressed array can be far larger than its file
+                raise InputError(f"{path}: {names[0]!r} takes {size:,} bytes; give at most {LIMIT:,}, a million images")
             array = content[names[0]]
     except InputError:
         raise
