@@ -156,17 +156,14 @@ def image_options(model):
     return options(config["images"]["generator"] | settings | DEVICE)
 
 
-PARTS = ("generator", "encoder", "critic", "architecture")  # what can be from a file of one's own
-
-
 def own_files(settings):
     """The files of one's own that a model's networks are from: a change in one trains anew."""
-    return [local(path) for path in configuration.own_files(settings, *PARTS)]
+    return [local(path) for path in configuration.own_files(settings).values()]
 
 
 def own_networks(settings, *parts):
     """Options that name a model's networks from files of one's own, for a stage that loads its weights."""
-    return options({part: settings[part] for part in parts if ":" in settings.get(part, "")})
+    return options({part: settings[part] for part in configuration.own_files(settings) if part in parts})
 
 
 def noise(model):
@@ -205,6 +202,13 @@ def of_first_seed(file):
 def made_by(model):
     """The name of the file that a model's samples come from: its weights, or the images from elsewhere."""
     return "model.safetensors" if KINDS[IMAGE_MODELS[model]["kind"]] else "images.npz"
+
+
+def origins(models):
+    """The files that the samples of some image models come from, of every seed."""
+    return [
+        path for model in models for path in runs(f"<results>/runs/{{model}}/seed{{seed}}/{made_by(model)}", [model])
+    ]
 
 
 def origin(wildcards):

@@ -286,7 +286,7 @@ rule summarise_fid:
         scores=of_seeds("fid.json"),
         # As in summarise_likelihood: all that the number rests on, lest an old one look current.
         upstream=[*raw_files("svhn"), prepared("svhn"), feature_weights()],
-        origins=lambda wildcards: of_seeds(made_by(wildcards.model))(wildcards),
+        origins=lambda wildcards: origins([wildcards.model]),
         upstream_code=lambda wildcards: code("render_digits", "prepare_svhn", *trainers(wildcards.model), "score_fid"),
     output:
         text=report("<results>/fid_{model}.txt", caption="../report/fid.rst", category="Images"),

@@ -64,11 +64,7 @@ rule compare:
         upstream=[
             *(raw_files("svhn") + raw_files("binarized_mnist")),
             *(prepared("svhn"), prepared("binarized_mnist"), feature_weights()),
-            *(
-                path
-                for model in IMAGE_MODELS
-                for path in runs(f"<results>/runs/{{model}}/seed{{seed}}/{made_by(model)}", [model])
-            ),
+            *origins(IMAGE_MODELS),
             *binary_runs(rules.train_binary_vae.output.model),
         ],
         upstream_code=code(*compared_stages()),

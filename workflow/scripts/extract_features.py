@@ -43,7 +43,7 @@ def parser():
         help="weights of train_vae.py or train_gan.py, if it is a model's",
     )
     result.add_argument(
-        "--images", type=Path, metavar="NPZ", help="images of import_samples.py, in place of samples of weights"
+        "--images", type=Path, metavar="NPZ", help="images that import_samples.py wrote; then no model draws any"
     )
     result.add_argument("--count", type=cli.positive, default=10000, help="images to draw (default: 10000)")
     result.add_argument(

@@ -49,6 +49,7 @@ def main(options):
 
     import numpy as np
     from genlab.data import arrays, images, samples
+    from genlab.measures import copies
 
     if options.command is None:
         source = str(options.samples)
@@ -57,6 +58,8 @@ def main(options):
         source = options.command
         with tempfile.TemporaryDirectory(prefix="genlab-") as folder:
             found, done = samples.read(drawn(options, Path(folder) / "drawn"))
+    if repeated := copies.repeated(found):
+        done["equal to an earlier one"] = repeated
     if len(found) < options.count:
         raise InputError(
             f"{source}: {len(found)} images, fewer than the {options.count} that every model is scored on; give more, "

@@ -62,7 +62,6 @@ def main(options):
     samples, converted = {}, {}
     for name, folder in zip(names, options.folders, strict=True):  # all are read before anything is computed
         samples[name], converted[name] = given.read(folder)
-        converted[name].pop(given.REPEATED, None)  # a column of its own
         if (count := len(samples[name])) < ranking.FEWEST:
             raise InputError(f"{folder}: {count} images; give {ranking.FEWEST} or more, at best as many as the others")
 

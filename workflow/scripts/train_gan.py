@@ -57,7 +57,7 @@ def main(options):
         train,
         prepared.about,
         publish,
-        {"classifier": options.classifier, **own_networks.paths(settings)},
+        {"classifier": options.classifier, **configuration.own_files(settings)},
     )
     print(
         f"epoch {summary['best_epoch']}: Frechet distance of {settings['monitor_samples']} samples "

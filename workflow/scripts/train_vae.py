@@ -49,7 +49,7 @@ def main(options):
             path, parts, facts | {"kind": "vae", "generator": size, "networks": own_networks.noted(settings)}
         )
 
-    more = own_networks.paths(settings)
+    more = configuration.own_files(settings)
     summary = experiment.run(options, size | settings, task, train, prepared.about, publish, more)
     best = summary["best"]
     print(

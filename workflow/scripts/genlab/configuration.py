@@ -17,6 +17,7 @@ from pathlib import Path
 from . import InputError
 
 NOT_OF_TRAINING = ("kind", "noise")  # settings of a model that its training does not depend on
+OWN_PARTS = ("generator", "encoder", "critic", "architecture")  # networks that a person may bring
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 
 
@@ -175,9 +176,9 @@ def _contradictions(config):
     return faults
 
 
-def own_files(settings, *parts):
-    """The files of the networks that settings of a model take from files of one's own, FILE.py:NAME."""
-    return [settings[part].rpartition(":")[0] for part in parts if ":" in settings.get(part, "")]
+def own_files(settings):
+    """{part: file} of the networks that settings of a model take from files of one's own, FILE.py:NAME."""
+    return {part: settings[part].rpartition(":")[0] for part in OWN_PARTS if ":" in settings.get(part, "")}
 
 
 def command_fault(command):
@@ -194,10 +195,9 @@ def check_files(config):
     for name, model in images["models"].items():
         for key in ("samples", "files"):
             named[f"images.models.{name}.{key}"] = model.get(key, [])
-        for key in ("generator", "encoder", "critic"):
-            named[f"images.models.{name}.{key}"] = own_files(model, key)
-    for name, model in config["likelihood"]["models"].items():
-        named[f"likelihood.models.{name}.architecture"] = own_files(model, "architecture")
+    for problem in ("images", "likelihood"):
+        for name, model in config[problem]["models"].items():
+            named |= {f"{problem}.models.{name}.{part}": [path] for part, path in own_files(model).items()}
     missing = [(key, path) for key, paths in named.items() for path in paths if not Path(path).exists()]
     faults = [f"{key}: {path}: no such file or folder" for key, path in missing]
     if faults:

@@ -13,12 +13,10 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from .. import InputError
-from .images import CLUTTER, SIZE
+from .images import CLUTTER, FORMATS, SIZE
 
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}  # of files that must be images
 NAMES = ("images", "samples", "arr_0")  # of the array in an NPZ file that has several
-REPEATED = "equal to an earlier one"
 LIMIT = 1_000_000 * 3072 + 1000  # bytes of the images in an NPZ file, with their header
 PIXELS = 2**24  # an image of more is refused before it is decoded
 ORIENTATION = 0x0112  # the EXIF tag that says how to turn a photograph
@@ -37,8 +35,6 @@ def read(path):
     else:
         problem = "no folder and no .npz file" if path.exists() else "no such file or folder"
         raise InputError(f"{path}: {problem}; give a folder of images, or an .npz file of them")
-    if repeated := len(found) - len({image.tobytes() for image in found}):
-        done[REPEATED] = repeated
     return found, dict(done)
 
 
@@ -60,9 +56,7 @@ def _read_npz(path):
             if size > LIMIT:  # a compressed array can be far larger than its file
                 raise InputError(f"{path}: {names[0]!r} takes {size:,} bytes; give at most {LIMIT:,}, a million images")
             array = content[names[0]]
-    except InputError:
-        raise
-    except FileNotFoundError:
+    except (InputError, FileNotFoundError):
         raise
     except Exception as error:  # zipfile raises errors of any kind for a damaged archive
         raise InputError(f"{path}: not an NPZ file of numbers ({error}); {expected}") from None

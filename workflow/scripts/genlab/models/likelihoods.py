@@ -127,7 +127,7 @@ class LogisticMixture(Likelihood):
     """
 
     COMPONENTS = 5
-    LOWEST = -7.0  # the smallest log-scale
+    LOWEST = -7.0  # the logarithm of the smallest scale of a logistic
     OFFSET = -1.5  # added to the decoder's log-scales, so that an untrained decoder gives scales of this size
     outputs, name, standard_deviation = 10 * COMPONENTS, f"{COMPONENTS} discretised logistics", None
 

@@ -9,7 +9,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from .. import InputError, files
+from .. import InputError, configuration, files
 
 CONTRACTS = {
     "generator": "a class made with latents=L, a torch module z (M, L) -> images (M, 3, 32, 32) in [-1, 1]",
@@ -34,7 +34,7 @@ def add_options(parser, *parts):
 
 def given(options):
     """{part: place} from parsed options of `add_options`."""
-    return {part: getattr(options, part) for part in CONTRACTS if hasattr(options, part)}
+    return {part: getattr(options, part) for part in configuration.OWN_PARTS if hasattr(options, part)}
 
 
 def split(place):
@@ -47,14 +47,10 @@ def split(place):
     return Path(path), name
 
 
-def paths(settings):
-    """{part: file} of the parts that settings of a training take from files of one's own."""
-    return {part: split(settings[part])[0] for part in CONTRACTS if ":" in settings.get(part, "")}
-
-
 def noted(settings):
     """What a file of weights says of these parts: {part: {"place", "sha256" of its file}}."""
-    return {part: {"place": settings[part], "sha256": files.checksum(path)} for part, path in paths(settings).items()}
+    own = configuration.own_files(settings)
+    return {part: {"place": settings[part], "sha256": files.checksum(path)} for part, path in own.items()}
 
 
 def check_same(place, trained, weights, part):
