@@ -33,7 +33,7 @@ def fid(mean, ratio, sd=10.0):
         "samples": 1000,
         "seeds": [1, 2],
         "reference": {"images": 26032},
-        "classifier": {"sha256": "0123456789abcdef"},
+        "features": {"sha256": "0123456789abcdef", "network": "classifier", "words": "512 features"},
         "fid": {"mean": mean, "sd": sd, "values": [mean - 7, mean + 7]},
         "floor": {"mean": mean / ratio, "sd": 3.0},
         "ratio": ratio,

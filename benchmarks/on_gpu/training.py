@@ -104,7 +104,7 @@ def image_vae(svhn, weights, folder, options, record):
 
 
 def gan(svhn, weights, folder, options, record):
-    count = len(arrays.load_svhn(svhn).train_images)
+    count = len(arrays.load_images(svhn).train_images)
     steps = math.ceil(count / tasks.settings("WGAN-GP", "gpu.yaml")["batch_size"])
     share = 0.9 if options.trainings == ["WGAN-GP"] else 0.65  # of the time, because the other two run beside it
     epochs = max(1, int(share * options.train_seconds * rate(options) / steps))
@@ -125,7 +125,7 @@ def rate(options):
 def score(title, name, svhn, weights, folder, options, record):
     """FID of 1000 samples to the test images, beside that of 1000 training images (the real-data FID)."""
     device = loop.set_up(options.device, 1, 1)
-    prepared, (network, _) = arrays.load_svhn(svhn), classifier.load_classifier(weights, device)
+    prepared, (network, _) = arrays.load_images(svhn), classifier.load_classifier(weights, device)
     parts, _ = image_model.load_model(folder / name / "model.safetensors", device)
     z = torch.randn(1000, parts["generator"].latents, generator=torch.Generator().manual_seed(1))
     samples = image_model.generate(parts["generator"], z.to(device))

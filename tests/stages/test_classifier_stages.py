@@ -84,7 +84,7 @@ def test_the_weights_say_what_they_are_of(trained, summary):
 
 def test_the_weights_are_those_of_the_best_validation_accuracy(trained, prepared_numbers, rows, summary):
     network, _ = classifier.load_classifier(trained / "trained.safetensors")
-    prepared = arrays.load_svhn(prepared_numbers)
+    prepared = arrays.load_images(prepared_numbers)
     ((_, logits),) = classifier.feature_batches(network, [prepared.valid_images])
     assert summary["best"]["valid_accuracy"] == max(float(row["valid_accuracy"]) for row in rows)
     assert (logits.argmax(1) == prepared.valid_labels).mean() == summary["best"]["valid_accuracy"]
@@ -106,7 +106,7 @@ def judged(request, evaluated, trained, prepared_numbers):
     """Of one split: the evaluation's numbers, the classes that the classifier gives, and the labels."""
     network, _ = classifier.load_classifier(trained / "trained.safetensors")
     images, labels = (
-        getattr(arrays.load_svhn(prepared_numbers), f"{request.param}_{part}") for part in ("images", "labels")
+        getattr(arrays.load_images(prepared_numbers), f"{request.param}_{part}") for part in ("images", "labels")
     )
     ((_, logits),) = classifier.feature_batches(network, [images])
     return json.loads(evaluated.read_text())["splits"][request.param], logits.argmax(1), labels
@@ -156,7 +156,7 @@ def test_figure_is_drawn_without_torch_and_with_the_same_bytes(evaluated, tmp_pa
 def figure():
     confusion = np.diag(np.arange(10) * 100)
     confusion[2, 7] = 50
-    return plot_confusion.draw(confusion, (0.98, 0.995), "given", "embedded stand-in for SVHN")
+    return plot_confusion.draw(confusion, (0.98, 0.995), "given", {"title": "embedded stand-in for SVHN"})
 
 
 def test_figure_says_counts_accuracy_interval_and_data(figure):
@@ -220,7 +220,7 @@ def folder(tmp_path, prepared_numbers, trained, evaluated):
 @pytest.mark.parametrize(
     "stage, change, message",
     [
-        ("train_classifier", ["--data", "text.pt"], "text.pt: not a prepared SVHN file"),
+        ("train_classifier", ["--data", "text.pt"], "text.pt: not a prepared file of colour images"),
         ("train_classifier", ["--average-decay", "1"], "give less than 1"),
         ("import_classifier", ["--weights", "text.pt"], "text.pt: neither safetensors nor a PyTorch file"),
         ("evaluate_classifier", ["--classifier", "other.safetensors"], "no conv_stack.0.weight"),
@@ -240,3 +240,55 @@ def test_bad_input_is_one_line_and_writes_nothing(folder, prepared_numbers, trai
     assert process.returncode == 2, process.stderr
     assert message in process.stderr.splitlines()[-1] and "Traceback" not in process.stderr
     assert not (folder / "out").exists()
+
+
+def test_images_of_one_s_own_have_their_classes(tmp_path):
+    rng = np.random.default_rng(1)
+    about = {"dataset": "own images", "source": "own", "title": "Flowers", "classes": ["iris", "lily", "rose"]}
+    fields = {}
+    for split, count in (("train", 120), ("valid", 30), ("test", 60)):
+        labels = np.arange(count) % 3
+        colours = np.array([[40, 40, 200], [230, 230, 230], [200, 30, 60]])[labels, :, None, None]
+        fields[f"{split}_images"] = (colours + rng.integers(-20, 20, (count, 3, 32, 32))).astype(np.uint8)
+        fields[f"{split}_labels"] = labels.astype(np.uint8)
+    arrays.write(tmp_path / "data.npz", about, **fields)
+    words = options(tmp_path / "data.npz", tmp_path / "classifier")
+    process = run_stage("train_classifier", *words, "--epochs", "4")
+    assert process.returncode == 0, process.stderr
+    weights, output = tmp_path / "classifier" / "trained.safetensors", tmp_path / "accuracy.json"
+    process = run_stage(
+        "evaluate_classifier", "--data", tmp_path / "data.npz", "--classifier", weights, "--output", output
+    )
+    assert process.returncode == 0, process.stderr
+    confusion, _, _, data = plot_confusion.read_evaluation(output)
+    np.testing.assert_array_equal(confusion, np.diag([20, 20, 20]))
+    figure = plot_confusion.draw(confusion, (0.9, 1.0), "trained", data)
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["iris", "lily", "rose"]
+    assert figure.axes[0].get_ylabel() == "true class"
+
+
+def test_a_classifier_of_other_classes_is_refused(prepared_numbers, tmp_path):
+    weights = {key: value.contiguous() for key, value in networks.FeatureClassifier(3).state_dict().items()}
+    save_file(weights, tmp_path / "three.safetensors")
+    words = (
+        "--data",
+        prepared_numbers,
+        "--classifier",
+        tmp_path / "three.safetensors",
+        "--output",
+        tmp_path / "a.json",
+    )
+    process = run_stage("evaluate_classifier", *words)
+    assert process.returncode == 2 and not (tmp_path / "a.json").exists()
+    assert (
+        "three.safetensors: tells 3 classes apart, and" in process.stderr and "has 10; give weights" in process.stderr
+    )
+
+
+def test_many_classes_have_no_numbers_and_not_every_name():
+    data = {"title": "Many", "classes": [f"class of the number {number}" for number in range(100)]}
+    axes = plot_confusion.draw(np.diag(np.full(100, 3)), (0.9, 1.0), "trained", data).axes[0]
+    assert (
+        not axes.texts
+        and [text.get_text() for text in axes.get_xticklabels()] == ["class of the nu\N{HORIZONTAL ELLIPSIS}"] * 34
+    )

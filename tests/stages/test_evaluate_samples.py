@@ -159,7 +159,7 @@ def test_training_images_give_the_noise_floor(evaluated):
     folder, _, result = evaluated
     # Three disjoint sets of 20 of the 75: their mean is close to that of all, and they do differ.
     floor = result["train"]["sharpness"]
-    every = image_statistics.sharpness(arrays.load_svhn(folder / "svhn.npz").train_images)
+    every = image_statistics.sharpness(arrays.load_images(folder / "svhn.npz").train_images)
     assert floor["sd"] > 0
     assert floor["value"] == pytest.approx(every.mean(), abs=3 * every.std() / 60**0.5)
 
@@ -227,7 +227,7 @@ def test_bad_input_is_one_line_and_exit_code_2(folder, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"data": "classifier.safetensors"}, r"classifier\.safetensors: not a prepared SVHN file"),
+        ({"data": "classifier.safetensors"}, r"classifier\.safetensors: not a prepared file of colour images"),
         ({"classifier": "svhn.npz"}, r"svhn\.npz: "),
         ({"samples": "single"}, "single: 1 samples, 30 test and 75 training images; expected 2, 2 and 4 or more"),
         ({"floor-draws": 1}, "--floor-draws 1: a spread needs two sets"),

@@ -41,7 +41,7 @@ def made(tmp_path_factory):
     for kind in ("vae", "gan"):
         about = {
             "kind": kind, "model": f"my_{kind}", "seed": 3, "generator": {"latents": L, "width": 4},
-            "settings": {}, "data": arrays.load_svhn(folder / "svhn.npz").about, "versions": {},
+            "settings": {}, "data": arrays.load_images(folder / "svhn.npz").about, "versions": {},
         }  # fmt: skip
         kept = parts if kind == "vae" else {"generator": parts["generator"]}
         image_model.save_model(folder / f"{kind}.safetensors", kept, about)
@@ -238,7 +238,7 @@ def reconstructed(made, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def real(made):
-    return arrays.load_svhn(made / "svhn.npz").test_images
+    return arrays.load_images(made / "svhn.npz").test_images
 
 
 def test_reconstructions_are_images_beside_their_originals(reconstructed):
@@ -277,7 +277,7 @@ def test_the_elbo_is_that_of_the_weights_on_all_validation_and_test_images(made,
     written = json.loads((tmp_path / "images.json").read_text())
     assert written["likelihood"] == "N(x; g(z), I)" and written["standard_deviation"] == 1
     parts, _ = image_model.load_model(made / "vae.safetensors")
-    prepared, normal = arrays.load_svhn(made / "svhn.npz"), torch.Generator().manual_seed(1)
+    prepared, normal = arrays.load_images(made / "svhn.npz"), torch.Generator().manual_seed(1)
     for split, pictures in (("valid", prepared.valid_images), ("test", prepared.test_images)):
         found, x = written["splits"][split], images.to_model(torch.from_numpy(pictures))
         with torch.no_grad():

@@ -75,7 +75,7 @@ def features_of(folder, pictures):
 
 
 def test_features_of_real_images_are_the_classifier_s_with_their_rows(folder, tmp_path):
-    real = arrays.load_svhn(folder / "svhn.npz")
+    real = arrays.load_images(folder / "svhn.npz")
     for split in ("train", "test"):
         found = extract(folder, tmp_path / "features.npz", split)
         pictures = getattr(real, f"{split}_images")[found.rows]
@@ -118,7 +118,7 @@ def test_samples_with_noise_are_drawn_from_the_likelihood_of_the_same_latents(fo
 def test_reconstructions_are_of_a_draw_of_the_posterior(folder, tmp_path, in_parts):
     found = extract(folder, tmp_path / "b.npz", "reconstructions", "vae.safetensors")
     parts, _ = image_model.load_model(folder / "vae.safetensors")
-    x = images.to_model(torch.from_numpy(arrays.load_svhn(folder / "svhn.npz").test_images[found.rows[:30]]))
+    x = images.to_model(torch.from_numpy(arrays.load_images(folder / "svhn.npz").test_images[found.rows[:30]]))
     with torch.no_grad():
         mean, log_variance = parts["encoder"](x).chunk(2, 1)
     z = mean + torch.exp(log_variance / 2) * torch.randn(30, 4, generator=torch.Generator().manual_seed(3))
@@ -164,7 +164,7 @@ def test_noise_spans_all_bytes(folder, tmp_path, in_parts):
 
 def test_the_mean_image_is_that_of_the_training_images(folder, tmp_path, in_parts):
     mean = extract(folder, tmp_path / "d.npz", "mean").images
-    expected = arrays.load_svhn(folder / "svhn.npz").train_images.mean(0)
+    expected = arrays.load_images(folder / "svhn.npz").train_images.mean(0)
     assert (mean == mean[0]).all() and np.abs(mean[0] - expected).max() <= 0.5
 
 
@@ -191,7 +191,7 @@ def write_features(path, features, classes=None, kind="samples", subject="gan", 
     """A file as extract_features.py writes it, of given features (N, D)."""
     about = {
         "set": kind, "subject": subject, "model": subject, "model_seed": 1, "data": ABOUT,
-        "classifier": {"file": "c", "sha256": "5a" * 32}, "provenance": {}, **about,
+        "features": {"file": "c", "sha256": "5a" * 32}, "provenance": {}, **about,
     }  # fmt: skip
     count = len(features)
     arrays.write(
@@ -363,7 +363,7 @@ def run_of(subject, seed, kind="samples", **values):
     }
     return {
         "subject": subject, "model": subject.split()[0], "set": kind, "seed": seed, "data": ABOUT, "images": 1000,
-        "kind": "gan", "classifier": {"sha256": "5a" * 32}, "metrics": found,
+        "kind": "gan", "features": {"sha256": "5a" * 32}, "metrics": found,
     }  # fmt: skip
 
 
@@ -681,7 +681,7 @@ def test_neighbours_are_drawn_beside_samples(with_rows, folder, monkeypatch):
     captured(plot_nearest, with_rows["plot_nearest"], monkeypatch)
     with np.load(with_rows["plot_nearest"][1]) as content:
         rows = content["rows"]
-    train = arrays.load_svhn(folder / "svhn.npz").train_images
+    train = arrays.load_images(folder / "svhn.npz").train_images
     np.testing.assert_array_equal(stacks["images"][1], train[rows].transpose(0, 2, 3, 1))
     assert (stacks["images"][0] == 7).all() and len(stacks["images"]) == 4
 

@@ -142,7 +142,7 @@ def test_stages_write_png_and_pdf_without_torch_and_the_same_bytes_again(inputs)
 @pytest.mark.parametrize(
     ("stage", "file", "message"),
     [
-        ("plot_samples", "svhn.npz", "svhn.npz: not a prepared SVHN file"),
+        ("plot_samples", "svhn.npz", "svhn.npz: not a prepared file of colour images"),
         ("plot_image_statistics", "gan.csv", "gan.csv: "),
         ("plot_gan_training", "frames.npz", "frames.npz: not an NPZ file of the arrays frames, epochs"),
     ],

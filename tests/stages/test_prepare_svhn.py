@@ -42,7 +42,7 @@ def written(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def prepared(written):
-    return arrays.load_svhn(written[1] / "prepared.npz")
+    return arrays.load_images(written[1] / "prepared.npz")
 
 
 def test_it_says_what_the_data_are(written):
@@ -83,7 +83,7 @@ def test_seed_decides_the_split_and_the_bytes(files):
         done = prepare(files, "--seed", seed, "--valid-fraction", 0.25, "--source", "embedded", output=output)
         assert "embedded stand-in for SVHN: 900 train, 300 valid, 40 test" in done.stderr
     assert (files / "one.npz").read_bytes() == (files / "two.npz").read_bytes()
-    first, other = (arrays.load_svhn(files / name) for name in ("one.npz", "three.npz"))
+    first, other = (arrays.load_images(files / name) for name in ("one.npz", "three.npz"))
     assert (first.valid_images != other.valid_images).any()
 
 
@@ -125,7 +125,7 @@ def refused(folder, done, words):
 def test_real_crops(tmp_path):
     done = prepare(SHARED, output=tmp_path / "prepared.npz")
     assert done.returncode == 0, done.stderr
-    prepared = arrays.load_svhn(tmp_path / "prepared.npz")
+    prepared = arrays.load_images(tmp_path / "prepared.npz")
     assert prepared.about["source"] == "custom"  # 1,024 of the 26,032 are not the official file
     content = scipy.io.loadmat(SHARED / "test_32x32.mat")
     np.testing.assert_array_equal(prepared.test_images, content["X"].transpose(3, 2, 0, 1))

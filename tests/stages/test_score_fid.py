@@ -109,8 +109,9 @@ def test_the_reference_is_named(world, scored):
 def test_the_classifier_is_named(world, scored):
     _, said, written = scored
     sha256 = files.checksum(world[0] / "weights")
-    assert lines(said)["features"] == f"512 of weights, SHA-256 {sha256}"
-    assert written["classifier"]["sha256"] == sha256
+    words = "the 512 features of a classifier: no Inception FID"
+    assert lines(said)["features"] == f"{words}; weights, SHA-256 {sha256}"
+    assert (written["features"]["sha256"], written["features"]["words"]) == (sha256, words)
 
 
 def test_the_real_data_fid_is_the_score_of_training_images(world, scored):

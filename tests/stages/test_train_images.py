@@ -129,7 +129,7 @@ def test_the_weights_reach_the_elbo_that_the_history_says(trained, prepared_numb
 
     modules, _ = image_model.load_model(trained["vae"] / "model.safetensors")
     model = vae.VAE(modules["encoder"], modules["generator"].decoder, 10, likelihoods.UnitNormal(), (3, 32, 32))
-    x = images.to_model(torch.from_numpy(arrays.load_svhn(prepared_numbers).valid_images).flatten(1))
+    x = images.to_model(torch.from_numpy(arrays.load_images(prepared_numbers).valid_images).flatten(1))
     noise = torch.randn(1, len(x), 10, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         reconstruction, kl = vae.elbo_terms(model, x, noise)

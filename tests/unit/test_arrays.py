@@ -104,7 +104,7 @@ each_data_set = pytest.mark.parametrize(
     ("load", "dataset", "make"),
     [
         (arrays.load_binarized_mnist, "Binarized MNIST", binarized_arrays),
-        (arrays.load_svhn, "SVHN", svhn_arrays),
+        (arrays.load_images, "SVHN", svhn_arrays),
     ],
 )
 
@@ -140,20 +140,37 @@ def refuse(path, load, words):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"test_images": None}, "not a prepared SVHN file .*test_images"),
+        ({"test_images": None}, "not a prepared file of colour images .*test_images"),
         ({"valid_images": np.zeros((10, 32, 32, 3), np.uint8)}, r"valid_images is uint8 \(10, 32, 32, 3\), expected"),
         ({"valid_images": np.zeros((10, 3, 32, 32))}, "valid_images is float64"),
         ({"valid_images": np.zeros((0, 3, 32, 32), np.uint8)}, r"valid_images is uint8 \(0, "),
         ({"test_labels": np.uint8(3)}, r"test_labels is uint8 \(\), expected uint8 \(N\)"),
         ({"test_labels": np.zeros(9, np.uint8)}, "10 test images and 9 labels"),
         ({"train_labels": np.full(10, 10, np.uint8)}, "labels up to 10"),
-        ({"train_labels": np.array([None] * 10)}, "not a prepared SVHN file"),
+        ({"train_labels": np.zeros(10, np.int64)}, r"train_labels is int64 \(10,\), expected uint8 \(N\)"),
+        ({"train_labels": np.array([None] * 10)}, "not a prepared file of colour images"),
     ],
 )
-def test_load_svhn_refused(tmp_path, changes, words):
+def test_load_images_refused(tmp_path, changes, words):
     fields = {name: value for name, value in (svhn_arrays() | changes).items() if value is not None}
     arrays.write(tmp_path / "x.npz", {"dataset": "SVHN"}, **fields)
-    refuse(tmp_path / "x.npz", arrays.load_svhn, words)
+    refuse(tmp_path / "x.npz", arrays.load_images, words)
+
+
+def test_images_of_one_s_own_name_their_classes(tmp_path):
+    about = {"dataset": "own images", "classes": ["iris", "rose"]}
+    labels = {f"{split}_labels": (np.arange(10) % 2).astype(np.uint8) for split in ("train", "valid", "test")}
+    arrays.write(tmp_path / "x.npz", about, **svhn_arrays() | labels)
+    found = arrays.load_images(tmp_path / "x.npz")
+    assert found.classes == ["iris", "rose"] and arrays.class_titles(about) == ["class iris", "class rose"]
+    arrays.write(tmp_path / "x.npz", about, **svhn_arrays() | labels | {"test_labels": np.full(10, 2, np.uint8)})
+    refuse(tmp_path / "x.npz", arrays.load_images, "labels up to 2, expected one label 0 to 1 for each")
+    arrays.write(tmp_path / "x.npz", about | {"classes": ["iris"]}, **svhn_arrays() | labels)
+    refuse(tmp_path / "x.npz", arrays.load_images, "'classes' is no list of two names or more")
+
+
+def test_classes_of_digits_are_the_digits():
+    assert arrays.class_titles({"dataset": "SVHN"})[3] == "digit 3"
 
 
 @pytest.mark.parametrize(
@@ -179,7 +196,7 @@ def npy():
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 cut off", npy()])
 def test_load_refuses_what_is_no_npz_file(tmp_path, content):
     (tmp_path / "x.npz").write_bytes(content)
-    refuse(tmp_path / "x.npz", arrays.load_binarized_mnist, "not a prepared Binarized MNIST file")
+    refuse(tmp_path / "x.npz", arrays.load_binarized_mnist, "not a prepared file of Binarized MNIST")
 
 
 def test_load_refuses_damage(tmp_path):
@@ -188,11 +205,11 @@ def test_load_refuses_damage(tmp_path):
     whole = path.read_bytes()
     for length in np.linspace(1, len(whole) - 1, 30, dtype=int):
         path.write_bytes(whole[:length])
-        refuse(path, arrays.load_svhn, "not a prepared SVHN file")
+        refuse(path, arrays.load_images, "not a prepared file of colour images")
     entry = whole.index(b"PK\x01\x02")  # in the archive's directory: version, flags, compression of an array
     for position in [entry + 6, entry + 8, entry + 10, *range(0, len(whole), 1500)]:
         path.write_bytes(flipped(whole, position))
-        refuse(path, arrays.load_svhn, "not a prepared SVHN file")
+        refuse(path, arrays.load_images, "not a prepared file of colour images")
 
 
 @pytest.fixture

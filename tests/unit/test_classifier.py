@@ -179,8 +179,8 @@ def test_confusion_matrix_counts_rows_by_the_true_class():
     labels, predictions = np.array([3, 3, 3, 0], np.uint8), np.array([3, 5, 5, 0])
     expected = np.zeros((10, 10), np.int64)
     expected[3, 3], expected[3, 5], expected[0, 0] = 1, 2, 1
-    np.testing.assert_array_equal(classifier.confusion_matrix(labels, predictions), expected)
-    assert classifier.confusion_matrix(np.array([9], np.uint8), np.array([9]))[9, 9] == 1
+    np.testing.assert_array_equal(classifier.confusion_matrix(labels, predictions, 10), expected)
+    assert classifier.confusion_matrix(np.array([9], np.uint8), np.array([9]), 10)[9, 9] == 1
 
 
 @pytest.mark.parametrize("successes, trials", [(918, 1024), (0, 7), (7, 7), (1, 1), (13, 40)])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from genlab import InputError, configuration
+from genlab import InputError, configuration, consistency
 from genlab.data import arrays
 from genlab.kinds import KINDS, seeds_of
 
@@ -74,7 +74,7 @@ def test_files_that_are_not_there_are_all_named(tmp_path):
     }
     config = configuration.complete({"images": {"models": models, "feature_weights": "none.pt"}})
     with pytest.raises(InputError) as caught:
-        configuration.check_files(config)
+        consistency.check_files(config)
     assert str(caught.value).splitlines() == [
         "configuration: images.feature_weights: none.pt: no such file or folder",
         "  images.models.a.samples: gone: no such file or folder",
@@ -90,7 +90,7 @@ def test_a_command_is_handed_all_it_needs():
 
 def test_the_official_checksums_are_those_that_name_a_file_official():
     files = configuration.complete({})["data"]
-    for name, dataset in (("binarized_mnist", "Binarized MNIST"), ("svhn", "SVHN")):
+    for name, dataset in (("binarized_mnist", "Binarized MNIST"), ("images", "SVHN")):
         known = files[name]["files"]
         assert set(known) == set(arrays.OFFICIAL[dataset])
         for split, digests in arrays.OFFICIAL[dataset].items():
@@ -116,10 +116,59 @@ def test_defaults_reach_the_entries_of_a_table(models):
     "given", [{"sha256": "5a" * 32, "bytes": None}, {"urls": ["http://example.org/train_32x32.mat"]}]
 )
 def test_part_of_a_file_s_description_leaves_the_rest_as_it_is(given):
-    official = configuration.complete({})["data"]["svhn"]["files"]
-    files = configuration.complete({"data": {"svhn": {"files": {"train": dict(given)}}}})["data"]["svhn"]["files"]
+    official = configuration.complete({})["data"]["images"]["files"]
+    files = configuration.complete({"data": {"images": {"files": {"train": dict(given)}}}})["data"]["images"]["files"]
     assert files["train"] == official["train"] | given and files["test"] == official["test"]
     assert files["train"]["urls"] and files["train"]["md5"]
+
+
+def test_the_old_name_of_the_image_data_still_works():
+    config = {"data": {"images": {"source": "embedded", "embedded": {"train": 500}}}}  # of config.yaml
+    config["data"]["svhn"] = {"source": "official", "embedded": {"seed": 3}}  # of somebody's file
+    found = configuration.complete(config)["data"]
+    assert "svhn" not in found and found["images"]["source"] == "official"
+    assert found["images"]["embedded"] == {"train": 500, "test": 2000, "seed": 3}
+
+
+OWN = {"source": "folder", "train": "flowers/train", "test": "flowers/test"}
+
+
+@pytest.mark.parametrize(
+    "images, message",
+    [
+        (OWN | {"test": ""}, "data.images.test: '' with source: folder; name your images"),
+        (
+            OWN | {"source": "official"},
+            "data.images.train: 'flowers/train' with source: official; source: folder or npz",
+        ),
+        (OWN | {"source": "npz"}, "data.images.train: 'flowers/train' with source: npz; the two do not fit"),
+        (OWN | {"train": "x.npz"}, "data.images.train: 'x.npz' with source: folder; the two do not fit"),
+        (OWN | {"train": "flowers/test"}, "data.images.test: 'flowers/test' are the training images too; give others"),
+        (OWN | {"title": "a $b$"}, "data.images.title: 'a $b$' does not match"),
+    ],
+)
+def test_images_of_one_s_own_are_named_wholly(images, message):
+    with pytest.raises(InputError) as caught:
+        configuration.complete({"data": {"images": images}})
+    assert message in str(caught.value)
+
+
+def test_images_of_one_s_own_must_be_there(tmp_path):
+    config = configuration.complete({"data": {"images": OWN | {"train": str(tmp_path)}}})
+    with pytest.raises(InputError, match=r"^configuration: data.images.test: flowers/test: no such file or folder$"):
+        consistency.check_files(config)
+
+
+def test_images_of_one_s_own_are_no_files_to_fetch():
+    names = [dataset for dataset, *_ in consistency.data_files(configuration.complete({"data": {"images": OWN}}))]
+    assert names == ["binarized_mnist"] * 3
+
+
+def test_a_feature_network_needs_weights():
+    with pytest.raises(InputError, match=r"images.feature_weights: inception has weights in a file; name it"):
+        configuration.complete({"images": {"feature_network": "inception"}})
+    with pytest.raises(InputError, match=r"images.feature_network: 'resnet' does not match"):
+        configuration.complete({"images": {"feature_network": "resnet"}})
 
 
 def test_who_names_one_image_model_wants_no_other():
@@ -151,13 +200,13 @@ def test_numbers_that_come_as_text_are_read():
     [
         ({"sede": [1]}, "sede: unknown key; did you mean seeds?"),
         ({"likelihood": {"models": {"vae": {"batchsize": 3}}}}, "vae.batchsize: unknown key; did you mean batch_size?"),
-        ({"data": {"svhn": {"zzz": 1}}}, "data.svhn.zzz: unknown key; known keys here: source"),
+        ({"data": {"images": {"zzz": 1}}}, "data.images.zzz: unknown key; known keys here: source"),
         ({"likelihood": {"models": {"vae": {"epochs": 0}}}}, "vae.epochs: 0 is less than the minimum of 1"),
-        ({"data": {"svhn": {"source": "web"}}}, "data.svhn.source: 'web' is not one of ['embedded', 'official']"),
+        ({"data": {"images": {"source": "web"}}}, "data.images.source: 'web' is not one of ['embedded', 'official', "),
         ({"seeds": []}, "seeds: [] should be non-empty"),
         ({"seeds": [1, 1]}, "seeds: [1, 1] has non-unique elements"),
         ({"likelihood": {"models": {"my_vae": {}}}}, "does not match"),
-        ({"data": {"svhn": {"files": {"train": {"urls": ["x"], "md5": "abc"}}}}}, "train.md5: 'abc' does not match"),
+        ({"data": {"images": {"files": {"train": {"urls": ["x"], "md5": "abc"}}}}}, "train.md5: 'abc' does not match"),
         ({"likelihood": {"models": {"vae": {"learning_rate": float("inf")}}}}, "rate: 'inf' is not of type 'number'"),
         ({"threads": "two"}, "threads: 'two' is not of type 'integer'"),
         ({"threads": "1.5"}, "threads: 1.5 is not of type 'integer'"),

@@ -143,7 +143,7 @@ def test_class_histogram_counts_the_first_choices():
     logits = np.full((8, 10), -3.0)
     logits[np.arange(8), [0, 0, 0, 0, 6, 6, 3, 3]] = 1
     np.testing.assert_array_equal(
-        image_statistics.class_histogram(logits.argmax(1)), [0.5, 0, 0, 0.25, 0, 0, 0.25, 0, 0, 0]
+        image_statistics.class_histogram(logits.argmax(1), 10), [0.5, 0, 0, 0.25, 0, 0, 0.25, 0, 0, 0]
     )
 
 

@@ -161,7 +161,7 @@ def test_correlations_are_numpy_s_and_chance_is_bonferroni_s():
 
 def test_attributes_are_those_of_the_images_and_the_classifier(network, weights):
     z = torch.randn(7, L, dtype=torch.float64)
-    found = latents.attributes(linear(weights), network, z, batch=3)
+    found = latents.attributes(linear(weights), network, z, [f"digit {digit}" for digit in range(10)], batch=3)
     pictures = images.to_uint8(linear(weights)(z)).numpy()
     for name, values in image_statistics.appearance(pictures).items():
         np.testing.assert_allclose(found[name], values)

@@ -4,7 +4,7 @@ import pytest
 from genlab.measures import ranking
 from genlab.report import leaderboard
 
-ABOUT = {"data": "SVHN", "reference": "2,000 images of test.mat", "classifier": "weights, SHA-256 01234567"}
+ABOUT = {"data": "SVHN", "reference": "2,000 images of test.mat", "features": "weights, SHA-256 01234567"}
 
 
 def entry(name, fid, error=1.0, images=100, exact=0, near=0):

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from file_server import serving
@@ -86,6 +87,12 @@ def calls(project):
     samples = project / "results" / "smoke" / "runs" / "gan" / "seed1" / "samples"
     script, output = str(SCRIPTS / "import_samples.py"), str(project / "imported")
     found["import_samples"] = [[script, "--samples", str(samples), "--count", "60", "--output", output], ""]
+    own = project / "own.npz"
+    pictures = np.random.default_rng(1).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
+    np.savez(own, images=pictures, labels=np.arange(40) % 2)
+    np.savez(project / "other.npz", images=255 - pictures, labels=np.arange(40) % 2)
+    words = ["--train", str(own), "--test", str(project / "other.npz"), "--output", str(project / "prepared.npz")]
+    found["prepare_images"] = [[str(SCRIPTS / "prepare_images.py"), *words], ""]
     return found
 
 

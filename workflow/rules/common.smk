@@ -15,7 +15,7 @@ sys.path.insert(0, str(SCRIPTS))
 # Jobs call `python`: the one that runs Snakemake, unless conda puts its own before it.
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]))
 
-from genlab import InputError, configuration, files, provenance
+from genlab import InputError, configuration, consistency, files, provenance
 from genlab.kinds import KINDS, models_with, seeds_of
 from genlab.report.figures import figures_of
 
@@ -31,7 +31,7 @@ envvars:
 
 try:
     config.update(configuration.complete(config))
-    configuration.check_files(config)
+    consistency.check_files(config)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -100,7 +100,7 @@ def time_limit(wildcards, resources):
 
 
 # The files of both data sets by their official names: (data set, split).
-DATA_FILES = {name: owner for *owner, name in configuration.data_files(config)}
+DATA_FILES = {name: owner for *owner, name in consistency.data_files(config)}
 
 
 wildcard_constraints:
@@ -117,17 +117,52 @@ def raw_files(name):
 
 
 def data_file(name, split):
-    """Where the file of one split lies."""
-    return next(path for path in raw_files(name) if DATA_FILES[path.rsplit("/", 1)[-1]] == [name, split])
+    """Where the file of one split lies; none of images of one's own."""
+    return next((path for path in raw_files(name) if DATA_FILES[path.rsplit("/", 1)[-1]] == [name, split]), [])
+
+
+IMAGES = config["data"]["images"]
+OWN_IMAGES = IMAGES["source"] in consistency.OWN_SOURCES
+
+
+def prepared_svhn():
+    """Where prepared SVHN or its stand-in lies."""
+    return f"<resources>/prepared/{'embedded' if OWN_IMAGES else IMAGES['source']}/svhn.npz"
+
+
+def prepared_own_images():
+    """Where prepared images of one's own lie: a file for each pair of paths."""
+    digest = files.text_checksum(f"{IMAGES['train']} {IMAGES['test']}")
+    return f"<resources>/prepared/own/{digest[:12]}.npz"
 
 
 def prepared(name):
-    """Where the prepared data set lies."""
+    """Where the prepared data set lies, "binarized_mnist" or "images"."""
+    if name == "images":
+        return prepared_own_images() if OWN_IMAGES else prepared_svhn()
     return f"<resources>/prepared/{config['data'][name]['source']}/{name}.npz"
+
+
+def own_images():
+    """Images of one's own as command-line options, and a digest of what they hold, as in `origin`."""
+    paths = {split: IMAGES[split] for split in ("train", "test")} if OWN_IMAGES else {}
+    content = [files.content_checksum(path) for path in paths.values()]
+    return {"options": options(paths | {"title": IMAGES["title"]}), "content": content}
+
+
+def split_options():
+    """How validation images are set aside, as command-line options."""
+    return options({"valid_fraction": IMAGES["valid_fraction"], "seed": IMAGES["split_seed"]})
+
+
+def image_preparation():
+    """The stages that prepare the colour images."""
+    return ["prepare_images"] if OWN_IMAGES else ["render_digits", "prepare_svhn"]
 
 
 BINARY_MODELS = config["likelihood"]["models"]
 IMAGE_MODELS = config["images"]["models"]
+OF_CLASSIFIER = config["images"]["feature_network"] == "classifier"  # whether features are the classifier's
 
 
 def binary_runs(pattern):
@@ -158,12 +193,12 @@ def image_options(model):
 
 def own_files(settings):
     """The files of one's own that a model's networks are from: a change in one trains anew."""
-    return [local(path) for path in configuration.own_files(settings).values()]
+    return [local(path) for path in consistency.own_files(settings).values()]
 
 
 def own_networks(settings, *parts):
     """Options that name a model's networks from files of one's own, for a stage that loads its weights."""
-    return options({part: settings[part] for part in configuration.own_files(settings) if part in parts})
+    return options({part: settings[part] for part in consistency.own_files(settings) if part in parts})
 
 
 def noise(model):
@@ -173,13 +208,14 @@ def noise(model):
 
 def image_settings(model):
     """All settings that the score of an image model rests on."""
-    general = ("feature_weights", "classifier", "classifier_seed", "generator", "evaluation")
+    general = ("feature_weights", "feature_network", "classifier", "classifier_seed", "generator", "evaluation")
     return {key: config["images"][key] for key in general} | IMAGE_MODELS[model]
 
 
 def trainers(model):
     """The stages that make an image model and its samples, and the feature classifier."""
-    classifier = "import_classifier" if config["images"]["feature_weights"] else "train_classifier"
+    imported = config["images"]["feature_weights"] and OF_CLASSIFIER
+    classifier = "import_classifier" if imported else "train_classifier"
     kind = IMAGE_MODELS[model]["kind"]
     return classifier, *((f"train_{kind}", "sample") if KINDS[kind] else ("import_samples",))
 
@@ -224,10 +260,27 @@ def origin(wildcards):
     return {"options": words, "content": [files.content_checksum(path) for path in settings["files"]]}
 
 
-def feature_weights():
-    """Where the weights of the feature classifier lie, trained or imported, as the configuration says."""
-    kind = "imported" if config["images"]["feature_weights"] else "trained"
+def classifier_weights():
+    """Where the weights of the classifier lie, trained or imported, as the configuration says."""
+    kind = "imported" if config["images"]["feature_weights"] and OF_CLASSIFIER else "trained"
     return f"<results>/classifier/{kind}.safetensors"
+
+
+def feature_weights():
+    """Where the weights of the feature network lie: those of the classifier, or a file of one's own."""
+    return classifier_weights() if OF_CLASSIFIER else local(config["images"]["feature_weights"])
+
+
+def feature_code():
+    """The file of a feature network of one's own: a change in it takes features anew."""
+    path, _, name = config["images"]["feature_network"].rpartition(":")
+    return [local(path)] if path else []
+
+
+def feature_options():
+    """The feature network as command-line options of a stage that needs the classifier too; none if it is that."""
+    chosen = {key: config["images"][key] for key in ("feature_network", "feature_weights")}
+    return "" if OF_CLASSIFIER else options(chosen)
 
 
 def runs(pattern, models):
@@ -277,7 +330,7 @@ def compared_stages():
     """The stages that the comparison of all models rests on."""
     of_images = {stage: None for model in IMAGE_MODELS for stage in trainers(model)}
     measured = ("extract_features", "evaluate_features", "train_binary_vae", "estimate_likelihood")
-    return "render_digits", "prepare_svhn", "prepare_binarized_mnist", *of_images, *measured
+    return "render_digits", *image_preparation(), "prepare_binarized_mnist", *of_images, *measured
 
 
 def figure_files():

@@ -62,13 +62,14 @@ rule prepare_binarized_mnist:
         " --source {params.source} --output {output:q} > {log:q} 2>&1"
 
 
+# Two ways to the prepared images: from SVHN or its stand-in, or from folders of one's own.
 rule prepare_svhn:
     input:
         **stage("prepare_svhn"),
-        train=data_file("svhn", "train"),
-        test=data_file("svhn", "test"),
+        train=data_file("images", "train"),
+        test=data_file("images", "test"),
     output:
-        prepared("svhn"),
+        prepared_svhn(),
     log:
         "<results>/logs/prepare_svhn.log",
     benchmark:
@@ -78,20 +79,40 @@ rule prepare_svhn:
     resources:
         **growing(mem_mb=2000, runtime=15),
     params:
-        source=config["data"]["svhn"]["source"],
-        split=options(
-            {"valid_fraction": config["data"]["svhn"]["valid_fraction"], "seed": config["data"]["svhn"]["split_seed"]}
-        ),
+        source=config["data"]["images"]["source"],
+        split=split_options(),
     shell:
         "python {input.script:q} --train {input.train:q} --test {input.test:q}"
         " --source {params.source} {params.split} --output {output:q} > {log:q} 2>&1"
+
+
+# It comes first: what is wrong with the images shows before any training.
+rule prepare_images:
+    input:
+        **stage("prepare_images"),
+    output:
+        prepared_own_images(),
+    log:
+        "<results>/logs/prepare_images.log",
+    benchmark:
+        "<results>/benchmarks/prepare_images.tsv"
+    priority: 100
+    conda:
+        "../envs/data.yaml"
+    resources:
+        **growing(mem_mb=3000, runtime=60),
+    params:
+        own=own_images(),
+        split=split_options(),
+    shell:
+        "python {input.script:q} {params.own[options]} {params.split} --output {output:q} > {log:q} 2>&1"
 
 
 rule plot_data:
     input:
         **stage("plot_data"),
         binarized_mnist=prepared("binarized_mnist"),
-        svhn=prepared("svhn"),
+        images=prepared("images"),
     output:
         **figure("data", "Data"),
     log:
@@ -103,14 +124,14 @@ rule plot_data:
     resources:
         **growing(mem_mb=1000, runtime=15),
     shell:
-        "python {input.script:q} --binarized-mnist {input.binarized_mnist:q} --svhn {input.svhn:q}"
+        "python {input.script:q} --binarized-mnist {input.binarized_mnist:q} --images {input.images:q}"
         " --output {output.png:q} > {log:q} 2>&1"
 
 
 rule data:
     input:
         raw_files("binarized_mnist"),
-        raw_files("svhn"),
+        raw_files("images"),
         prepared("binarized_mnist"),
-        prepared("svhn"),
+        prepared("images"),
         rules.plot_data.output,

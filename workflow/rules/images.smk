@@ -1,7 +1,7 @@
 rule train_classifier:
     input:
         **stage("train_classifier"),
-        data=prepared("svhn"),
+        data=prepared("images"),
     output:
         model="<results>/classifier/trained.safetensors",
         history="<results>/classifier/history.csv",
@@ -46,8 +46,8 @@ rule import_classifier:
 rule evaluate_classifier:
     input:
         **stage("evaluate_classifier"),
-        data=prepared("svhn"),
-        classifier=feature_weights(),
+        data=prepared("images"),
+        classifier=classifier_weights(),
     output:
         "<results>/classifier/accuracy.json",
     log:
@@ -89,7 +89,7 @@ rule train_vae:
     input:
         **stage("train_vae"),
         own=lambda wildcards: own_files(IMAGE_MODELS[wildcards.model]),
-        data=prepared("svhn"),
+        data=prepared("images"),
     output:
         model="<results>/runs/{model}/seed{seed}/model.safetensors",
         history="<results>/runs/{model}/seed{seed}/history.csv",
@@ -119,8 +119,8 @@ rule train_gan:
     input:
         **stage("train_gan"),
         own=lambda wildcards: own_files(IMAGE_MODELS[wildcards.model]),
-        data=prepared("svhn"),
-        classifier=feature_weights(),
+        data=prepared("images"),
+        classifier=classifier_weights(),
     output:
         model="<results>/runs/{model}/seed{seed}/model.safetensors",
         history="<results>/runs/{model}/seed{seed}/history.csv",
@@ -229,8 +229,9 @@ rule score_fid:
     input:
         **stage("score_fid"),
         samples="<results>/runs/{model}/seed{seed}/samples",
-        data=prepared("svhn"),
-        classifier=feature_weights(),
+        data=prepared("images"),
+        features=feature_weights(),
+        own=feature_code(),
     output:
         "<results>/runs/{model}/seed{seed}/fid.json",
     log:
@@ -244,9 +245,11 @@ rule score_fid:
         **growing(GPUS, mem_mb=2000, runtime=30),
     params:
         draws=config["images"]["evaluation"]["floor_draws"],
+        network=config["images"]["feature_network"],
         device=config["device"],
     shell:
-        "python {input.script:q} {input.samples:q} --model {input.classifier:q} --reference {input.data:q} --output {output:q}"
+        "python {input.script:q} {input.samples:q} --model {input.features:q} --feature-network {params.network:q}"
+        " --reference {input.data:q} --output {output:q}"
         " --name {wildcards.model} --seed {wildcards.seed} --floor-draws {params.draws} --device {params.device}"
         " --threads {threads} > {log:q} 2>&1"
 
@@ -256,8 +259,9 @@ rule score_samples:
     input:
         **stage("score_samples"),
         samples=expand(rules.publish_samples.output, model=IMAGE_MODELS),
-        data=prepared("svhn"),
-        classifier=feature_weights(),
+        data=prepared("images"),
+        features=feature_weights(),
+        own=feature_code(),
     output:
         multiext("<results>/leaderboard/leaderboard", ".html", ".md", ".tex", ".csv", ".json"),
         "<results>/leaderboard/pairs.csv",
@@ -272,10 +276,12 @@ rule score_samples:
         **growing(GPUS, mem_mb=2000, runtime=30),
     params:
         draws=config["images"]["evaluation"]["floor_draws"],
+        network=config["images"]["feature_network"],
         device=config["device"],
         folder=lambda wildcards, output: os.path.dirname(output[0]),
     shell:
-        "python {input.script:q} {input.samples:q} --model {input.classifier:q} --reference {input.data:q}"
+        "python {input.script:q} {input.samples:q} --model {input.features:q} --feature-network {params.network:q}"
+        " --reference {input.data:q}"
         " --output {params.folder:q} --floor-draws {params.draws} --device {params.device} --threads {threads}"
         " > {log:q} 2>&1"
 
@@ -285,9 +291,9 @@ rule summarise_fid:
         **stage("summarise_fid"),
         scores=of_seeds("fid.json"),
         # As in summarise_likelihood: all that the number rests on, lest an old one look current.
-        upstream=[*raw_files("svhn"), prepared("svhn"), feature_weights()],
+        upstream=[*raw_files("images"), prepared("images"), feature_weights()],
         origins=lambda wildcards: origins([wildcards.model]),
-        upstream_code=lambda wildcards: code("render_digits", "prepare_svhn", *trainers(wildcards.model), "score_fid"),
+        upstream_code=lambda wildcards: code(*image_preparation(), *trainers(wildcards.model), "score_fid"),
     output:
         text=report("<results>/fid_{model}.txt", caption="../report/fid.rst", category="Images"),
         json="<results>/fid_{model}.json",
@@ -300,7 +306,7 @@ rule summarise_fid:
     resources:
         **growing(mem_mb=500, runtime=10),
     params:
-        upstream=lambda wildcards: [config["data"]["svhn"], image_settings(wildcards.model), config["device"]],
+        upstream=lambda wildcards: [config["data"]["images"], image_settings(wildcards.model), config["device"]],
     shell:
         "python {input.script:q} --scores {input.scores:q} --output {output.text:q} > {log:q} 2>&1"
 
@@ -309,8 +315,8 @@ rule evaluate_samples:
     input:
         **stage("evaluate_samples"),
         samples="<results>/runs/{model}/seed{seed}/samples",
-        data=prepared("svhn"),
-        classifier=feature_weights(),
+        data=prepared("images"),
+        classifier=classifier_weights(),
     output:
         statistics="<results>/runs/{model}/seed{seed}/statistics.json",
         spectrum="<results>/runs/{model}/seed{seed}/spectrum.csv",
@@ -337,8 +343,8 @@ rule explore_latents:
     input:
         **stage("explore_latents"),
         model="<results>/runs/{model}/seed{seed}/model.safetensors",
-        data=prepared("svhn"),
-        classifier=feature_weights(),
+        data=prepared("images"),
+        classifier=classifier_weights(),
     output:
         latents="<results>/runs/{model}/seed{seed}/latents.npz",
         table="<results>/runs/{model}/seed{seed}/interpolation.csv",
@@ -366,7 +372,7 @@ rule reconstruct_images:
     input:
         **stage("reconstruct_images"),
         model="<results>/runs/{model}/seed{seed}/model.safetensors",
-        data=prepared("svhn"),
+        data=prepared("images"),
     output:
         images="<results>/runs/{model}/seed{seed}/reconstructions.npz",
         elbo="<results>/runs/{model}/seed{seed}/elbo.json",
@@ -468,7 +474,7 @@ rule plot_samples:
     input:
         **stage("plot_samples"),
         samples=expand("<results>/samples/{model}", model=IMAGE_MODELS),
-        data=prepared("svhn"),
+        data=prepared("images"),
     output:
         **figure("samples", "Images", "image_samples"),
     log:
@@ -525,9 +531,9 @@ rule plot_fid:
 
 rule images:
     input:
-        raw_files("svhn"),
-        prepared("svhn"),
-        feature_weights(),
+        raw_files("images"),
+        prepared("images"),
+        classifier_weights(),
         rules.evaluate_classifier.output,
         rules.plot_confusion.output,
         runs("<results>/runs/{model}/seed{seed}/model.safetensors", with_network("generator")),

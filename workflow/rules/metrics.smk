@@ -6,8 +6,9 @@ wildcard_constraints:
 rule extract_features:
     input:
         **stage("extract_features"),
-        data=prepared("svhn"),
-        classifier=feature_weights(),
+        data=prepared("images"),
+        classifier=classifier_weights(),
+        features=[] if OF_CLASSIFIER else [feature_weights(), *feature_code()],
         model=set_model,
     output:
         "<results>/{set}/features.npz",
@@ -22,10 +23,11 @@ rule extract_features:
     params:
         source=set_options,
         images=config["images"]["evaluation"]["pool"],
+        network=feature_options(),
         device=config["device"],
     shell:
         "python {input.script:q} {params.source} --data {input.data:q} --classifier {input.classifier:q} --output {output:q}"
-        " --count {params.images} --device {params.device} --threads {threads} > {log:q} 2>&1"
+        " {params.network} --count {params.images} --device {params.device} --threads {threads} > {log:q} 2>&1"
 
 
 rule evaluate_features:
@@ -62,8 +64,8 @@ rule compare:
         likelihoods=binary_runs(rules.estimate_likelihood.output.estimate),
         # As in summarise_likelihood: all that the numbers rest on, lest old ones look current.
         upstream=[
-            *(raw_files("svhn") + raw_files("binarized_mnist")),
-            *(prepared("svhn"), prepared("binarized_mnist"), feature_weights()),
+            *(raw_files("images") + raw_files("binarized_mnist")),
+            *(prepared("images"), prepared("binarized_mnist"), feature_weights()),
             *origins(IMAGE_MODELS),
             *binary_runs(rules.train_binary_vae.output.model),
         ],
@@ -134,7 +136,7 @@ rule plot_nearest:
         **stage("plot_nearest"),
         nearest=of_first_seed("nearest.npz"),
         test="<results>/references/test/nearest.npz",
-        data=prepared("svhn"),
+        data=prepared("images"),
     output:
         **figure("nearest_{model}", "Comparison"),
     log:

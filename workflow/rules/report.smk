@@ -74,7 +74,7 @@ rule write_report:
         tables=rules.export_tables.output,
         figures=figure_files(),
         workflow=rules.plot_workflow.output,
-        data=prepared("svhn"),
+        data=prepared("images"),
         page=source_files("report", "*"),
     output:
         report("<results>/report.html", caption="../report/report.rst", category="Report"),

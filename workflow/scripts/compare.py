@@ -103,7 +103,7 @@ def read_metrics(content):
         "numbered": content["kind"] == "samples",  # its seeds are but the numbers of its folders
         "seed": content["seed"],
         "data": content["data"]["title"],
-        "protocol": f"N = {content['images']}, classifier {content['classifier']['sha256'][:8]}",
+        "protocol": f"N = {content['images']}, features {content['features']['sha256'][:8]}",
         "over": "sets",
         "metrics": {each.key: content["metrics"][each.key] for each in OF_IMAGES if each.key in content["metrics"]},
     }

@@ -1,8 +1,8 @@
-"""Measure how well the feature classifier tells the digits apart: accuracy and confusion matrices.
+"""Measure how well the feature classifier tells the classes apart: accuracy and confusion matrices.
 
-Reads the file that prepare_svhn.py wrote and weights of the classifier. Writes one JSON with, for
+Reads the file that prepare_svhn.py or prepare_images.py wrote and weights of the classifier. Writes one JSON with, for
 the validation and for the test images: accuracy with its 95% interval (Wilson), accuracy of each
-digit, and the confusion matrix, rows the true digit, columns the classifier's.
+class, and the confusion matrix, rows the true class, columns the classifier's.
 
 example:
   python workflow/scripts/evaluate_classifier.py --data resources/prepared/embedded/svhn.npz \\
@@ -27,9 +27,10 @@ def main(options):
     from genlab.models import classifier
     from genlab.training import loop
 
-    prepared = arrays.load_svhn(options.data)
+    prepared = arrays.load_images(options.data)
     device = loop.set_up(options.device, options.threads, seed=0)  # nothing here is random
     network, about = classifier.load_classifier(options.classifier, device)
+    classifier.check_classes(network, prepared.classes, options.classifier, options.data)
     splits = {
         "valid": measure(network, prepared.valid_images, prepared.valid_labels),
         "test": measure(network, prepared.test_images, prepared.test_labels),
@@ -49,20 +50,20 @@ def main(options):
 
 
 def measure(network, images, labels):
-    """The numbers of one split: images uint8 (N, 3, 32, 32), labels uint8 (N,)."""
+    """The numbers of one split: images uint8 (N, 3, 32, 32), labels whole numbers (N,)."""
     import numpy as np
     from genlab.models import classifier
 
     batches = (images[start : start + 500] for start in range(0, len(images), 500))
-    predictions = np.concatenate([logits.argmax(1) for _, logits in classifier.feature_batches(network, batches)])
-    confusion = classifier.confusion_matrix(labels, predictions)
+    logits = np.concatenate([logits for _, logits in classifier.feature_batches(network, batches)])
+    confusion = classifier.confusion_matrix(labels, logits.argmax(1), logits.shape[1])
     correct = int(np.trace(confusion))
     return {
         "images": len(labels),
         "correct": correct,
         "accuracy": correct / len(labels),
         "interval": classifier.wilson_interval(correct, len(labels)),
-        # A digit that no image shows has no accuracy.
+        # A class that no image shows has no accuracy.
         "class_accuracy": [int(row[i]) / int(row.sum()) if row.any() else None for i, row in enumerate(confusion)],
         "confusion": confusion.tolist(),
     }

@@ -47,7 +47,7 @@ def main(options):
     for path, other, name in ((options.test, test, "test"), (options.train, train, "train")):
         if other.about["set"] != name:
             raise InputError(f"{path}: features of {other.about['set']!r}; give those of {name!r}")
-        for key in ("data", "classifier"):
+        for key in ("data", "features"):
             if other.about[key] != subject.about[key]:
                 raise InputError(f"{path}: its {key} differs from that of {options.features}; take both from one")
     size = min(options.count, len(test.features))
@@ -74,7 +74,7 @@ def main(options):
         "kind": subject.about.get("kind"),
         "seed": subject.about.get("model_seed"),
         "data": subject.about["data"],
-        "classifier": subject.about["classifier"],
+        "features": subject.about["features"],
         "images": size,
         "sets": len(images.parts),
         "metrics": found,

@@ -58,7 +58,7 @@ def main(options):
 
     device = loop.set_up(options.device, options.threads, options.seed)
     network, network_about = classifier.load_classifier(options.classifier, device)
-    prepared = arrays.load_svhn(options.data)
+    prepared = arrays.load_images(options.data)
     available, batches = images.read_directory(options.samples)
     size = min(available, len(prepared.test_images), len(prepared.train_images) // 2)
     if size < 2:
@@ -130,7 +130,7 @@ def measure(images, network):
     pixels = images.reshape(len(images), -1)
     pixel_distance, pixel_nearest = image_statistics.pairwise_distances(pixels / pixels.shape[1] ** 0.5)
     feature_distance, feature_nearest = image_statistics.pairwise_distances(features)
-    shares = image_statistics.class_histogram(logits.argmax(1))
+    shares = image_statistics.class_histogram(logits.argmax(1), logits.shape[1])
     result = {
         "sharpness": mean(image_statistics.sharpness(images)),
         "high_frequency_power": mean(image_statistics.high_frequency_power(frequency, power)),

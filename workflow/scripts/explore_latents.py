@@ -4,7 +4,7 @@ Traversal: the images of z + epsilon e_i and z - epsilon e_i for one latent z, d
 every dimension i. The effect of a dimension is the root mean square change of the pixels in 8-bit grey
 levels. One z proves little, so the effect is also averaged over 64. What a dimension changes is told by its
 correlation with attributes of the images of many z: brightness, contrast, redness, greenness, polarity
-(bright digit on dark ground, or dark on bright), slant, and the classifier's probability of each digit.
+(bright digit on dark ground, or dark on bright), slant, and the classifier's probability of each class.
 
 Interpolation: for random pairs of latents, the latent path g(alpha z0 + (1 - alpha) z1), the sphere path
 along the arc between z1 and z0, whose z have the usual length everywhere, and the image path
@@ -68,8 +68,9 @@ def main(options):
     device = loop.set_up(options.device, options.threads, options.seed)
     parts, trained = image_model.load_model(options.weights, device, own_networks.given(options))
     network, network_about = classifier.load_classifier(options.classifier, device)
-    prepared = arrays.load_svhn(options.data)
+    prepared = arrays.load_images(options.data)
     arrays.check_trained_on(prepared, trained, options.weights, options.data)
+    classifier.check_classes(network, prepared.classes, options.classifier, options.data)
     decoder = parts["generator"]
     normal = torch.Generator().manual_seed(options.seed)  # on the CPU, so that every device explores the same latents
     starts, z0, z1, draws = (
@@ -83,7 +84,7 @@ def main(options):
     mean_effect = latents.mean_effect(decoder, starts, options.epsilon)
     paths = latents.interpolate(decoder, z0[0], z1[0], alphas)
     pictures |= {f"{name}_path": path for name, path in zip(arrays.PATHS, paths, strict=True)}
-    attributes = latents.attributes(decoder, network, draws)
+    attributes = latents.attributes(decoder, network, draws, arrays.class_titles(prepared.about))
     correlation, chance = latents.correlations(draws.cpu(), attributes)
 
     reference, _ = classifier.classify(network, prepared.valid_images)

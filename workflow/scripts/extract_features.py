@@ -1,4 +1,4 @@
-"""Extract the classifier's features of a set of images, on which all metrics of images are computed.
+"""Extract features of a set of images, on which all metrics of images are computed.
 
 --source says which images:
 
@@ -10,7 +10,9 @@
   noise            --count images of independent uniform pixels, the worst there can be
   mean             the mean training image, --count times: right on average, and no diversity at all
 
-Writes an NPZ with `features` float32 (N, 512), `classes` uint8 (N,), the classifier's first choices,
+The features are the classifier's, or those of another --feature-network, whose weights are --feature-weights.
+
+Writes an NPZ with `features` float32 (N, D), `classes` (N,), the classifier's first choices,
 `rows` int64 (N,), which image of its split each is (of a set that is no split's: 0, 1, ...),
 `images` uint8 (16 or fewer, 3, 32, 32), the first of the set, and `about`, JSON text that traces them.
 
@@ -35,7 +37,11 @@ def parser():
     result = cli.parser(__doc__, seed=True, device=True)
     result.add_argument("--source", choices=SOURCES, required=True, help="which images")
     result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared SVHN data")
-    result.add_argument("--classifier", type=Path, required=True, metavar="WEIGHTS", help="classifier of the features")
+    result.add_argument("--classifier", type=Path, required=True, metavar="WEIGHTS", help="classifier")
+    own_networks.add_feature_network(result)
+    result.add_argument(
+        "--feature-weights", type=Path, metavar="FILE", help="weights of the feature network, if it is no classifier"
+    )
     result.add_argument(
         "--weights",
         type=Path,
@@ -64,19 +70,25 @@ def main(options):
         raise InputError(f"--source {options.source}: {needed} --weights")
     if options.noise and (options.source != "samples" or imported):
         raise InputError(f"--source {options.source}: is not drawn from p(x|z); leave out --noise")
+    if (options.feature_network != "classifier") != (options.feature_weights is not None):
+        needed = "leave out" if options.feature_weights else "give"
+        raise InputError(f"--feature-network {options.feature_network}: {needed} --feature-weights")
     import numpy as np
     from genlab.data import arrays
-    from genlab.models import classifier, image_model
+    from genlab.models import classifier, feature_networks, image_model
     from genlab.training import loop
 
     device = loop.set_up(options.device, options.threads, options.seed)
-    network, network_about = classifier.load_classifier(options.classifier, device)
-    prepared = arrays.load_svhn(options.data)
+    network, network_about = feature_networks.load(options.classifier, device=device)
+    other = None
+    if options.feature_weights:
+        other, network_about = feature_networks.load(options.feature_weights, options.feature_network, device)
+    prepared = arrays.load_images(options.data)
     about = {
         "set": options.source,
         "subject": SUBJECTS.get(options.source),
         "data": prepared.about,
-        "classifier": network_about,
+        "features": network_about,
     }
     parts = pictures = None
     if imported:
@@ -100,8 +112,8 @@ def main(options):
         for batch in batches:
             shown = np.asarray(batch[:SHOWN]) if shown is None else shown
             ((found, logits),) = classifier.feature_batches(network, [batch])
-            features.append(found)
-            classes.append(logits.argmax(1).astype(np.uint8))
+            features.append(feature_networks.features(other, batch) if other else found)
+            classes.append(arrays.whole_numbers(logits.argmax(1), logits.shape[1]))
             bar.update(len(batch))
     about |= {"seed": options.seed, "provenance": provenance.record(options, device=device.type)}
     with files.atomic(options.output) as temporary:

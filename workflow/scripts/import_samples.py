@@ -21,7 +21,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from genlab import ComputationError, InputError, cli, configuration, files, log, provenance
+from genlab import ComputationError, InputError, cli, consistency, files, log, provenance
 
 
 def parser():
@@ -44,7 +44,7 @@ def parser():
 
 
 def main(options):
-    if options.command is not None and (fault := configuration.command_fault(options.command)):
+    if options.command is not None and (fault := consistency.command_fault(options.command)):
         raise InputError(f"--command: {fault}")
 
     import numpy as np

@@ -1,7 +1,7 @@
 """Draw the confusion matrix of the feature classifier on the test images.
 
-Reads the JSON that evaluate_classifier.py writes. A row is a true digit and a column the digit that the
-classifier chose. Numbers count images, shades are shares of the row.
+Reads the JSON that evaluate_classifier.py writes. A row is a true class and a column the class that the
+classifier chose. Numbers count images, shades are shares of the row. Many classes have no numbers, and some no name.
 
 example:
   python workflow/scripts/plot_confusion.py --evaluation accuracy.json --output confusion.png
@@ -10,6 +10,8 @@ example:
 from pathlib import Path
 
 from genlab import InputError, cli, files
+
+FEW = 20  # classes whose cells have room for numbers
 
 
 def parser():
@@ -29,18 +31,20 @@ def main(options):
 
 
 def read_evaluation(path):
-    """(confusion matrix int64 (10, 10), interval (low, high), classifier's name, data set's title) of the file."""
+    """What the figure shows: confusion matrix int64 (C, C), interval (low, high), classifier's name, `data`."""
     import numpy as np
+    from genlab.data import arrays
 
     content = files.read_json(path)
-    title = files.read_field(content, "data.title", str, path)
+    files.read_field(content, "data.title", str, path)
+    classes = len(arrays.class_names(content["data"]))
     source = files.read_field(content, "classifier.source", str, path)
     try:
         split = content["splits"]["test"]
         confusion = np.array(split["confusion"])
         low, high = (float(bound) for bound in split["interval"])
         sound = (
-            confusion.shape == (10, 10)
+            confusion.shape == (classes, classes)
             and confusion.dtype == np.int64
             and confusion.min() >= 0 < confusion.max()
             and low - 1e-9 <= np.trace(confusion) / confusion.sum() <= high + 1e-9
@@ -49,17 +53,19 @@ def read_evaluation(path):
         sound = False
     if not sound:
         raise InputError(
-            f"{path}: 'splits.test' holds no 10 x 10 matrix of counts with the interval of their accuracy; "
-            f"{files.REMAKE}"
+            f"{path}: 'splits.test' holds no {classes} x {classes} matrix of counts with the interval of "
+            f"their accuracy; {files.REMAKE}"
         )
-    return confusion, (low, high), source, title
+    return confusion, (low, high), source, content["data"]
 
 
 def draw(confusion, interval, source, data):
     """The figure of what `read_evaluation` returns."""
     import numpy as np
+    from genlab.data import arrays
     from genlab.report import plotting
 
+    what = arrays.class_word(data)
     total, correct = int(confusion.sum()), int(np.trace(confusion))
     shares = confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     figure = plotting.new_figure(7.5, 6.5)
@@ -67,20 +73,20 @@ def draw(confusion, interval, source, data):
     # One hue from light to dark, so that it also works in grey.
     picture = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(confusion):
-        if count:
+        if count and len(confusion) <= FEW:
             colour = "white" if shares[row, column] > 0.55 else "black"
             axes.text(column, row, f"{count:,}", ha="center", va="center", color=colour, size=10)
     axes.grid(False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    axes.set_xticks(range(10))
-    axes.set_yticks(range(10))
-    axes.set_xlabel("digit that the classifier chooses")
-    axes.set_ylabel("true digit")
-    figure.colorbar(picture, ax=axes, label="share of the images of the true digit", fraction=0.046)
+    plotting.class_ticks(axes.xaxis, arrays.class_names(data))
+    plotting.class_ticks(axes.yaxis, arrays.class_names(data))
+    axes.set_xlabel(f"{what} that the classifier chooses")
+    axes.set_ylabel(f"true {what}")
+    figure.colorbar(picture, ax=axes, label=f"share of the images of the true {what}", fraction=0.046)
     low, high = interval
     title = f"Feature classifier ({source}): {correct:,} of {total:,} test images right, {correct / total:.2%}"
-    plotting.describe(figure, f"{title} (95% interval {low:.2%} to {high:.2%})", data)
+    plotting.describe(figure, f"{title} (95% interval {low:.2%} to {high:.2%})", data["title"])
     return figure
 
 

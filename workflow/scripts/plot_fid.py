@@ -13,7 +13,7 @@ from pathlib import Path
 from genlab import InputError, cli, files
 
 # What all models must have in common.
-COMMON = ("data", "samples", "reference", "images of the real-data FID", "classifier")
+COMMON = ("data", "samples", "reference", "images of the real-data FID", "features")
 
 
 def parser():
@@ -63,7 +63,7 @@ def read_score(path):
     floor = spread("floor") if content.get("floor") else None
     return result | {
         "reference": f"{size:,} real {split}images ({file})",
-        "classifier": read("classifier.sha256", str),
+        "features": read("features.sha256", str),
         "fid": spread("fid"),
         "floor": floor,
         "images of the real-data FID": read("floor.images", int) if floor else 0,

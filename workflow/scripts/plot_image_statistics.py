@@ -61,6 +61,7 @@ def read_statistics(path):
     A statistic is (value, error). The error is the standard error over images or, for training images, the
     standard deviation over sets.
     """
+    from genlab.data import arrays
 
     content = files.read_json(path)
 
@@ -68,6 +69,7 @@ def read_statistics(path):
         return files.read_field(content, field, kind, path)
 
     result = {"model": read("model", str), "data": read("data.title", str)}
+    result |= {"classes": arrays.class_names(content["data"]), "class_word": arrays.class_word(content["data"])}
     result |= {"images": read("images", int), "draws": read("draws", int)}
     for part in ("samples", "train", "test"):
         result[part] = {"class_divergence": read(f"{part}.class_divergence.value")}
@@ -78,8 +80,9 @@ def read_statistics(path):
             if part == "test" and not result[part][name][0] > 0:
                 raise InputError(f"{path}: 'test.{name}.value' is not above 0; {files.REMAKE}")
         shares = content[part].get("class_shares")
-        if not isinstance(shares, list) or len(shares) != 10 or not all(isinstance(x, (int, float)) for x in shares):
-            raise InputError(f"{path}: '{part}.class_shares' is no list of 10 numbers; {files.REMAKE}")
+        count = len(result["classes"])
+        if not isinstance(shares, list) or len(shares) != count or not all(isinstance(x, (int, float)) for x in shares):
+            raise InputError(f"{path}: '{part}.class_shares' is no list of {count} numbers; {files.REMAKE}")
         result[part]["class_shares"] = shares
     return result
 
@@ -163,26 +166,27 @@ def ratio(part, test, name, shared=False):
 
 
 def draw_classes(axes, models, looks):
-    """Shares of the ten digits: real test images as bars, the models as markers."""
+    """Shares of the classes: real test images as bars, the models as markers."""
     from genlab.report import plotting
     from matplotlib.lines import Line2D
 
-    digits = range(10)
+    names = models[0]["classes"]
+    places = range(len(names))
     top = max(share for part in ("samples", "test") for model in models for share in model[part]["class_shares"])
-    axes.bar(digits, models[0]["test"]["class_shares"], width=0.9, color="0.85", edgecolor="black", label="real, test")
+    axes.bar(places, models[0]["test"]["class_shares"], width=0.9, color="0.85", edgecolor="black", label="real, test")
     for number, (model, look) in enumerate(zip(models, looks, strict=True)):
         offset = 0.7 * ((number + 0.5) / len(models) - 0.5)
         shares = model["samples"]["class_shares"]
         axes.errorbar(
-            [digit + offset for digit in digits],
+            [place + offset for place in places],
             shares,
             [(share * (1 - share) / model["images"]) ** 0.5 for share in shares],
             label=f"{model['model']}: divergence {model['samples']['class_divergence']:.4f}",
             **look | {"linestyle": ""},
         )
-    axes.set_xticks(digits)
+    plotting.class_ticks(axes.xaxis, names)
     axes.grid(visible=False, axis="x")
-    axes.set_xlabel("digit that the classifier sees")
+    axes.set_xlabel(f"{models[0]['class_word']} that the classifier sees")
     axes.set_ylabel("share of images")
     axes.set_title("classes", loc="left")
     if len(models) <= FEW:

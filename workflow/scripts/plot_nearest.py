@@ -1,4 +1,4 @@
-"""Draw samples above their nearest training images by the classifier's features, and the same for test images.
+"""Draw samples above their nearest training images by their features, and the same for test images.
 
 Reads what evaluate_features.py writes. A sample that copies a training image would show as an equal pair at a
 distance far below those of test images. No number here tells memorising from underfitting, so look.
@@ -32,7 +32,7 @@ def main(options):
     from genlab.data import arrays
     from genlab.report import plotting
 
-    train = arrays.load_svhn(options.data)
+    train = arrays.load_images(options.data)
     shapes = {"images": ("N", 3, 32, 32), "rows": ("N",), "distances": ("N",)}
     stacks, distances, abouts = [], [], []
     for path in (options.nearest, options.test):

@@ -42,7 +42,7 @@ def main(options):
     plotting.check_output(options.output)
     most = options.columns * options.rows
     panels = {name: read_first(path, most) for name, path in zip(options.names, options.samples, strict=True)}
-    prepared = arrays.load_svhn(options.data)
+    prepared = arrays.load_images(options.data)
     test = prepared.test_images
     rows = np.random.default_rng(options.seed).permutation(len(test))[:most]
     panels["real test images"] = test[rows].transpose(0, 2, 3, 1)

@@ -45,7 +45,7 @@ def main(options):
         raise InputError(
             f"{options.weights}: a {trained['kind']} has no encoder to reconstruct with; give weights of train_vae.py"
         )
-    prepared = arrays.load_svhn(options.data)
+    prepared = arrays.load_images(options.data)
     arrays.check_trained_on(prepared, trained, options.weights, options.data)
     chosen = np.random.default_rng(options.seed).permutation(len(prepared.test_images))[: options.count]
     originals = torch.from_numpy(prepared.test_images[chosen])

@@ -1,8 +1,8 @@
 """Score a directory of samples: Frechet distance (FID) to real images, with its floor.
 
 DIRECTORY holds one folder of image files (PNG, 32 x 32, RGB), as sample.py writes it. The features are
-the 512 of the SVHN classifier in WEIGHTS. Real images are given as FILE: an SVHN .mat file, a prepared
-.npz, or another directory of images.
+the 512 of the SVHN classifier in WEIGHTS, or those of another --feature-network. Real images are given as FILE: an
+SVHN .mat file, a prepared .npz, or another directory of images.
 
 The first line printed is "FID <number>". A FID means little by itself, so its floor follows: the same
 distance for as many real training images, which a generator that copied reality would score. The
@@ -17,15 +17,16 @@ example:
 from pathlib import Path
 
 from genlab import InputError, cli, files, provenance
+from genlab.models import own_networks
 
 ROOT = Path(__file__).resolve().parents[2]
 CLASSIFIER = Path("results/classifier/trained.safetensors")
 REFERENCE = Path("resources/prepared/embedded/svhn.npz")
 
 PROTOCOL = (
-    "Frechet distance (Heusel et al. 2017, eq. 6) between the classifier's 512 features, in eval mode, of 32 x 32 "
-    "images scaled to [-1, 1]; covariances unbiased, in float64. It is in units of these features, no Inception FID, "
-    "and its bias grows as N falls: compare only with one classifier, one reference and one N."
+    "Frechet distance (Heusel et al. 2017, eq. 6) between {words}, in eval mode, of 32 x 32 images scaled to [-1, 1]; "
+    "covariances unbiased, in float64. It is in units of these features, and its bias grows as N falls: compare only "
+    "with one feature network, one reference and one N."
 )
 
 
@@ -34,8 +35,10 @@ def parser():
     result.add_argument("directory", type=Path, metavar="DIRECTORY", help="samples: one folder of images inside")
     result.add_argument(
         "--model", type=Path, default=ROOT / CLASSIFIER, metavar="WEIGHTS",
-        help=f"classifier, safetensors or the course's svhn_classifier.pt (default: the project's {CLASSIFIER})",
+        help="weights of the feature network, safetensors or PyTorch's own, like the course's svhn_classifier.pt "
+        f"(default: the project's {CLASSIFIER})",
     )  # fmt: skip
+    own_networks.add_feature_network(result)
     result.add_argument(
         "--reference", type=Path, default=ROOT / REFERENCE, metavar="FILE",
         help=f"real images to compare with; of an .npz its test images (default: the project's {REFERENCE})",
@@ -57,23 +60,23 @@ def main(options):
         if path == ROOT / default and not path.exists():
             option = "--model" if default == CLASSIFIER else "--reference"
             raise InputError(f"{path}: not made yet; run `snakemake --cores 1 {default}` in {ROOT}, or give {option}")
+    import numpy as np
     from genlab.data import images, references
     from genlab.measures import frechet, ranking
-    from genlab.models import classifier
+    from genlab.models import feature_networks
     from genlab.training import loop
 
     device = loop.set_up(options.device, options.threads, options.seed)
     samples, batches = images.read_directory(options.directory)
-    network, classifier_about = classifier.load_classifier(options.model, device)
+    network, network_about = feature_networks.load(options.model, options.feature_network, device)
     real, data, reference = references.read(options.reference, "test")
     pool = references.training_pool(options.floor, options.reference)
 
     def features(batches):
-        return (found for found, _ in classifier.feature_batches(network, batches))
+        return (feature_networks.features(network, batch) for batch in batches)
 
     def features_of(pictures):
-        found, _ = classifier.classify(network, pictures)
-        return found
+        return np.concatenate(list(features(references.batches(pictures))))
 
     sample_moments = frechet.moments(features(batches), f"features of {options.directory}")
     real_moments = frechet.moments(features(references.batches(real)), f"features of {options.reference}")
@@ -93,8 +96,8 @@ def main(options):
         "reference": reference,
         "floor": floor,
         "ratio": fid / floor["mean"] if floor and floor["mean"] > 0 else None,
-        "classifier": classifier_about,
-        "protocol": PROTOCOL,
+        "features": network_about,
+        "protocol": PROTOCOL.format(words=network_about["words"]),
         "provenance": provenance.record(options, device=device.type),
     }
     if options.output:
@@ -109,7 +112,7 @@ def report(result, directory):
         split = {"train": "training ", "test": "test "}.get(taken.get("split"), "")
         return f"{split}images of {taken['title']}" + (f" ({taken['file']})" if split else "")
 
-    floor, reference, weights = result["floor"], result["reference"], result["classifier"]
+    floor, reference, weights = result["floor"], result["reference"], result["features"]
     lines = {
         "samples": f"{result['samples']} images of {directory}",
         "reference": f"{reference['images']} {named(reference)}",
@@ -126,7 +129,7 @@ def report(result, directory):
         lines["ratio"] = (
             f"{result['ratio']:.4g} (FID / real-data FID)" if result["ratio"] else "none: the real-data FID is 0"
         )
-    lines["features"] = f"512 of {weights['file']}, SHA-256 {weights['sha256']}"
+    lines["features"] = f"{weights['words']}; {weights['file']}, SHA-256 {weights['sha256']}"
     lines["protocol"] = result["protocol"]
     return "\n".join([f"FID {result['fid']:.8g}", *(f"{name:10} {text}" for name, text in lines.items())])
 

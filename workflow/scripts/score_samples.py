@@ -11,7 +11,7 @@ the images. Verdicts are corrected for the number of pairs (Holm). FIDs compare 
 so entries of another number of images have a table of their own, each with the FID of as many real training
 images. Entries that hold copies of real images are named.
 
-Features are kept in DIR/features by content, so a folder is not read through the classifier twice.
+Features are kept in DIR/features by content, so a folder is not read through the network twice.
 
 example:
   python workflow/scripts/score_samples.py student01 student02 student03 --model svhn_classifier.pt \\
@@ -23,6 +23,7 @@ import itertools
 from pathlib import Path
 
 from genlab import InputError, cli, files, log, provenance
+from genlab.models import own_networks
 
 SHOWN = 36  # images of each entry on the page
 COPIES = 0.01  # share of copies from which an entry is warned of
@@ -31,7 +32,8 @@ COPIES = 0.01  # share of copies from which an entry is warned of
 def parser():
     result = cli.parser(__doc__, seed=True, device=True)
     result.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="samples: a folder or an .npz file")
-    result.add_argument("--model", type=Path, required=True, metavar="WEIGHTS", help="classifier of the features")
+    result.add_argument("--model", type=Path, required=True, metavar="WEIGHTS", help="weights of the feature network")
+    own_networks.add_feature_network(result)
     result.add_argument("--reference", type=Path, required=True, metavar="FILE", help="real images to compare with")
     result.add_argument(
         "--floor", type=Path, metavar="FILE",
@@ -51,12 +53,13 @@ def main(options):
     from genlab.data import samples as given
     from genlab.measures import copies, frechet, ranking
     from genlab.measures.metric_table import Subject
-    from genlab.models import classifier
+    from genlab.models import feature_networks
     from genlab.report import leaderboard
     from genlab.training import loop
 
     device = loop.set_up(options.device, options.threads, options.seed)
-    network, weights = classifier.load_classifier(options.model, device)
+    network, weights = feature_networks.load(options.model, options.feature_network, device)
+    identity = weights["sha256"] + weights.get("code_sha256", "")
     real, data, reference = references.read(options.reference, "test")
     pool = references.training_pool(options.floor, options.reference)
     samples, converted = {}, {}
@@ -66,7 +69,7 @@ def main(options):
             raise InputError(f"{folder}: {count} images; give {ranking.FEWEST} or more, at best as many as the others")
 
     def subject(pictures):
-        return Subject(*classifier.kept_features(network, weights["sha256"], pictures, options.output / "features"))
+        return Subject(*feature_networks.kept(network, identity, pictures, options.output / "features"))
 
     def score(pictures):
         return ranking.score(subject(pictures), test, moments, options.seed)
@@ -91,7 +94,7 @@ def main(options):
     about = {
         "data": data["title"],
         "reference": f"{reference['images']:,} images of {reference['file']}",
-        "classifier": f"{weights['file']}, SHA-256 {weights['sha256'][:8]}",
+        "features": f"{weights['words']}; weights {weights['file']}, SHA-256 {weights['sha256'][:8]}",
     }
     shown = {name: pictures[:SHOWN] for name, pictures in {**samples, "real images": real}.items()}
     leaderboard.write(board, about, shown, options.output)

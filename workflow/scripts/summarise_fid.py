@@ -18,12 +18,12 @@ FIELDS = {
     **dict.fromkeys(("model", "data/title", "protocol"), str),
     **{"seed": int, "fid": files.NUMBER, "samples": int, "floor": dict | None, "provenance": dict},
     **{"reference/images": int, "reference/title": str, "reference/file": str},
-    **{"classifier/file": str, "classifier/sha256": str},
+    **{"features/file": str, "features/sha256": str},
 }
 FLOOR = {"floor/values": list, "floor/images": int, "floor/source/title": str, "floor/source/file": str}
 
 # What must be equal in all scores that are gathered.
-COMMON = ("model", "data", "samples", "reference", "classifier", "protocol")
+COMMON = ("model", "data", "samples", "reference", "features", "protocol")
 
 
 def parser():
@@ -64,7 +64,7 @@ def gather(paths, scores):
         if differing:
             raise InputError(
                 f"{path}: its {differing[0]} differs from that of {paths[0]}; "
-                "seeds can be gathered for one model, classifier, reference and number of samples"
+                "seeds can be gathered for one model, feature network, reference and number of samples"
             )
     seeds = [score["seed"] for score in scores]
     if len(set(seeds)) < len(seeds):
@@ -91,7 +91,7 @@ def floor_source(score):
 def text(summary):
     """The summary for a person; its first line can be quoted."""
     fid, floor, seeds, samples = summary["fid"], summary["floor"], summary["seeds"], summary["samples"]
-    reference, weights = summary["reference"], summary["classifier"]
+    reference, weights = summary["reference"], summary["features"]
     facts = [summary["model"], f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}", f"N = {samples}"]
     facts.append(f"real data {rounded(floor['mean'])}" if floor else "real data unknown")
     if summary["ratio"]:

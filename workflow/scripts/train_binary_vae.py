@@ -11,7 +11,7 @@ example:
       --output trained/vae --epochs 5
 """
 
-from genlab import cli, configuration
+from genlab import cli, configuration, consistency
 from genlab.training import experiment
 
 
@@ -37,7 +37,7 @@ def main(options):
         size = {key: settings[key] for key in ("architecture", "latents")}
         vae.save_vae(path, task.average.module, facts | size | {"networks": own_networks.noted(settings)})
 
-    more = configuration.own_files(settings)
+    more = consistency.own_files(settings)
     summary = experiment.run(options, settings, task, train, prepared.about, publish, more)
     print(f"best epoch {summary['best_epoch']}: validation ELBO {summary['best']['valid_elbo']:.3f} nats")
 

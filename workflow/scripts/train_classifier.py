@@ -1,6 +1,6 @@
-"""Train the classifier of colour digits whose features the Frechet distance is taken on.
+"""Train the classifier of colour images whose features the Frechet distance is taken on.
 
-Reads the file that prepare_svhn.py wrote. Trains on its training images and keeps the epoch with
+Reads the file that prepare_svhn.py or prepare_images.py wrote. Trains on its training images and keeps the epoch with
 the highest accuracy on its validation images (the test images are never looked at). Writes a
 folder with the weights (trained.safetensors), one row for each epoch (history.csv) and what is needed to
 trace them (training.json).
@@ -30,16 +30,17 @@ def main(options):
     from genlab.models import classifier, networks
     from genlab.training import checkpoint, loop
 
-    prepared = arrays.load_svhn(options.data)
+    prepared = arrays.load_images(options.data)
     device = loop.set_up(options.device, options.threads, options.seed)
     train, valid = (
-        (torch.from_numpy(images).to(device), torch.from_numpy(labels).to(device, torch.int64))
+        (torch.from_numpy(images).to(device), torch.from_numpy(labels.astype("int64")).to(device))
         for images, labels in (
             (prepared.train_images, prepared.train_labels),
             (prepared.valid_images, prepared.valid_labels),
         )
     )
-    task = classifier.ClassifierTraining(networks.FeatureClassifier().to(device), train, valid, settings)
+    model = networks.FeatureClassifier(len(prepared.classes)).to(device)
+    task = classifier.ClassifierTraining(model, train, valid, settings)
 
     def publish(path, facts):
         checkpoint.save_tensors(path, task.average.module.state_dict(), facts | {"source": "trained"})

@@ -15,7 +15,7 @@ example:
 
 from pathlib import Path
 
-from genlab import cli, configuration, files
+from genlab import cli, configuration, consistency, files
 from genlab.training import experiment
 
 
@@ -33,7 +33,7 @@ def main(options):
     from genlab.models import classifier, image_model, own_networks, wgan
     from genlab.training import loop
 
-    prepared = arrays.load_svhn(options.data)
+    prepared = arrays.load_images(options.data)
     device = loop.set_up(options.device, options.threads, options.seed)
     features, _ = classifier.load_classifier(options.classifier, device)
     train, valid = (torch.from_numpy(split).to(device) for split in (prepared.train_images, prepared.valid_images))
@@ -57,7 +57,7 @@ def main(options):
         train,
         prepared.about,
         publish,
-        {"classifier": options.classifier, **configuration.own_files(settings)},
+        {"classifier": options.classifier, **consistency.own_files(settings)},
     )
     print(
         f"epoch {summary['best_epoch']}: Frechet distance of {settings['monitor_samples']} samples "

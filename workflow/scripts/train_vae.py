@@ -14,7 +14,7 @@ example:
       --output trained/vae --epochs 5
 """
 
-from genlab import InputError, cli, configuration
+from genlab import InputError, cli, configuration, consistency
 from genlab.training import experiment
 
 
@@ -30,7 +30,7 @@ def main(options):
     from genlab.models import image_model, likelihoods, own_networks, vae
     from genlab.training import loop
 
-    prepared = arrays.load_svhn(options.data)
+    prepared = arrays.load_images(options.data)
     device = loop.set_up(options.device, options.threads, options.seed)
     train, valid = (
         torch.from_numpy(split).flatten(1).to(device) for split in (prepared.train_images, prepared.valid_images)
@@ -49,7 +49,7 @@ def main(options):
             path, parts, facts | {"kind": "vae", "generator": size, "networks": own_networks.noted(settings)}
         )
 
-    more = configuration.own_files(settings)
+    more = consistency.own_files(settings)
     summary = experiment.run(options, size | settings, task, train, prepared.about, publish, more)
     best = summary["best"]
     print(

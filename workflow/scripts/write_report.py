@@ -44,6 +44,7 @@ def render(found, data_path):
     # Numbers first: what is wrong with them is found before any picture is made.
     made = tables.all_tables(found) | {"stages": page.stages_table(found)}
     said = {
+        "data": findings.data(found),
         "divergences": findings.divergences(found),
         "density": findings.density(found),
         "likelihood": findings.likelihood(found),

@@ -14,10 +14,9 @@ import re
 import sys
 from pathlib import Path
 
-from . import InputError
+from . import InputError, consistency
 
 NOT_OF_TRAINING = ("kind", "noise")  # settings of a model that its training does not depend on
-OWN_PARTS = ("generator", "encoder", "critic", "architecture")  # networks that a person may bring
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 
 
@@ -40,17 +39,32 @@ def complete(config):
     from jsonschema import Draft202012Validator
 
     schema = load_schema()
-    config = _fill(copy.deepcopy(config), schema, schema["$defs"])
+    config = _fill(_renamed(copy.deepcopy(config)), schema, schema["$defs"])
     faults = _unknown_keys(config, schema, schema["$defs"])
     for error in sorted(Draft202012Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.path))):
         if error.validator not in ("additionalProperties", "unevaluatedProperties"):
             where = ".".join(map(str, error.path)) or "configuration"
             hint = error.schema.get("description", "")
             faults.append(f"{where}: {error.message}" + (f" ({hint})" if hint else ""))
-    faults = faults or _contradictions(config)
+    faults = faults or consistency.contradictions(config)
     if faults:
         raise InputError("configuration: " + "\n  ".join(faults))
     return config
+
+
+def _renamed(config):
+    """`config` with the keys of today: `data.images` was `data.svhn` once. A file may have both; the old name wins."""
+    data = config.get("data")
+    if isinstance(data, dict) and isinstance(data.get("svhn"), dict):
+        data["images"] = _laid_over(data.get("images") or {}, data.pop("svhn"))
+    return config
+
+
+def _laid_over(below, above):
+    """Two nested dicts as one; where both have a value, that of `above`."""
+    if not isinstance(below, dict) or not isinstance(above, dict):
+        return above
+    return below | {key: _laid_over(below.get(key), value) for key, value in above.items()}
 
 
 def read(path):
@@ -143,65 +157,6 @@ def _unknown_keys(value, schema, definitions, path=""):
         else:
             faults += _unknown_keys(value[key], child, definitions, f"{path}{key}.")
     return faults
-
-
-def data_files(config):
-    """(data set, split, name) of every official file, or of what a configuration names in its place."""
-    for dataset in ("binarized_mnist", "svhn"):
-        for split, known in config["data"][dataset]["files"].items():
-            yield dataset, split, known["urls"][0].rsplit("/", 1)[-1]
-
-
-def _contradictions(config):
-    """A line for each fault that the schema cannot express."""
-    faults, evaluation = [], config["images"]["evaluation"]
-    names = [name for *_, name in data_files(config)]
-    for number, (dataset, split, name) in enumerate(data_files(config)):
-        if name in names[:number]:
-            faults.append(f"data.{dataset}.files.{split}: another file is called {name} too; rename one")
-    if "noise" in config["images"]["models"]:
-        faults.append("images.models.noise: the reference of uniform pixels has this name; give the model another one")
-    for name, model in config["images"]["models"].items():
-        if model.get("generator") and model.get("likelihood") == "logistic_mixture":
-            faults.append(
-                f"images.models.{name}.likelihood: logistic_mixture needs more outputs than your generator's images"
-            )
-        if "command" in model and (fault := command_fault(model["command"])):
-            faults.append(f"images.models.{name}.command: {fault}")
-    if evaluation["pool_seed"] == evaluation["sample_seed"]:
-        faults.append(
-            f"images.evaluation.pool_seed: {evaluation['pool_seed']} is sample_seed too, so the pool would begin with "
-            "the published samples; give another"
-        )
-    return faults
-
-
-def own_files(settings):
-    """{part: file} of the networks that settings of a model take from files of one's own, FILE.py:NAME."""
-    return {part: settings[part].rpartition(":")[0] for part in OWN_PARTS if ":" in settings.get(part, "")}
-
-
-def command_fault(command):
-    """What an external program's command line lacks, in words; None if it has all places to be filled in."""
-    missing = [place for place in ("{output}", "{count}", "{seed}") if place not in command]
-    return f"{' and '.join(missing)} missing; the program must be handed all three" if missing else None
-
-
-def check_files(config):
-    """Raise an `InputError` that lists the files and folders a completed configuration names that do not exist."""
-    images, named = config["images"], {}
-    if images["feature_weights"]:
-        named["images.feature_weights"] = [images["feature_weights"]]
-    for name, model in images["models"].items():
-        for key in ("samples", "files"):
-            named[f"images.models.{name}.{key}"] = model.get(key, [])
-    for problem in ("images", "likelihood"):
-        for name, model in config[problem]["models"].items():
-            named |= {f"{problem}.models.{name}.{part}": [path] for part, path in own_files(model).items()}
-    missing = [(key, path) for key, paths in named.items() for path in paths if not Path(path).exists()]
-    faults = [f"{key}: {path}: no such file or folder" for key, path in missing]
-    if faults:
-        raise InputError("configuration: " + "\n  ".join(faults))
 
 
 def add_options(parser, definition):

@@ -164,6 +164,11 @@ def checksum(path):
     return digests(path)["sha256"]
 
 
+def text_checksum(text):
+    """SHA-256 of text, as hexadecimal text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def content_checksum(path):
     """SHA-256 of a file, or of a folder: of the names and contents of all files in it, hidden ones left out."""
     path = Path(path)

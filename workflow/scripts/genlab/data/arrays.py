@@ -64,8 +64,11 @@ class BinarizedMNIST:
 
 
 @dataclass(frozen=True, eq=False)
-class SVHN:
-    """Images uint8 (N, 3, 32, 32), labels uint8 (N,), 0..9. `about`: see `describe`."""
+class ColourImages:
+    """Images uint8 (N, 3, 32, 32), labels (N,), whole numbers from 0. `about`: see `describe`.
+
+    `about["classes"]`, where it is there, names the classes; without it they are the digits.
+    """
 
     train_images: np.ndarray
     train_labels: np.ndarray
@@ -74,6 +77,11 @@ class SVHN:
     test_images: np.ndarray
     test_labels: np.ndarray
     about: dict
+
+    @property
+    def classes(self):
+        """The names of the classes, a list of text."""
+        return class_names(self.about)
 
 
 def describe(dataset, declared, files, counts, **more):
@@ -102,25 +110,50 @@ def describe(dataset, declared, files, counts, **more):
     return {"dataset": dataset, "source": source, "title": title, "files": listed, "counts": counts, **more}
 
 
+def class_names(about):
+    """The names of the classes of colour images, a list of text, from the `about` of their file."""
+    return about.get("classes", [str(digit) for digit in range(10)])
+
+
+def class_word(about):
+    """What a class is called: "digit", or "class" of images of one's own."""
+    return "class" if "classes" in about else "digit"
+
+
+def class_titles(about):
+    """What figures call each class: "digit 3", or "class rose"."""
+    return [f"{class_word(about)} {name}" for name in class_names(about)]
+
+
+def whole_numbers(values, count):
+    """Whole numbers from 0 to `count` - 1 in the smallest type that holds them all: uint8 or uint16."""
+    return np.asarray(values).astype(np.uint8 if count <= 256 else np.uint16)
+
+
 def load_binarized_mnist(path):
     """The `BinarizedMNIST` of a file that prepare_binarized_mnist.py wrote; InputError if it is none."""
     rows = dict.fromkeys(("train", "valid", "test"), (PIXELS // 8,))
-    return BinarizedMNIST(**_load_prepared(path, "Binarized MNIST", "prepare_binarized_mnist.py", rows))
+    remedy = "make the file with prepare_binarized_mnist.py"
+    return BinarizedMNIST(**_load_prepared(path, ("Binarized MNIST",), "Binarized MNIST", remedy, rows))
 
 
-def load_svhn(path):
-    """The `SVHN` of a file that prepare_svhn.py wrote; InputError if it is none."""
+def load_images(path):
+    """The `ColourImages` of a file that prepare_svhn.py or prepare_images.py wrote; InputError if it is none."""
     splits = ("train", "valid", "test")
     rows = {f"{split}_images": (3, 32, 32) for split in splits} | {f"{split}_labels": () for split in splits}
-    fields = _load_prepared(path, "SVHN", "prepare_svhn.py", rows)
+    remedy = "make the file with prepare_svhn.py or prepare_images.py"
+    fields = _load_prepared(path, ("SVHN", "own images"), "colour images", remedy, rows)
+    names = class_names(fields["about"])
+    if not isinstance(names, list) or len(names) < 2 or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{path}: 'classes' is no list of two names or more; {remedy}")
     for split in splits:
         images, labels = fields[f"{split}_images"], fields[f"{split}_labels"]
-        if len(images) != len(labels) or labels.max() > 9:
+        if len(images) != len(labels) or labels.max() >= len(names):
             raise InputError(
                 f"{path}: {len(images)} {split} images and {len(labels)} labels up to {labels.max()}, "
-                "expected one label 0 to 9 for each; make the file with prepare_svhn.py"
+                f"expected one label 0 to {len(names) - 1} for each; {remedy}"
             )
-    return SVHN(**fields)
+    return ColourImages(**fields)
 
 
 def check_trained_on(prepared, trained, model_path, data_path):
@@ -136,8 +169,8 @@ def check_trained_on(prepared, trained, model_path, data_path):
 class Features:
     """A classifier's features of N images.
 
-    features float32 (N, D); classes uint8 (N,), the classifier's first choices; rows int64 (N,), the index of each
-    image in its split; images uint8 (S, 3, 32, 32), the first S of the images; about, what they are.
+    features float32 (N, D); classes uint8 or uint16 (N,), the classifier's first choices; rows int64 (N,), the index
+    of each image in its split; images uint8 (S, 3, 32, 32), the first S of the images; about, what they are.
     """
 
     features: np.ndarray
@@ -165,7 +198,8 @@ def load_features(path):
     fields, about = read(path, ("features", "classes", "rows", "images"), "a file of features", remedy)
     found = Features(**fields, about=about)
     kinds = [array.dtype for array in fields.values()]
-    sound = kinds == [np.float32, np.uint8, np.int64, np.uint8] and isinstance(about, dict) and "set" in about
+    wide = np.uint16 if found.classes.dtype == np.uint16 else np.uint8
+    sound = kinds == [np.float32, wide, np.int64, np.uint8] and isinstance(about, dict) and "set" in about
     shapes = sound and (found.features.ndim, found.images.ndim, found.images.shape[1:]) == (2, 4, (3, 32, 32))
     if not shapes or not len(found.features) == len(found.classes) == len(found.rows) > 0:
         raise InputError(f"{path}: not a file of features; {remedy}")
@@ -174,15 +208,18 @@ def load_features(path):
     return found
 
 
-def _load_prepared(path, dataset, stage, rows):
-    """The arrays named in `rows` ({name: shape of one row}, all uint8, not empty) and `about`."""
-    remedy = f"make the file with {stage}"
-    fields, about = read(path, rows, f"a prepared {dataset} file", remedy)
-    if not isinstance(about, dict) or about.get("dataset") != dataset:
-        raise InputError(f"{path}: describes itself as something other than {dataset}; {remedy}")
+def _load_prepared(path, datasets, what, remedy, rows):
+    """The arrays named in `rows` ({name: shape of one row}, not empty; labels uint8 or uint16, else uint8) and `about`.
+
+    datasets: what `about` may call the data; what: the expected data in words.
+    """
+    fields, about = read(path, rows, f"a prepared file of {what}", remedy)
+    if not isinstance(about, dict) or about.get("dataset") not in datasets:
+        raise InputError(f"{path}: describes itself as something other than {what}; {remedy}")
     for name, row in rows.items():
         array = fields[name]
-        if array.dtype != np.uint8 or array.ndim != 1 + len(row) or array.shape[1:] != row or array.size == 0:
+        kinds = (np.uint8, np.uint16) if name.endswith("_labels") else (np.uint8,)
+        if array.dtype not in kinds or array.ndim != 1 + len(row) or array.shape[1:] != row or array.size == 0:
             expected = ", ".join(["N", *map(str, row)])
             raise InputError(f"{path}: {name} is {array.dtype} {array.shape}, expected uint8 ({expected}); {remedy}")
     return fields | {"about": about}

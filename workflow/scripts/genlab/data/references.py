@@ -22,7 +22,7 @@ def read(path, split):
         if any(known.items() <= digests.items() for known in arrays.OFFICIAL["SVHN"].values()):
             about = {"title": "SVHN"}
     elif path.suffix == ".npz":
-        prepared = arrays.load_svhn(path)
+        prepared = arrays.load_images(path)
         found, about, taken["split"] = getattr(prepared, f"{split}_images"), prepared.about, split
     else:
         raise InputError(f"{path}: cannot be read as real images; give a .mat, a prepared .npz, or a directory")

@@ -18,6 +18,7 @@ from .images import CLUTTER, FORMATS, SIZE
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}  # of files that must be images
 NAMES = ("images", "samples", "arr_0")  # of the array in an NPZ file that has several
 LIMIT = 1_000_000 * 3072 + 1000  # bytes of the images in an NPZ file, with their header
+LEFT_OUT = "files left out that are no images"
 PIXELS = 2**24  # an image of more is refused before it is decoded
 ORIENTATION = 0x0112  # the EXIF tag that says how to turn a photograph
 
@@ -31,7 +32,7 @@ def read(path):
     if path.is_dir():
         found, done = _read_folder(path)
     elif path.suffix.lower() == ".npz":
-        found, done = _read_npz(path), Counter()
+        found, done = read_npz(path), Counter()
     else:
         problem = "no folder and no .npz file" if path.exists() else "no such file or folder"
         raise InputError(f"{path}: {problem}; give a folder of images, or an .npz file of them")
@@ -43,7 +44,7 @@ def said(done):
     return "; ".join(f"{what}: {number:,}" for what, number in done.items())
 
 
-def _read_npz(path):
+def read_npz(path):
     """The images of an NPZ file, uint8 (N, 32, 32, 3) or (N, 3, 32, 32)."""
     expected = "expected uint8 images of 0 to 255, N x 32 x 32 x 3 or N x 3 x 32 x 32"
     try:
@@ -71,18 +72,24 @@ def _read_npz(path):
 
 def _read_folder(folder):
     """The images of a folder and of the folders in it, and counts of what was done to them."""
-    files, others = _image_files(folder)
+    files, others = image_files(folder)
     if not files:
         raise InputError(f"{folder}: holds no image; give a folder of PNG, JPEG, BMP or WebP files")
+    pixels, done = decode_all(files)
+    if others:
+        done[LEFT_OUT] = others
+    return pixels, done
+
+
+def decode_all(files):
+    """(images uint8 (N, 3, 32, 32) of image files, counts of what was done to them)."""
     result, done = np.empty((len(files), *SIZE, 3), np.uint8), Counter()
     for pixels, file in zip(result, files, strict=True):
-        pixels[:] = _decode(file, done)
-    if others:
-        done["files left out that are no images"] = others
+        pixels[:] = decode(file, done)
     return result.transpose(0, 3, 1, 2), done
 
 
-def _image_files(folder):
+def image_files(folder):
     """(paths of the images at any depth, sorted by path; number of other files), without hidden files and folders."""
     found, others = [], 0
     for place, folders, names in os.walk(folder):
@@ -91,21 +98,23 @@ def _image_files(folder):
             if name[0] == "." or name in CLUTTER:
                 continue
             file = os.path.join(place, name)
-            if os.path.splitext(name)[1].lower() in ENDINGS or _begins_like_an_image(file):
+            if is_image(file):
                 found.append(file)
             else:
                 others += 1
     return sorted(found), others
 
 
-def _begins_like_an_image(file):
-    """Whether a file whose name does not say so begins like an image of a format that is read."""
+def is_image(file):
+    """Whether a file has the ending of an image, or begins like one of a format that is read."""
+    if os.path.splitext(file)[1].lower() in ENDINGS:
+        return True
     with open(file, "rb") as raw:
         begin = raw.read(12)
     return begin.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM")) or begin[:4] + begin[8:] == b"RIFFWEBP"
 
 
-def _decode(file, done):
+def decode(file, done):
     """The pixels of an image file, uint8 (32, 32, 3). What was converted is counted in `done`."""
     with open(file, "rb") as raw:
         content = raw.read()

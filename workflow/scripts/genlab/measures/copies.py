@@ -42,6 +42,12 @@ def repeated(images):
     return len(images) - len({image.tobytes() for image in np.ascontiguousarray(images)})
 
 
+def equal(images, originals):
+    """How many images (N, ...) equal one of `originals` (M, ...)."""
+    known = {image.tobytes() for image in np.ascontiguousarray(originals)}
+    return sum(image.tobytes() in known for image in np.ascontiguousarray(images))
+
+
 def _means(images):
     """Means of blocks of 4 x 4 pixels about mid-grey, float32 (N, 192)."""
     blocks = images.reshape(len(images), 3, 8, 4, 8, 4)

@@ -118,7 +118,7 @@ def pairwise_distances(points):
     return average, nearest
 
 
-def class_histogram(choices, classes=10):
+def class_histogram(choices, classes):
     """Shares (classes,) of the classes among a classifier's first choices, integers (N,); they sum to 1."""
     return np.bincount(choices, minlength=classes) / len(choices)
 

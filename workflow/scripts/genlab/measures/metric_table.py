@@ -35,7 +35,7 @@ class Metric:
 
 
 class Subject(NamedTuple):
-    """What metrics need of a set of images: `features` (M, D) and the classifier's first choices, `classes` (M,)."""
+    """What metrics need of images: `features` (M, D), and a classifier's first choices, `classes` (M,), or None."""
 
     features: np.ndarray
     classes: np.ndarray
@@ -52,7 +52,9 @@ class Images:
     def __init__(self, subject, test, train, size, seed):
         self.features, self.test, self.train, self.size, self.seed = subject.features, test, train, size, seed
         cuts = [slice(start, start + size) for start in range(0, len(self.features) - size + 1, size)][:PARTS]
-        self.parts = [Part(self.features[cut], subject.classes[cut], self) for cut in cuts]
+        given = subject.classes is not None
+        self.classes = 1 + int(max(subject.classes.max(), test.classes.max())) if given else 0
+        self.parts = [Part(self.features[cut], subject.classes[cut] if given else None, self) for cut in cuts]
 
     @cached_property
     def test_moments(self):
@@ -64,7 +66,7 @@ class Images:
 
     @cached_property
     def test_histogram(self):
-        return image_statistics.class_histogram(self.test.classes)
+        return image_statistics.class_histogram(self.test.classes, self.classes)
 
     @cached_property
     def few_test(self):
@@ -102,7 +104,8 @@ def kid(part):
 
 
 def class_divergence(part):
-    return image_statistics.jensen_shannon(image_statistics.class_histogram(part.classes), part.images.test_histogram)
+    histogram = image_statistics.class_histogram(part.classes, part.images.classes)
+    return image_statistics.jensen_shannon(histogram, part.images.test_histogram)
 
 
 def nearest_training(part):

@@ -17,11 +17,12 @@ def score(subject, test, moments, seed):
     """{"fid", "error", and each of METRICS} of a `metric_table.Subject` against that of the test images.
 
     moments: of the test images' features. error: the FID's standard error. seed: draws as many test images as there
-    are samples, for the metrics that need it.
+    are samples, for the metrics that need it. Without classes there is no divergence of them, None.
     """
     size = min(len(subject.features), len(test.features))
     (part, *_) = metric_table.Images(subject, test, None, size, seed).parts
-    found = {key: float(metric_table.BY_KEY[key].function(part)) for key in METRICS}
+    known = [key for key in METRICS if key != "class_divergence" or subject.classes is not None]
+    found = dict.fromkeys(METRICS) | {key: float(metric_table.BY_KEY[key].function(part)) for key in known}
     fid = frechet.moments([subject.features]).distance(moments)
     return found | {"fid": fid, "error": metrics.frechet_error(subject.features, moments, BLOCKS)}
 

@@ -1,10 +1,9 @@
 """The feature classifier: its weights in every supported format, its features in batches, its training.
 
-Images are uint8 (M, 3, 32, 32), 0..255; labels are the digits 0..9. The Frechet distance is taken on
+Images are uint8 (M, 3, 32, 32), 0..255; labels are whole numbers from 0, C classes. The Frechet distance is taken on
 the 512 features (`networks.FeatureClassifier`).
 """
 
-import hashlib
 import math
 from pathlib import Path
 from statistics import NormalDist
@@ -14,7 +13,7 @@ import torch
 import torch.nn.functional as F
 
 from .. import InputError, files
-from ..data import arrays, legacy
+from ..data import legacy
 from ..data.images import to_model
 from ..training.checkpoint import load_tensors
 from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
@@ -28,7 +27,8 @@ def load_classifier(path, device="cpu"):
     """(classifier in eval mode, about) from a file of weights: safetensors, ours or plain, or PyTorch's own format.
 
     `about` is what the file says about itself ({"source": "given"} if nothing), with its name as `file` and its
-    `sha256`. Draws no random numbers. Raises InputError for any other file.
+    `sha256`. The last layer says how many classes there are. Draws no random numbers.
+    Raises InputError for any other file.
     """
     path = Path(path)
     if not path.is_file():
@@ -43,8 +43,9 @@ def load_classifier(path, device="cpu"):
     else:
         raise InputError(f"{path}: neither safetensors nor a PyTorch file; {REMEDY}")
     with torch.device("meta"):  # no memory and no random numbers for weights that are overwritten
-        classifier = networks.FeatureClassifier()
-    _check(path, tensors, classifier.state_dict())
+        shape = tuple(tensors["mlp.2.weight"].shape) if "mlp.2.weight" in tensors else ()
+        classifier = networks.FeatureClassifier(shape[0] if len(shape) == 2 and shape[1] == 512 else 10)
+    check(path, tensors, classifier.state_dict())
     classifier.to_empty(device=device).load_state_dict(tensors)
     return layers.accelerate(classifier).eval().requires_grad_(False), about | {
         "file": path.name,
@@ -52,19 +53,19 @@ def load_classifier(path, device="cpu"):
     }
 
 
-def _check(path, tensors, expected):
-    """Raise InputError unless `tensors` are the classifier's: names, shapes, float32, finite."""
-    if missing := [name for name in expected if name not in tensors]:
-        raise InputError(f"{path}: not the weights of the feature classifier: no {missing[0]}; {REMEDY}")
-    if odd := [name for name in tensors if name not in expected]:
-        raise InputError(f"{path}: not the weights of the feature classifier: {odd[0][:80]!a} is too many; {REMEDY}")
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape or tensor.dtype != torch.float32:
-            found, wanted = tuple(tensor.shape), tuple(expected[name].shape)
+def check(path, tensors, expected, name="the feature classifier", remedy=REMEDY):
+    """Raise InputError unless `tensors` are a network's: the names and shapes of `expected`, float32, finite."""
+    if missing := [key for key in expected if key not in tensors]:
+        raise InputError(f"{path}: not the weights of {name}: no {missing[0]}; {remedy}")
+    if odd := [key for key in tensors if key not in expected]:
+        raise InputError(f"{path}: not the weights of {name}: {odd[0][:80]!a} is too many; {remedy}")
+    for key, tensor in tensors.items():
+        if tensor.shape != expected[key].shape or tensor.dtype != torch.float32:
+            found, wanted = tuple(tensor.shape), tuple(expected[key].shape)
             kind = str(tensor.dtype).removeprefix("torch.")
-            raise InputError(f"{path}: {name} is {kind} {found}, expected float32 {wanted}; {REMEDY}")
+            raise InputError(f"{path}: {key} is {kind} {found}, expected float32 {wanted}; {remedy}")
         if not torch.isfinite(tensor).all():
-            raise InputError(f"{path}: {name} holds numbers that are not finite; {REMEDY}")
+            raise InputError(f"{path}: {key} holds numbers that are not finite; {remedy}")
 
 
 @torch.no_grad()
@@ -79,7 +80,7 @@ def features(classifier, images):
 
 @torch.no_grad()
 def feature_batches(classifier, batches):
-    """Yield (features (M, 512), logits (M, 10)), float32 numpy, of each batch. The classifier must be in eval mode.
+    """Yield (features (M, 512), logits (M, C)), float32 numpy, of each batch. The classifier must be in eval mode.
 
     batches: iterable of uint8 (M, 3, 32, 32), numpy arrays or torch tensors on any device.
     """
@@ -89,34 +90,21 @@ def feature_batches(classifier, batches):
 
 
 def classify(network, pictures, batch=500):
-    """Features (N, 512) and logits (N, 10) of uint8 images (N, 3, 32, 32), `batch` at a time: float32."""
+    """Features (N, 512) and logits (N, C) of uint8 images (N, 3, 32, 32), `batch` at a time: float32."""
     batches = (pictures[start : start + batch] for start in range(0, len(pictures), batch))
     return (np.concatenate(parts) for parts in zip(*feature_batches(network, batches), strict=True))
 
 
-def kept_features(classifier, checksum, pictures, folder):
-    """(features (N, 512), classes (N,)) of images uint8 (N, 3, 32, 32), kept in `folder` by content.
-
-    checksum: of the classifier's weights. Another call with the same images and weights reads the file. A damaged
-    file is replaced.
-    """
-    content = np.ascontiguousarray(pictures)
-    key = hashlib.sha256(checksum.encode() + content.tobytes()).hexdigest()
-    path = folder / f"{key[:32]}.npz"
-    try:
-        found, _ = arrays.read(path, ("features", "classes"))
-        if found["features"].shape == (len(content), 512) and np.isfinite(found["features"]).all():
-            return found["features"], found["classes"]
-    except (OSError, InputError):
-        pass  # not there, or damaged
-    features, logits = classify(classifier, content)
-    classes = logits.argmax(1).astype(np.uint8)
-    with files.atomic(path) as temporary:
-        arrays.write(temporary, {"classifier": checksum}, features=features, classes=classes)
-    return features, classes
+def check_classes(network, classes, weights_path, data_path):
+    """Raise InputError unless a classifier tells as many classes apart as the data have; `classes`: their names."""
+    if (found := network.mlp[-1].out_features) != len(classes):
+        raise InputError(
+            f"{weights_path}: tells {found} classes apart, and {data_path} has {len(classes)}; give weights of a "
+            "classifier of these classes, or train one"
+        )
 
 
-def confusion_matrix(labels, predictions, classes=10):
+def confusion_matrix(labels, predictions, classes):
     """Counts int64 (classes, classes) from two integer arrays (N,): rows are true classes, columns predicted ones."""
     pairs = classes * labels.astype(np.int64) + predictions
     return np.bincount(pairs, minlength=classes**2).reshape(classes, classes)

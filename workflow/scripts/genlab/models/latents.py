@@ -117,10 +117,10 @@ def measure_paths(generator, network, reference, start, end, alphas, pairs=25):
     return {column: np.concatenate(parts, axis=1) for column, parts in columns.items()}
 
 
-def attributes(generator, network, z, batch=250):
+def attributes(generator, network, z, classes, batch=250):
     """What the images of latents z (M, L) look like, {name: (M,) float64}: see `image_statistics.appearance`.
 
-    And the probability of each digit by the classifier `network`, "digit 0" to "digit 9".
+    And the probability of each class by the classifier `network`; `classes` names them, a list of text.
     """
     columns = {}
     for part in z.split(batch):
@@ -128,7 +128,7 @@ def attributes(generator, network, z, batch=250):
         _, logits = classifier.classify(network, pictures)
         found = image_statistics.appearance(pictures)
         odds = image_statistics.probabilities(logits)
-        for name, values in (found | {f"digit {digit}": odds[:, digit] for digit in range(odds.shape[1])}).items():
+        for name, values in (found | dict(zip(classes, odds.T, strict=True))).items():
             columns.setdefault(name, []).append(values)
     return {name: np.concatenate(parts) for name, parts in columns.items()}
 

@@ -126,13 +126,15 @@ class Encoder(nn.Sequential):
 
 
 class FeatureClassifier(nn.Module):
-    """The course's classifier of colour digits: images (M, 3, 32, 32) in [-1, 1] -> logits (M, 10); class i is digit i.
+    """The course's classifier of colour digits: images (M, 3, 32, 32) in [-1, 1] -> logits (M, classes).
+
+    Of ten classes, class i is digit i.
 
     `features` gives the 512 numbers after the last convolution. The Frechet distance is taken on them.
     Module names are those in the course's weights.
     """
 
-    def __init__(self):
+    def __init__(self, classes=10):
         super().__init__()
 
         def pair(a, b, c):
@@ -147,7 +149,7 @@ class FeatureClassifier(nn.Module):
             ]
 
         self.conv_stack = nn.Sequential(*pair(3, 8, 16), *pair(16, 16, 32), *pair(32, 64, 128), nn.Conv2d(128, 512, 2))
-        self.mlp = nn.Sequential(nn.ELU(), nn.Dropout(0.5), nn.Linear(512, 10))
+        self.mlp = nn.Sequential(nn.ELU(), nn.Dropout(0.5), nn.Linear(512, classes))
         self.to(memory_format=torch.channels_last)
 
     def features(self, x):

@@ -9,13 +9,15 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from .. import InputError, configuration, files
+from .. import InputError, consistency, files
 
 CONTRACTS = {
     "generator": "a class made with latents=L, a torch module z (M, L) -> images (M, 3, 32, 32) in [-1, 1]",
     "critic": "a class made without arguments, a torch module images (M, 3, 32, 32) -> scores (M,), each image alone",
     "encoder": "a class made with latents=L, a torch module images (M, 3, 32, 32) -> (M, 2 L), means, then "
     "log-variances of q(z|x)",
+    "feature-network": "a class made without arguments, a torch module images (M, 3, H, H) in [-1, 1] -> features "
+    "(M, D); H is its attribute size, or 32",
     "architecture": "a function of latents=L that returns two torch modules: encoder, images (M, 1, 28, 28) -> "
     "(M, 2 L), and decoder, z (M, L) -> logits (M, 1, 28, 28)",
 }
@@ -32,9 +34,18 @@ def add_options(parser, *parts):
         )
 
 
+def add_feature_network(parser):
+    """Add to a parser the option that names the network of the features."""
+    parser.add_argument(
+        "--feature-network", default="classifier", metavar="NAME",
+        help="network that the weights are of: classifier, inception (torchvision's v3), dinov2, or your own, "
+        "FILE.py:CLASS (default: classifier)",
+    )  # fmt: skip
+
+
 def given(options):
     """{part: place} from parsed options of `add_options`."""
-    return {part: getattr(options, part) for part in configuration.OWN_PARTS if hasattr(options, part)}
+    return {part: getattr(options, part) for part in consistency.OWN_PARTS if hasattr(options, part)}
 
 
 def split(place):
@@ -49,7 +60,7 @@ def split(place):
 
 def noted(settings):
     """What a file of weights says of these parts: {part: {"place", "sha256" of its file}}."""
-    own = configuration.own_files(settings)
+    own = consistency.own_files(settings)
     return {part: {"place": settings[part], "sha256": files.checksum(path)} for part, path in own.items()}
 
 
@@ -126,6 +137,19 @@ def critic(place):
     return network
 
 
+def feature_network(place):
+    """The feature network of a place, without its weights; raises `InputError` unless it keeps the contract."""
+    import torch
+
+    network = _made(place, "feature_network")
+    size = getattr(network, "size", 32)
+    if not isinstance(size, int) or not 32 <= size <= 1024:
+        _refuse(place, "feature-network", f"has the size {size!r}, not a whole number from 32 to 1024")
+    with torch.random.fork_rng(devices=[]):
+        _checked(place, "feature-network", network, torch.rand(4, 3, size, size) * 2 - 1, (4, None), trains=False)
+    return network
+
+
 def architecture(place, latents):
     """(encoder, decoder) of binary images of a place; raises `InputError` unless they keep the contract."""
     import torch
@@ -151,20 +175,24 @@ def _made(place, part, **arguments):
     return network
 
 
-def _checked(place, part, network, x, shape, alone_in_training=False):
-    """The output of a copy of the network for x, which must have `shape`, be finite, and treat each example alone."""
+def _checked(place, part, network, x, shape, alone_in_training=False, trains=True):
+    """The output of a copy of the network for x, which must have `shape` (None is any size), be finite, and treat each
+    example alone.
+    """
     import torch
 
     trial, said = copy.deepcopy(network).train(), f"an input {tuple(x.shape)}"
-    if not any(each.requires_grad for each in trial.parameters()):
-        _refuse(place, part, "has no parameters to train")
-    _tried(place, part, f"{said}, forward and backward", lambda: trial(x).sum().backward())
+    if trains:
+        if not any(each.requires_grad for each in trial.parameters()):
+            _refuse(place, part, "has no parameters to train")
+        _tried(place, part, f"{said}, forward and backward", lambda: trial(x).sum().backward())
     trial.train(alone_in_training)
     with torch.no_grad():
         found, first = (_tried(place, part, said, trial, each) for each in (x, x[:1]))
-    if not isinstance(found, torch.Tensor) or tuple(found.shape) != shape:
-        held = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
-        _refuse(place, part, f"gives {held} for {said}, not {shape}")
+    held = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
+    if len(held) != len(shape) or any(want not in (None, got) for want, got in zip(shape, held, strict=True)):
+        wanted = str(shape).replace("None", "D")
+        _refuse(place, part, f"gives {held} for {said}, not {wanted}")
     if not found.is_floating_point() or not torch.isfinite(found).all():
         _refuse(place, part, f"gives numbers that are not finite for {said}")
     if not torch.allclose(found[:1].float(), first.float(), rtol=1e-3, atol=1e-3):

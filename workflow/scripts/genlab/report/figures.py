@@ -63,7 +63,7 @@ FIGURES = (
     Figure(
         "quality",
         "image_statistics",
-        "Power spectra, ratios of sharpness and distances to those of real images, and shares of the ten digits.",
+        "Power spectra, ratios of sharpness and distances to those of real images, and shares of the classes.",
     ),
     Figure("quality", "confusion", "Confusion matrix of the feature classifier on test images."),
     Figure(

@@ -7,6 +7,7 @@ error. Numbers are written as in the tables. Nothing here imports torch.
 
 from ..measures.metric_table import BY_KEY
 from .acceptance import acceptance
+from .tables import SPLITS
 from .typeset import limit, number, plus_minus, share
 
 FLAT = 0.05  # of log 2: an estimate that varies by less between values of theta cannot tell them apart
@@ -22,6 +23,22 @@ def against(row):
 def judged(results, key, model=None):
     """The acceptance row of a criterion, and of a model where each has one."""
     return next(row for row in acceptance(results) if (row["key"], row["model"]) == (key, model))
+
+
+def data(results):
+    """On colour images of a person's own: how many, what was converted, and whether test images were trained on."""
+    found = next((content["data"] for content in results.fid.values() if content["data"]["source"] == "own"), None)
+    if found is None:
+        return []
+    numbers = ", ".join(f"{found['counts'][split]:,} {name}" for split, name in SPLITS.items())
+    said = [f"{found['title']}: images of {len(found['classes'])} classes, {numbers}."]
+    for split, done in found["converted"].items():
+        if done:
+            words = ", ".join(f"{number:,} {what}" for what, number in done.items())
+            said.append(f"Converted {SPLITS[split]} images: {words}.")
+    if equal := found["test_images_in_training"]:
+        said.append(f"{equal:,} test images equal a training image: metrics favour models that remember.")
+    return said
 
 
 def divergences(results):
@@ -175,8 +192,9 @@ def diversity(results):
         said.append(text + ".")
         divergence = {part: found[part]["class_divergence"] for part in ("samples", "train")}
         above = divergence["samples"]["value"] > divergence["train"]["value"] + 2 * divergence["train"]["sd"]
+        classes = "digits" if results.of_digits else "classes"
         said.append(
-            f"Their digits are {'shared out otherwise than' if above else 'shared out like'} those of real images: "
+            f"Their {classes} are {'shared out otherwise than' if above else 'shared out like'} those of real images: "
             f"divergence {number(divergence['samples']['value'], 2)} nats, of training images "
             f"{number(divergence['train']['value'], 2)}."
         )

@@ -14,7 +14,7 @@ from .typeset import PLUS_MINUS, UNKNOWN, Table, cell, number
 def tables(board, about):
     """A `typeset.Table` for each number of images of a `ranking.Board`, the largest first.
 
-    about: data, reference and classifier, in words.
+    about: data, reference and features, in words.
     """
     made = []
     for count, group in itertools.groupby(board.entries, key=lambda entry: entry["images"]):
@@ -25,8 +25,8 @@ def tables(board, about):
         header = ["rank", "samples", "FID", "FID / real-data FID", *(BY_KEY[key].title for key in METRICS), "copies",
                   "FID not told apart from"]  # fmt: skip
         caption = (
-            f"{count:,} images of each entry against {about['reference']}, by FID, lower is better; on the 512 "
-            f"features of {about['classifier']}: no Inception FID. Brackets: 95% intervals, by a jackknife over "
+            f"{count:,} images of each entry against {about['reference']}, by FID, lower is better; on "
+            f"{about['features']}. Brackets: 95% intervals, by a jackknife over "
             f"{BLOCKS} blocks of the images. Copies: images that equal a real one + those within {NEAR:g} grey levels "
             "of one (root mean square). The last column names entries whose difference may be chance (Welch's test, "
             "corrected by Holm for all pairs)."

@@ -135,7 +135,7 @@ def grids(results, data_path):
     for model in results.fid:
         _, batches = images.read_directory(results.folder / "samples" / model, GRID * GRID)
         found.append((model, f"Samples of {model}, not selected.", next(batches)))
-    test = arrays.load_svhn(data_path).test_images
+    test = arrays.load_images(data_path).test_images
     rows = np.random.default_rng(results.first).permutation(len(test))[: GRID * GRID]
     found.append(("real test images", "Real test images drawn at random.", test[rows]))
     rows = min(len(images) for _, _, images in found) // GRID

@@ -105,6 +105,16 @@ def describe(figure, title, data):
     figure.text(0, 1 + 0.1 / figure.get_figheight(), lines, size=size, va="bottom", linespacing=1.3)
 
 
+def class_ticks(axis, names, most=40):
+    """Label an axis with the names of classes 0, 1, ...; of more than `most` only every so many have one."""
+    step = -(-len(names) // most)
+    shown = [name if len(name) <= 16 else name[:15] + "\N{HORIZONTAL ELLIPSIS}" for name in names[::step]]
+    turned = axis.axis_name == "x" and sum(map(len, shown)) > 60
+    axis.set_ticks(range(0, len(names), step), [name.replace("$", r"\$") for name in shown], rotation=90 * turned)
+    if len(shown) > 25:
+        axis.set_tick_params(labelsize=7)
+
+
 def check_output(path):
     """Raise `InputError` unless `path` is a name that `save_figure` can write."""
     if Path(path).suffix != ".png":

@@ -38,7 +38,14 @@ LIKELIHOOD = {
     **DATA,
 }
 FID = {
-    **{"samples": int, "seeds": list, "reference/images": int, "classifier/sha256": str},
+    **{
+        "samples": int,
+        "seeds": list,
+        "reference/images": int,
+        "features/sha256": str,
+        "features/words": str,
+        "features/network": str,
+    },
     **{"fid/values": list, "floor": dict | None, "ratio": OPTIONAL},
     **{f"fid/{key}": kind for key, kind in SPREAD.items()},
     **DATA,
@@ -120,10 +127,10 @@ class Results:
         """Whether an image model has a network, say "critic"."""
         return network in KINDS[self.kind(model)]
 
-    def embedded(self, problem, model):
-        """Whether the data of a model of "likelihood" or "images" are embedded stand-ins."""
+    def source(self, problem, model):
+        """Where the data of a model of "likelihood" or "images" are from: embedded, official, custom or own."""
         models = self.likelihood if problem == "likelihood" else self.fid
-        return models[model]["data"]["source"] == "embedded"
+        return models[model]["data"]["source"]
 
     def title(self, problem):
         """The title of the data of "divergences", "likelihood" or "images"."""
@@ -131,6 +138,16 @@ class Results:
             return self.divergences["data"]["title"]
         models = self.likelihood if problem == "likelihood" else self.fid
         return next((content["data"]["title"] for content in models.values()), "no data: no model is configured")
+
+    @property
+    def features(self):
+        """What the feature network is, with image models."""
+        return next(iter(self.fid.values()))["features"]
+
+    @property
+    def of_digits(self):
+        """Whether the colour images show digits, and are none of a person's own."""
+        return all(content["data"]["source"] != "own" for content in self.fid.values())
 
     def stand_ins(self):
         """The titles of data sets that are embedded stand-ins for real ones."""
