@@ -114,7 +114,7 @@ def test_the_report_says_what_data_and_features_these_are(finished):
 def test_limits_of_the_task_judge_no_other_data(finished):
     table = (finished[0] / "results" / "smoke" / "tables" / "acceptance.md").read_text()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if "FID" in line]
-    assert [row[2:] for row in rows if row[0].startswith("vae")] == [["–", "–", "Flowers"]]
+    assert [row[2:] for row in rows if row[0].startswith("vae")] == [["\N{EN DASH}", "\N{EN DASH}", "Flowers"]]
 
 
 def test_afterwards_nothing_is_to_be_done(finished):
