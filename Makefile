@@ -9,8 +9,9 @@ VENV := .venv
 STAMP := $(VENV)/.installed
 RUN := $(VENV)/bin
 UV = $$(command -v uv || echo $(RUN)/uv)
-# Bars of progress where they can be shown, plain lines in a file or a pipe.
-SNAKEMAKE := $(RUN)/snakemake --cores $(CORES)$(if $(MAKE_TERMOUT), --logger rich)
+# In a terminal, what runs and how long it will take; in a file or a pipe, Snakemake's own lines.
+WATCHED := PYTHONPATH="$(CURDIR)/workflow/terminal$${PYTHONPATH:+:$$PYTHONPATH}" $(RUN)/snakemake --logger genlab
+SNAKEMAKE := $(if $(MAKE_TERMOUT),$(WATCHED),$(RUN)/snakemake) --cores $(CORES)
 
 .PHONY: all full report test test-quick test-slurm benchmark benchmark-gpu lint format lock clean distclean help setup unlock
 
