@@ -1,6 +1,8 @@
 """The configuration: defaults, faults named with their remedy, options made from the schema."""
 
 import argparse
+import datetime
+import os
 from pathlib import Path
 
 import pytest
@@ -205,12 +207,12 @@ def test_numbers_that_come_as_text_are_read():
         ({"data": {"images": {"source": "web"}}}, "data.images.source: 'web' is not one of ['embedded', 'official', "),
         ({"seeds": []}, "seeds: [] should be non-empty"),
         ({"seeds": [1, 1]}, "seeds: [1, 1] has non-unique elements"),
-        ({"likelihood": {"models": {"my_vae": {}}}}, "does not match"),
+        ({"likelihood": {"models": {"my_vae": {}}}}, "'my_vae' is no name; give letters, digits and dashes"),
         ({"data": {"images": {"files": {"train": {"urls": ["x"], "md5": "abc"}}}}}, "train.md5: 'abc' does not match"),
         ({"likelihood": {"models": {"vae": {"learning_rate": float("inf")}}}}, "rate: 'inf' is not of type 'number'"),
         ({"threads": "two"}, "threads: 'two' is not of type 'integer'"),
         ({"threads": "1.5"}, "threads: 1.5 is not of type 'integer'"),
-        ({"data": []}, "data: [] is not of type 'object'"),
+        ({"data": []}, "data: [] is not a section of keys"),
         ({"images": {"models": {"a": {"kind": "gan", "epocs": 1}}}}, "a.epocs: unknown key; did you mean epochs?"),
         ({"images": {"models": {"a": {"kind": "vae", "critic_width": 8}}}}, "a.critic_width: unknown key"),
         ({"images": {"models": {"a": {"kind": "gan", "penalty_weight": 9}}}}, "9 is less than the minimum of 10"),
@@ -284,3 +286,109 @@ def test_options_out_of_range_are_refused(words, capsys):
     with pytest.raises(SystemExit) as stop:
         parser.parse_args(words)
     assert stop.value.code == 2 and words[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "key, message",
+    [
+        (datetime.date(2026, 11, 26), "likelihood.models.2026-11-26: a key that is read as a date; quote the name"),
+        (False, "likelihood.models.False: a key that is read as true or false; quote the name"),
+        (None, "likelihood.models.None: a key that is read as nothing; quote the name"),
+        (0.5, "likelihood.models: '0.5' is no name; give letters, digits and dashes"),
+    ],
+)
+def test_names_that_yaml_does_not_read_as_text_are_refused(key, message):
+    with pytest.raises(InputError) as caught:
+        configuration.complete({"likelihood": {"models": {key: {}}}})
+    assert str(caught.value) == f"configuration: {message}"
+
+
+def test_a_name_of_digits_is_taken_as_its_text():
+    found = configuration.complete({"images": {"models": {5: {"kind": "gan"}}}})
+    assert list(found["images"]["models"]) == ["5"]
+
+
+def test_a_section_whose_keys_are_all_comments_has_its_defaults():
+    assert configuration.complete({"images": None, "likelihood": None}) == configuration.complete({})
+
+
+@pytest.mark.parametrize(
+    "given, taken", [("./out", "out"), ("out/", "out"), ("a//b/../c", "a/c"), ("~/out", os.path.expanduser("~/out"))]
+)
+def test_folders_are_written_in_one_way(given, taken):
+    assert configuration.complete({"results": given})["results"] == taken
+
+
+def embedded(**counts):
+    """A configuration of so many stand-in images."""
+    return {"data": {"images": {"embedded": counts}}}
+
+
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ({"results": "."}, "results: '.' is this folder or one above; name a folder for it alone"),
+        ({"resources": "../"}, "resources: '../' is this folder or one above"),
+        ({"results": "-out"}, "results: '-out' does not match"),
+        ({"results": "a{b}"}, "results: 'a{b}' does not match"),
+        ({"results": "./-out"}, "results: './-out' begins with a dash"),
+        ({"results": datetime.date(2026, 11, 26)}, "results: 2026-11-26 is read as a date; quote it"),
+        ({"seeds": 3}, "seeds: 3 is not a list, as in [1, 2]"),
+        ({"seeds": "1,2,3"}, "seeds: '1,2,3' is not a list, as in [1, 2]"),
+        (
+            {"images": {"models": {"a": {"kind": "gan"}, "A": {"kind": "gan"}}}},
+            "models.A: another name differs only in",
+        ),
+        ({"report": {"thresholds": {"elbo_valid": 96}}}, "elbo_valid: 96 is greater than the maximum of 0"),
+        ({"images": {"evaluation": {"samples": 5}}}, "images.evaluation.samples: 5; metrics need 6 or more"),
+        ({"images": {"evaluation": {"pool": 500}}}, "images.evaluation.pool: 500; a set that metrics are taken on has"),
+        (embedded(train=1000), "data.images: 900 training images, fewer than the 1000 of a set that metrics are taken"),
+        (embedded(test=5), "data.images: the test images: 5; metrics need 6 or more"),
+        ({"data": {"images": {"valid_fraction": 1e-5}}}, "leaves 0 validation images of 10000; two or more are needed"),
+        (
+            {"images": {"models": {"g": {"kind": "gan", "epochs": 1, "batch_size": 900, "critic_steps": 11}}}},
+            "images.models.g.critic_steps: 11, and the critic has 10 updates in all",
+        ),
+    ],
+)
+def test_what_could_only_fail_later_is_refused_at_once(config, message):
+    with pytest.raises(InputError) as caught:
+        configuration.complete(config)
+    assert message in str(caught.value)
+
+
+def test_without_image_models_no_number_of_images_is_too_small():
+    config = embedded(train=10, test=2) | {"images": {"models": {"vae": None, "gan": None}}}
+    assert configuration.complete(config)["images"]["models"] == {}
+
+
+def test_numbers_of_images_of_one_s_own_are_checked_when_they_are_counted():
+    config = configuration.complete({"data": {"images": OWN}})
+    consistency.check_sizes(config, {"flowers/train": 2000, "flowers/test": 1000}.get)
+    with pytest.raises(InputError, match="450 training images, fewer than the 1000 of a set"):
+        consistency.check_sizes(config, {"flowers/train": 500, "flowers/test": 1000}.get)
+
+
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ({"data": {"mirrors": ["no folder", "http://x.org"]}}, "data.mirrors: no folder: no such file or folder"),
+        ({"images": {"feature_weights": __file__}}, "test_configuration.py: neither safetensors nor a PyTorch file"),
+        ({"device": "cuda"}, "device: cuda, and this machine shows no GPU; give auto or cpu"),
+    ],
+)
+def test_what_this_machine_lacks_is_named_at_once(monkeypatch, config, message):
+    monkeypatch.setattr(consistency, "GPU_PLACES", ())
+    with pytest.raises(InputError) as caught:
+        consistency.check_files(configuration.complete(config))
+    assert str(caught.value).startswith("configuration: ") and message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path):
+    (tmp_path / "good.yaml").write_text("a: {x: 1}\nb: {x: 2, <<: {y: 1}}\n")
+    (tmp_path / "twice.yaml").write_text("seeds: [1]\nimages:\n  models: {}\n  classifier: {}\n  models: {}\n")
+    (tmp_path / "odd.yaml").write_bytes(b"\xff\xfe")
+    consistency.check_keys([tmp_path / "good.yaml", tmp_path / "odd.yaml", tmp_path / "missing.yaml"])
+    with pytest.raises(InputError, match=r"twice.yaml, line 3: the key models stands twice in this section; keep one$"):
+        consistency.check_keys([tmp_path / "good.yaml", tmp_path / "twice.yaml"])

@@ -16,6 +16,7 @@ sys.path.insert(0, str(SCRIPTS))
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]))
 
 from genlab import InputError, configuration, consistency, files, provenance
+from genlab.data import own_images
 from genlab.kinds import KINDS, models_with, seeds_of
 from genlab.report.figures import figures_of
 
@@ -30,8 +31,11 @@ envvars:
 
 
 try:
+    consistency.check_keys(workflow.configfiles)
     config.update(configuration.complete(config))
     consistency.check_files(config)
+    if config["data"]["images"]["source"] in consistency.OWN_SOURCES:
+        consistency.check_sizes(config, own_images.count)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -143,7 +147,7 @@ def prepared(name):
     return f"<resources>/prepared/{config['data'][name]['source']}/{name}.npz"
 
 
-def own_images():
+def own_image_options():
     """Images of one's own as command-line options, and a digest of what they hold, as in `origin`."""
     paths = {split: IMAGES[split] for split in ("train", "test")} if OWN_IMAGES else {}
     content = [files.content_checksum(path) for path in paths.values()]

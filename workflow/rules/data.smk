@@ -102,7 +102,7 @@ rule prepare_images:
     resources:
         **growing(mem_mb=3000, runtime=60),
     params:
-        own=own_images(),
+        own=own_image_options(),
         split=split_options(),
     shell:
         "python {input.script:q} {params.own[options]} {params.split} --output {output:q} > {log:q} 2>&1"

@@ -15,7 +15,7 @@ example:
 
 from pathlib import Path
 
-from genlab import cli, configuration, consistency, files
+from genlab import InputError, cli, configuration, consistency, files
 from genlab.training import experiment
 
 
@@ -34,6 +34,12 @@ def main(options):
     from genlab.training import loop
 
     prepared = arrays.load_images(options.data)
+    updates = settings["epochs"] * -(-len(prepared.train_images) // settings["batch_size"])
+    if settings["critic_steps"] > updates:
+        raise InputError(
+            f"--critic-steps {settings['critic_steps']}: the critic has {updates} updates in all, so the generator "
+            "would have none; give more --epochs or a smaller --batch-size"
+        )
     device = loop.set_up(options.device, options.threads, options.seed)
     features, _ = classifier.load_classifier(options.classifier, device)
     train, valid = (torch.from_numpy(split).to(device) for split in (prepared.train_images, prepared.valid_images))

@@ -10,6 +10,7 @@ import contextlib
 import copy
 import difflib
 import math
+import os
 import re
 import sys
 from pathlib import Path
@@ -39,17 +40,54 @@ def complete(config):
     from jsonschema import Draft202012Validator
 
     schema = load_schema()
-    config = _fill(_renamed(copy.deepcopy(config)), schema, schema["$defs"])
+    config, faults = _named(_renamed(copy.deepcopy(config)))
+    if faults:
+        raise InputError("configuration: " + "\n  ".join(faults))
+    config = _fill(config, schema, schema["$defs"])
     faults = _unknown_keys(config, schema, schema["$defs"])
     for error in sorted(Draft202012Validator(schema).iter_errors(config), key=lambda error: list(map(str, error.path))):
         if error.validator not in ("additionalProperties", "unevaluatedProperties"):
             where = ".".join(map(str, error.path)) or "configuration"
             hint = error.schema.get("description", "")
-            faults.append(f"{where}: {error.message}" + (f" ({hint})" if hint else ""))
+            faults.append(f"{where}: {_said(error)}" + (f" ({hint})" if hint else ""))
     faults = faults or consistency.contradictions(config)
     if faults:
         raise InputError("configuration: " + "\n  ".join(faults))
-    return config
+    return config | {
+        folder: os.path.normpath(os.path.expanduser(config[folder])) for folder in ("results", "resources")
+    }
+
+
+def _said(error):
+    """A fault that the schema found, in words of YAML."""
+    if error.validator == "type" and error.validator_value == "string":
+        return f"{error.instance} is read as {_kind(error.instance)}; quote it"
+    words = {"array": "a list, as in [1, 2]", "object": "a section of keys"}
+    if error.validator == "type" and error.validator_value in words:
+        return f"{error.instance!r} is not {words[error.validator_value]}"
+    if error.validator == "pattern" and "description" not in error.schema:
+        return f"{error.instance!r} is no name; give letters, digits and dashes"
+    return error.message
+
+
+def _kind(value):
+    """What YAML has read a word as."""
+    names = {bool: "true or false", int: "a number", float: "a number", type(None): "nothing"}
+    return names.get(type(value), f"a {type(value).__name__}")
+
+
+def _named(value, path=""):
+    """`value` with keys that are numbers as their text, and a line for each key that YAML reads as something else."""
+    if not isinstance(value, dict):
+        return value, []
+    named, faults = {}, []
+    for key, entry in value.items():
+        if isinstance(key, (str, int, float)) and not isinstance(key, bool):
+            named[str(key)], found = _named(entry, f"{path}{key}.")
+            faults += found
+        else:
+            faults.append(f"{path}{key}: a key that is read as {_kind(key)}; quote the name")
+    return named, faults
 
 
 def _renamed(config):
@@ -130,7 +168,8 @@ def _fill(value, schema, definitions):
     for key, child in schema.get("properties", {}).items():
         child = _resolve(child, definitions)
         default = copy.deepcopy(child.get("default"))
-        if key not in value and "default" in child:
+        nothing = value.get(key) is None and child.get("type") == "object"  # a section whose keys are all comments
+        if (key not in value or nothing) and "default" in child:
             value[key] = default
         elif default and isinstance(value.get(key), dict) and not isinstance(child.get("additionalProperties"), dict):
             value[key] = default | value[key]  # a table of models has no defaults to merge

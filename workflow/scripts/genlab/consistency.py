@@ -1,10 +1,14 @@
 """What a configuration says that its schema cannot judge: contradictions, files that are not there, what it names."""
 
+import collections
+import os
 from pathlib import Path
 
 from . import InputError
 
 OWN_PARTS = ("generator", "encoder", "critic", "architecture")  # networks that a person may bring
+FEWEST = 6  # images that metrics can be taken on
+GPU_PLACES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd", "/proc/driver/nvidia/version")
 OWN_SOURCES = ("folder", "npz")  # of images that a person brings
 
 
@@ -28,6 +32,20 @@ def contradictions(config):
         if name in names[:number]:
             faults.append(f"data.{dataset}.files.{split}: another file is called {name} too; rename one")
     faults += _own_data_faults(config["data"]["images"])
+    for folder in ("results", "resources"):
+        path = os.path.normpath(config[folder])
+        if path.startswith("-"):
+            faults.append(
+                f"{folder}: {config[folder]!r} begins with a dash, which commands take for an option; rename it"
+            )
+        if path == "." or path.endswith(".."):
+            faults.append(f"{folder}: {config[folder]!r} is this folder or one above; name a folder for it alone")
+    for problem in ("likelihood", "images"):
+        lower = [name.lower() for name in config[problem]["models"]]
+        for name in config[problem]["models"]:
+            if lower.count(name.lower()) > 1:
+                faults.append(f"{problem}.models.{name}: another name differs only in case, and some disks tell none")
+    faults += size_faults(config, known_counts(config))
     if "noise" in config["images"]["models"]:
         faults.append("images.models.noise: the reference of uniform pixels has this name; give the model another one")
     for name, model in config["images"]["models"].items():
@@ -45,6 +63,61 @@ def contradictions(config):
             f"images.evaluation.pool_seed: {evaluation['pool_seed']} is sample_seed too, so the pool would begin with "
             "the published samples; give another"
         )
+    return faults
+
+
+def known_counts(config):
+    """{"train", "valid", "test": number of colour images} as far as the configuration tells; None where it does not."""
+    images = config["data"]["images"]
+    official = {"train": 73257, "test": 26032}
+    if images["source"] == "embedded":
+        found = {split: images["embedded"][split] for split in official}
+    elif images["source"] == "official" and all(images["files"][split]["md5"] for split in official):
+        found = official
+    else:
+        return None
+    return split_counts(found, images["valid_fraction"])
+
+
+def split_counts(found, valid_fraction):
+    """Numbers of images once validation images are set aside, from those of the training and test files."""
+    valid = round(found["train"] * valid_fraction)
+    return {"train": found["train"] - valid, "valid": valid, "test": found["test"]}
+
+
+def size_faults(config, counts):
+    """A line for each number of images that does not fit the others; counts: as `known_counts` gives them, or None."""
+    evaluation, models, faults = config["images"]["evaluation"], config["images"]["models"], []
+    if not models:
+        return faults
+    size = min(evaluation["samples"], counts["test"]) if counts else evaluation["samples"]
+    if size < FEWEST:
+        which = "images.evaluation.samples" if evaluation["samples"] < FEWEST else "data.images: the test images"
+        faults.append(f"{which}: {size}; metrics need {FEWEST} or more")
+    if evaluation["pool"] < size:
+        faults.append(
+            f"images.evaluation.pool: {evaluation['pool']}; a set that metrics are taken on has {size}, so give as many"
+        )
+    if counts is None:
+        return faults
+    if counts["train"] < size:
+        faults.append(
+            f"data.images: {counts['train']} training images, fewer than the {size} of a set that metrics are taken "
+            "on; lower images.evaluation.samples or give more"
+        )
+    if counts["valid"] < 2:
+        faults.append(
+            f"data.images.valid_fraction: leaves {counts['valid']} validation images of "
+            f"{counts['train'] + counts['valid']}; two or more are needed"
+        )
+    for name, model in models.items():
+        if "critic_steps" in model:
+            updates = model["epochs"] * -(-counts["train"] // model["batch_size"])
+            if model["critic_steps"] > updates:
+                faults.append(
+                    f"images.models.{name}.critic_steps: {model['critic_steps']}, and the critic has {updates} updates "
+                    "in all, so the generator would have none; give more epochs or smaller batches"
+                )
     return faults
 
 
@@ -89,7 +162,52 @@ def check_files(config):
     for problem in ("images", "likelihood"):
         for name, model in config[problem]["models"].items():
             named |= {f"{problem}.models.{name}.{part}": [path] for part, path in own_files(model).items()}
+    for place in config["data"]["mirrors"]:
+        if "://" not in place:
+            named.setdefault("data.mirrors", []).append(place)
     missing = [(key, path) for key, paths in named.items() for path in paths if not Path(path).exists()]
     faults = [f"{key}: {path}: no such file or folder" for key, path in missing]
+    weights = images["feature_weights"]
+    if weights and Path(weights).is_file() and not _like_weights(weights):
+        faults.append(f"images.feature_weights: {weights}: neither safetensors nor a PyTorch file")
+    if config["device"] == "cuda" and not any(Path(place).exists() for place in GPU_PLACES):
+        faults.append("device: cuda, and this machine shows no GPU; give auto or cpu")
     if faults:
         raise InputError("configuration: " + "\n  ".join(faults))
+
+
+def _like_weights(path):
+    """Whether a file begins like safetensors, an archive of PyTorch or a pickle."""
+    with open(path, "rb") as file:
+        head = file.read(9)
+    return head[8:] == b"{" or head.startswith((b"PK\x03\x04", b"\x80"))
+
+
+def check_sizes(config, count):
+    """Raise an `InputError` if images of one's own are too few; count: a function from a path to their number."""
+    images = config["data"]["images"]
+    found = {split: count(images[split]) for split in ("train", "test")}
+    if faults := size_faults(config, split_counts(found, images["valid_fraction"])):
+        raise InputError("configuration: " + "\n  ".join(faults))
+
+
+def check_keys(paths):
+    """Raise an `InputError` if one of some YAML files gives a key twice: YAML would quietly take the last one."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        def construct_mapping(self, node, deep=False):
+            keys = [key.value for key, _ in node.value if key.tag != "tag:yaml.org,2002:merge"]
+            if twice := [key for key, count in collections.Counter(map(str, keys)).items() if count > 1]:
+                raise InputError(
+                    f"configuration: {self.name}, line {node.start_mark.line + 1}: the key {twice[0]} stands twice in "
+                    "this section; keep one"
+                )
+            return super().construct_mapping(node, deep)
+
+    for path in paths:
+        try:
+            with open(path, encoding="utf-8") as file:
+                yaml.load(file, Loader)
+        except (OSError, UnicodeDecodeError, yaml.YAMLError):
+            continue  # Snakemake, which has read them, says what is wrong
