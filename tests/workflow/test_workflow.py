@@ -277,7 +277,7 @@ def test_the_score_of_the_gan_needs_no_vae_and_no_figure(tmp_path):
 
 def test_existing_weights_take_the_place_of_the_trained_classifier(tmp_path):
     change = "images={'feature_weights': 'mine.safetensors'}"
-    (tmp_path / "mine.safetensors").touch()
+    (tmp_path / "mine.safetensors").write_bytes(bytes(8) + b"{")  # how such a file begins
     process = snakemake("results/smoke/fid_vae.txt", "--dry-run", "--config", change, directory=tmp_path)
     assert "rule import_classifier:" in process.stdout and "rule train_classifier:" not in process.stdout
 
@@ -356,6 +356,7 @@ def test_other_files_take_the_place_of_the_official_ones_and_are_called_custom(m
 
 def test_another_mirror_is_no_reason_to_fetch_again(mirrored):
     folder, data = mirrored
+    (folder / "elsewhere").mkdir()
     process = snakemake(
         data, "--dry-run", "--config", "data={'mirrors': ['elsewhere']}",
         directory=folder, configfile=folder / "mirror.json",
