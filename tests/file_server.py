@@ -1,67 +1,91 @@
 """A web server on this machine that serves files from memory, and fails on demand."""
 
 import contextlib
+import email.utils
 import hashlib
 import re
+import ssl
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class FileServer(ThreadingHTTPServer):
-    """files: {path: bytes}. faults: what the next requests meet, in order: a status to answer, or
-    ("cut", n) to close, or ("stall", n) to fall silent, after n bytes. seen: [(path, Range header)].
+    """files: {path: bytes}. seen: [(path, Range header)]. asked: the headers of the last request.
+
+    faults: what the next requests meet in turn: a status to answer, ("cut", n) to close or ("stall", n) to fall silent
+    after n bytes, ("trickle", n) to send the rest byte by byte, {header: value} to send besides the right headers or in
+    their place, or bytes to send for an answer.
+
+    ranges: whether it knows parts of files. validator: the header that tells one version of a file from another, ETag,
+    Last-Modified or None. heeds: whether it sends a part only of the version that If-Range names. modified: when the
+    files changed, in seconds since 1970.
     """
 
     daemon_threads = True
 
-    def __init__(self):
+    def __init__(self, certificate=None):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.files, self.faults, self.seen = {}, [], []
-        self.ranges = self.validators = True
-        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.files, self.faults, self.seen, self.asked = {}, [], [], None
+        self.ranges = self.heeds = True
+        self.validator, self.modified = "ETag", 1e9
+        self.ended = threading.Event()
+        self.url = f"http{'s' if certificate else ''}://127.0.0.1:{self.server_port}"
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
+
+    def handle_error(self, request, client_address):
+        """Say nothing: a client that breaks off is no fault of a test."""
 
 
 class Handler(BaseHTTPRequestHandler):
     def log_message(self, *args):
         pass
 
+    def version(self, body):
+        """The value of the header `validator` for a file."""
+        if self.server.validator == "Last-Modified":
+            return email.utils.formatdate(self.server.modified, usegmt=True)
+        return f'"{hashlib.sha256(body).hexdigest()}"'
+
     def do_GET(self):
         wanted = self.headers.get("Range")
         self.server.seen.append((self.path, wanted))
+        self.server.asked = self.headers
         fault = self.server.faults.pop(0) if self.server.faults else None
         body = self.server.files.get(self.path)
+        if isinstance(fault, bytes):
+            return self.wfile.write(fault)
         if isinstance(fault, int) or body is None:
             return self.send_error(fault or 404)
-        start, whole = 0, len(body)
-        tag = f'"{hashlib.sha256(body).hexdigest()}"'
-        if wanted and self.server.ranges and self.headers.get("If-Range", tag) == tag:
+        start, whole, headers = 0, len(body), {}
+        same = self.headers.get("If-Range") in (None, self.version(body)) or not self.server.heeds
+        if wanted and self.server.ranges and same:
             start = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1])
-            if start >= whole:
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{whole}")
-                self.send_header("Content-Length", "0")
-                return self.end_headers()
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{whole - 1}/{whole}")
-        else:
-            self.send_response(200)
-        if self.server.validators:
-            self.send_header("ETag", tag)
-        self.send_header("Content-Length", str(whole - start))
+            headers["Content-Range"] = f"bytes {start}-{whole - 1}/{whole}" if start < whole else f"bytes */{whole}"
+        self.send_response(200 if not headers else 206 if start < whole else 416)
+        if self.server.validator:
+            headers[self.server.validator] = self.version(body)
+        headers["Content-Length"] = str(max(whole - start, 0))
+        for name, value in (headers | (fault if isinstance(fault, dict) else {})).items():
+            self.send_header(name, value)
         self.end_headers()
-        kind, count = fault or ("all", whole)
+        kind, count = fault if isinstance(fault, tuple) else ("all", whole)
         with contextlib.suppress(ConnectionError):
             self.wfile.write(body[start : start + count])
-        if kind == "stall":
-            self.wfile.flush()
-            time.sleep(20)
+            if kind == "stall":
+                self.server.ended.wait(20)
+            while kind == "trickle" and not self.server.ended.wait(0.02):
+                self.wfile.write(body[start + count : start + count + 1])
+                count += 1
 
 
 @contextlib.contextmanager
-def serving():
-    """A running `FileServer`."""
-    with FileServer() as server:
+def serving(certificate=None):
+    """A running `FileServer`; with a file of a certificate and its key, over TLS."""
+    with FileServer(certificate) as server:
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         yield server
+        server.ended.set()
         server.shutdown()

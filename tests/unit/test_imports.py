@@ -20,7 +20,7 @@ BELOW = {
 }
 
 # Who talks to a person; besides these only the stages do.
-TALKING = {"genlab.training.experiment", "genlab.training.watch", "genlab.training.checkpoint", "genlab.data.download"}
+TALKING = {"genlab.training.experiment", "genlab.training.watch", "genlab.training.checkpoint", "genlab.data.transfer"}
 
 
 def module_name(file):

@@ -27,6 +27,13 @@ def hexadecimal(digits):
     return checksum
 
 
+def seconds(text):
+    """argparse type: a time to wait, at most a day."""
+    if (value := cli.positive(text)) > 86400:
+        raise argparse.ArgumentTypeError(f"{value} is too large; give 86400 or less")
+    return value
+
+
 def parser():
     result = cli.parser(__doc__)
     result.add_argument("--output", type=Path, required=True, metavar="FILE", help="where to put the file")
@@ -43,7 +50,7 @@ def parser():
         "--retries", type=cli.natural, default=4, metavar="N", help="further tries for each address (default: 4)"
     )
     result.add_argument(
-        "--timeout", type=cli.positive, default=30, metavar="S", help="seconds to wait for an answer (default: 30)"
+        "--timeout", type=seconds, default=30, metavar="S", help="seconds to wait for an answer (default: 30)"
     )
     return result
 
