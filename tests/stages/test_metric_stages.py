@@ -696,5 +696,6 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path):
     process = run_stage("plot_summary", "--summary", tmp_path / "none.csv", "--output", tmp_path / "x.png")
     assert (
         process.returncode == 2
-        and process.stderr == f"plot_summary.py: error: {tmp_path}/none.csv: No such file or directory\n"
+        and process.stderr
+        == f"plot_summary.py: error: {tmp_path}/none.csv: No such file or directory; check the name\n"
     )
