@@ -94,7 +94,7 @@ def test_json_is_read_as_written(tmp_path):
 
 
 def test_nan_is_not_written_to_json(tmp_path):
-    with pytest.raises(ValueError):
+    with pytest.raises(ComputationError, match=r"b\.json: not written, for a number in it is not finite"):
         files.write_json(tmp_path / "b.json", {"x": float("nan")})
     assert not (tmp_path / "b.json").exists()
 

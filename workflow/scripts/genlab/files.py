@@ -106,8 +106,12 @@ def in_braces(paths):
 
 
 def write_json(path, content):
-    """Write JSON atomically. Refuses NaN and infinity, which are not JSON."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    """Write JSON atomically. Raises `ComputationError` for NaN and infinity, which are not JSON."""
+    try:
+        text = json.dumps(content, indent=2, allow_nan=False)
+    except ValueError:
+        raise ComputationError(f"{path}: not written, for a number in it is not finite; check the inputs") from None
+    write_text(path, text + "\n")
 
 
 def read_json(path, fields=()):

@@ -20,6 +20,7 @@ from .. import InputError
 
 ZIP = b"PK\x03\x04"
 BEGINNINGS = (ZIP, b"\x80")  # first bytes of an archive and of a pickle
+LIMIT = 1 << 30  # bytes of a file, which is read as a whole; the course's has fewer than a million
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # what an old file begins with
 
 
@@ -83,9 +84,7 @@ LAYERS = {
     "torch.nn.modules.dropout.Dropout", "torch.nn.modules.dropout.Dropout2d",
 }  # fmt: skip
 STORAGES = {
-    "torch.FloatStorage": np.dtype("<f4"),
-    "torch.DoubleStorage": np.dtype("<f8"),
-    "torch.HalfStorage": np.dtype("<f2"),
+    f"torch.{name}Storage": np.dtype(code) for name, code in {"Float": "<f4", "Double": "<f8", "Half": "<f2"}.items()
 }
 # What replaces a call of each function: our description of its result, or None where the result is not needed.
 FUNCTIONS = {
@@ -103,6 +102,8 @@ def load_state_dict(path):
     The tensors are on the CPU, wherever they were saved from. Raises InputError with the cause for a damaged
     file and for a file that asks for anything but layers and tensors.
     """
+    if (size := Path(path).stat().st_size) > LIMIT:
+        raise InputError(f"{path}: {size:,} bytes; give weights of {LIMIT:,} bytes or fewer")
     content = Path(path).read_bytes()
     try:
         root = _read_zip(content) if content.startswith(ZIP) else _read_old(content)
@@ -111,9 +112,7 @@ def load_state_dict(path):
         reason = str(error)
     except Exception as error:  # a damaged file causes errors of any kind
         reason = f"damaged or cut off ({type(error).__name__}: {' '.join(str(error).split())})"
-    raise InputError(
-        f"{path}: {reason[:300]}; refused, and nothing in it was run; give weights as safetensors"
-    ) from None
+    raise InputError(f"{path}: {reason[:300]}; refused, and nothing in it was run; give weights as safetensors")
 
 
 def _read_old(content):
@@ -165,7 +164,8 @@ def _named_tensors(part, prefix="", seen=None):
         if isinstance(tensor, Tensor):
             yield prefix + name, tensor
         elif tensor is not None:
-            raise Refused(f"{prefix + name!a} is no tensor")
+            remedy = ", but a dict: save that alone" if isinstance(tensor, dict) else ""
+            raise Refused(f"{prefix + name!a} is no tensor{remedy}")
     for name, child in children.items():
         if not isinstance(child, Module):
             raise Refused(f"{prefix + name!a} is no layer")
