@@ -551,7 +551,7 @@ def test_the_likelihood_of_one_seed_has_its_interval_over_images(tmp_path):
         ([run_of("gan", 1), run_of("gan", 1)], "gan, seed 1, was given before"),
         ([run_of("gan", 1), run_of("vae", 1) | {"images": 500}], "its protocol is N = 500"),
         ([run_of("gan", 1), run_of("vae", 1) | {"data": {"title": "SVHN"}}], "its data is SVHN"),
-        ([{"subject": "gan"}], "not what its stage writes"),
+        ([{"subject": "gan"}], "'set' is missing"),
     ],
 )
 def test_runs_that_do_not_belong_together_are_refused(tmp_path, runs, message):

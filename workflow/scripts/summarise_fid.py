@@ -20,7 +20,7 @@ FIELDS = {
     **{"reference/images": int, "reference/title": str, "reference/file": str},
     **{"classifier/file": str, "classifier/sha256": str},
 }
-FLOOR = {"floor/values": list, "floor/images": int, "floor/source/title": str, "floor/source/file": str}
+FLOOR = {"floor/values": [files.NUMBER], "floor/images": int, "floor/source/title": str, "floor/source/file": str}
 
 # What must be equal in all scores that are gathered.
 COMMON = ("model", "data", "samples", "reference", "classifier", "protocol")
@@ -64,7 +64,7 @@ def gather(paths, scores):
         if differing:
             raise InputError(
                 f"{path}: its {differing[0]} differs from that of {paths[0]}; "
-                "seeds can be gathered for one model, classifier, reference and number of samples"
+                "give the seeds of one model, classifier, reference and number of samples"
             )
     seeds = [score["seed"] for score in scores]
     if len(set(seeds)) < len(seeds):

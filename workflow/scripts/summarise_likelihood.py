@@ -66,7 +66,7 @@ def main(options):
         if differing:
             raise InputError(
                 f"{path}: its {differing[0]} differs from that of {options.estimates[0]}; "
-                "seeds can be gathered for one model, K and data set"
+                "give the seeds of one model, K and data set"
             )
     if len(set(seeds)) < len(seeds):
         raise InputError(f"--estimates: the seeds are {', '.join(map(str, seeds))}; give one estimate for each seed")

@@ -115,39 +115,67 @@ def write_json(path, content):
 
 
 def read_json(path, fields=()):
-    """Read a JSON file that must have `fields` (see `check_fields`). Raises `InputError` for any other file."""
+    """Read a JSON file that must have `fields` (see `check_fields`). Raises `InputError` for any other file.
+
+    NaN, infinity and numbers beyond what a float can hold are refused: no stage writes them.
+    """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        content = json.loads(
+            Path(path).read_text(encoding="utf-8"), parse_constant=_finite, parse_float=_finite, parse_int=_whole
+        )
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a JSON file ({error}); {REMAKE}") from None
     check_fields(path, content, fields)
     return content
 
 
+def _finite(text):
+    """The finite number that a text says."""
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text[:40]} is no finite number")
+    return value
+
+
+def _whole(text):
+    """The whole number that a text says, if a float can hold it."""
+    _finite(text)
+    return int(text)
+
+
 def check_fields(path, content, fields):
-    """Raise `InputError` unless the JSON content of the file `path` has all `fields`, {"place/in/it": type}."""
+    """Raise `InputError` unless the JSON content of the file `path` has all `fields`, {"place/in/it": type}.
+
+    A type in a list, as [int], means a list of one or more values of that type.
+    """
     for field, kind in dict(fields).items():
         value = content
         for key in field.split("/"):
             if not isinstance(value, dict) or key not in value:
                 raise InputError(f"{path}: {field!r} is missing; {REMAKE}")
             value = value[key]
-        if not isinstance(value, kind):
+        if not _is_of(value, kind):
             held = json.dumps(value)[:60]
             raise InputError(f"{path}: {field!r} is {held}; {REMAKE}")
+
+
+def _is_of(value, kind):
+    """Whether a value is of a type, as in `check_fields`. A truth value is no number."""
+    if isinstance(kind, list):
+        return isinstance(value, list) and value != [] and all(_is_of(each, kind[0]) for each in value)
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def read_field(content, field, kind, source):
     """The value at the dotted path `field` in `content`, the parsed JSON of the file `source`.
 
-    kind: `str`, `int`, or `float` for any finite number. Raises `InputError` for any other value.
+    kind: `str`, `int`, `list`, or `float` for any finite number. Raises `InputError` for any other value.
     """
     value = content
     for key in field.split("."):
         value = value.get(key) if isinstance(value, dict) else None
-    found = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+    found = _is_of(value, NUMBER if kind is float else kind)
     if not found or (kind is float and not math.isfinite(value)):
-        expected = {str: "a text", int: "a whole number", float: "a finite number"}[kind]
+        expected = {str: "a text", int: "a whole number", float: "a finite number", list: "a list"}[kind]
         held = "missing" if value is None else json.dumps(value)[:60]
         raise InputError(f"{source}: {field!r} is {held}; expected {expected}; {REMAKE}")
     return value
