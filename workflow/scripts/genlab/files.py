@@ -43,7 +43,8 @@ def atomic(path):
             raise cannot_write(path, error.strerror) from None
         raise OSError(error.errno, error.strerror, str(path)) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # none is there, or none can be: the error that says why must not be hidden
+            temporary.unlink()
 
 
 def cannot_write(path, reason):
