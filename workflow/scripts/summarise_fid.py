@@ -37,6 +37,7 @@ def parser():
 
 
 def main(options):
+    files.check_apart([options.output, options.output.with_suffix(".json")], options.scores)
     summary = gather(options.scores, [read_score(path) for path in options.scores])
     written = text(summary)
     files.write_json(options.output.with_suffix(".json"), summary)

@@ -57,6 +57,9 @@ def main(options):
             f"{len(options.estimates)} files of --estimates but {len(options.curves)} of --curves; "
             "give one pair for each seed"
         )
+    files.check_apart(
+        [options.output.with_suffix(ending) for ending in (".txt", ".json", ".csv")], options.estimates + options.curves
+    )
     estimates = [read_estimate(path) for path in options.estimates]
     curves = [read_curve(path) for path in options.curves]
     first, seeds = estimates[0], [estimate["seed"] for estimate in estimates]

@@ -190,6 +190,8 @@ def run(main, parser, argv=None):
     except MemoryError as error:
         fail(parser, "failed", f"not enough memory ({error}); ask for less at a time", EXIT_FAILED)
     except RuntimeError as error:
+        if "can't allocate memory" in (reason := str(error).rpartition("Allocator: ")[2]):  # torch's, on the CPU
+            fail(parser, "failed", f"not enough memory ({reason}); ask for less at a time", EXIT_FAILED)
         if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
             raise
         reason = str(error).split(". ")[0]

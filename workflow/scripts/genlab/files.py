@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import glob
 import hashlib
 import itertools
@@ -13,10 +14,11 @@ import shutil
 import socket
 from pathlib import Path
 
-from . import ComputationError, InputError
+from . import ComputationError, InputError, log
 
 REMAKE = "remake it with the stage that writes it"
 NUMBER = int | float  # of `check_fields`
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room: the disk, the quota, the largest file allowed
 
 
@@ -27,24 +29,38 @@ def atomic(path):
     A result appears whole or not at all: an exception or a kill leaves `path` unchanged.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = beside(path, f"part{path.suffix}")
-    try:
-        temporary.touch()  # its mode shows the umask, which cannot be read without changing it for all threads
-        mode = temporary.stat().st_mode & 0o777
-        temporary.unlink()
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, mode)  # some writers make private files
-        os.replace(temporary, path)
-    except OSError as error:  # a full disk has no file name of its own
-        if error.errno in FULL:
-            raise cannot_write(path, error.strerror) from None
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    finally:
-        with contextlib.suppress(OSError):  # none is there, or none can be: the error that says why must not be hidden
+    with folder_of(path):
+        temporary = beside(path, f"part{path.suffix}")
+        try:
+            temporary.touch()  # its mode shows the umask, which cannot be read without changing it for all threads
+            mode = temporary.stat().st_mode & 0o777
             temporary.unlink()
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.chmod(temporary, mode)  # some writers make private files
+            os.replace(temporary, path)
+        except OSError as error:  # a full disk has no file name of its own
+            if error.errno in FULL:
+                raise cannot_write(path, error.strerror) from None
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        finally:
+            with contextlib.suppress(OSError):  # there may be none; and the error that says why must not be hidden
+                temporary.unlink()
+
+
+@contextlib.contextmanager
+def folder_of(path):
+    """Make the folder of `path`, and remove what is new of it if what is done inside fails."""
+    new = [folder for folder in Path(path).parents if not folder.exists()]
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # it holds files already
+            for folder in new:
+                folder.rmdir()
+        raise
 
 
 def cannot_write(path, reason):
@@ -75,16 +91,43 @@ def _alive(number):
 
 def locked(path):
     """The open file at `path`, locked until it is closed or this process ends; None if another process holds it."""
-    import fcntl
-
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(open(path, "w"))
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock(file):
             return None
         stack.pop_all()
         return file
+
+
+def lock(file, wait=False):
+    """Lock an open file; returns whether that was possible, or waits until it is.
+
+    A file system without locks is no reason to stop: all is written whole. It is said, for two runs disturb each other.
+    """
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        _say_no_locks(Path(file.name).parent, error.strerror)
+    return True
+
+
+@functools.cache  # once for each folder
+def _say_no_locks(folder, reason):
+    log.warning("%s: its file system has no locks (%s); let no second run write there", folder, reason)
+
+
+def check_apart(outputs, inputs):
+    """Raise `InputError` if a stage would replace a file that it reads."""
+    read = {Path(path).resolve() for path in inputs}
+    for path in outputs:
+        if Path(path).resolve() in read:
+            raise InputError(f"{path}: is read, and would be replaced; give another name for --output")
 
 
 def write_text(path, text):

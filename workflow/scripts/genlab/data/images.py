@@ -63,26 +63,27 @@ def write_directory(path, images):
     path = Path(path).resolve()
     if path.exists() and not (path.is_dir() and {entry.name for entry in path.iterdir()} <= {CLASS, STAMP}):
         raise InputError(f"{path}: exists and is no sample directory, so it is not replaced; give another name")
-    temporary = files.beside(path, "part")
-    earlier = files.beside(path, "old")
-    try:
-        folder = temporary / CLASS
-        folder.mkdir(parents=True)
-        digits = max(4, len(str(len(images) - 1)))
-        for number, image in enumerate(images.transpose(0, 2, 3, 1)):
-            Image.fromarray(np.ascontiguousarray(image)).save(folder / f"{number:0{digits}}.png")
-        if path.exists():
-            path.rename(earlier)
-        temporary.rename(path)
-    except OSError as error:  # name the path that the user gave, not the temporary one
-        if error.errno in files.FULL:
-            raise files.cannot_write(path, error.strerror) from None
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    finally:
-        if earlier.exists() and not path.exists():
-            earlier.rename(path)
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(earlier, ignore_errors=True)
+    with files.folder_of(path):
+        temporary = files.beside(path, "part")
+        earlier = files.beside(path, "old")
+        try:
+            folder = temporary / CLASS
+            folder.mkdir(parents=True)
+            digits = max(4, len(str(len(images) - 1)))
+            for number, image in enumerate(images.transpose(0, 2, 3, 1)):
+                Image.fromarray(np.ascontiguousarray(image)).save(folder / f"{number:0{digits}}.png")
+            if path.exists():
+                path.rename(earlier)
+            temporary.rename(path)
+        except OSError as error:  # name the path that the user gave, not the temporary one
+            if error.errno in files.FULL:
+                raise files.cannot_write(path, error.strerror) from None
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        finally:
+            if earlier.exists() and not path.exists():
+                earlier.rename(path)
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(earlier, ignore_errors=True)
 
 
 def read_directory(path, batch=500):
