@@ -200,7 +200,7 @@ def run(main, parser, argv=None):
         _printed()
         sys.exit(EXIT_FAILED)
     except OSError as error:
-        if not _printed():
+        if error.filename is None and not _printed():
             fail(parser, "failed", f"standard output: {error.strerror}; make room, or print elsewhere", EXIT_FAILED)
         if error.filename is None or error.errno in files.FULL:
             fail(parser, "failed", error, EXIT_FAILED)
@@ -212,9 +212,9 @@ def run(main, parser, argv=None):
 
 
 def _printed():
-    """Whether all that was printed has arrived. If not, the rest is dropped: the interpreter would complain of it."""
+    """Whether one line more can be printed. If not, the rest is dropped: the interpreter would complain of it."""
     try:
-        sys.stdout.flush()
+        print(flush=True)
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False
