@@ -19,6 +19,7 @@ import sys
 import tempfile
 import threading
 import traceback
+import weakref
 from pathlib import Path
 
 # torch._dynamo is imported by every optimizer.
@@ -94,9 +95,18 @@ def child(request):
     return code
 
 
+def forget_ends():
+    """Drop what torch wants done when a process ends, a tenth of a second and more in each child: it is of no use."""
+    for each in list(weakref.finalize._registry):
+        each.atexit = False
+    if dynamo := sys.modules.get("torch._dynamo.utils"):
+        atexit.unregister(dynamo.dump_compile_times)
+
+
 def main():
     for name in sys.argv[1:]:
         importlib.import_module(name)
+    forget_ends()
     gc.freeze()  # what is imported needs no collecting in the children
     for line in sys.stdin:
         request = json.loads(line)

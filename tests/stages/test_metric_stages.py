@@ -551,7 +551,7 @@ def test_the_likelihood_of_one_seed_has_its_interval_over_images(tmp_path):
         ([run_of("gan", 1), run_of("gan", 1)], "gan, seed 1, was given before"),
         ([run_of("gan", 1), run_of("vae", 1) | {"images": 500}], "its protocol is N = 500"),
         ([run_of("gan", 1), run_of("vae", 1) | {"data": {"title": "SVHN"}}], "its data is SVHN"),
-        ([{"subject": "gan"}], "not what its stage writes"),
+        ([{"subject": "gan"}], "'set' is missing"),
     ],
 )
 def test_runs_that_do_not_belong_together_are_refused(tmp_path, runs, message):
@@ -696,5 +696,6 @@ def test_bad_input_is_one_line_and_exit_code_2(tmp_path):
     process = run_stage("plot_summary", "--summary", tmp_path / "none.csv", "--output", tmp_path / "x.png")
     assert (
         process.returncode == 2
-        and process.stderr == f"plot_summary.py: error: {tmp_path}/none.csv: No such file or directory\n"
+        and process.stderr
+        == f"plot_summary.py: error: {tmp_path}/none.csv: No such file or directory; check the name\n"
     )

@@ -138,7 +138,7 @@ def test_no_floor_is_said(tmp_path):
 @pytest.mark.parametrize(
     ("second", "message"),
     [
-        (score(2, model="vae"), r"score1\.json: its model differs from that of .*score0\.json; seeds can be gathered"),
+        (score(2, model="vae"), r"score1\.json: its model differs from that of .*score0\.json; give the seeds of one"),
         (score(2, samples=999), "its samples differs"),
         (score(2, data={"title": "SVHN"}), "its data differs"),
         (score(2, reference=score()["reference"] | {"images": 999}), "its reference differs"),
@@ -248,7 +248,7 @@ def change(path, **changes):
         ({"data": {"title": "SVHN"}}, "its data is SVHN"),
         ({"floor": None}, "its images of the real-data FID is 0, but 1000"),
         ({"fid__mean": "1"}, r"'fid\.mean' is \"1\"; expected a finite number"),
-        ({"fid__values": [1, -1]}, r"'fid\.values' are not numbers"),
+        ({"fid__values": [1, -1]}, r"'fid\.values' holds -1, less than 0"),
         ({"fid": {}}, r"'fid\.mean' is missing"),
         ({"reference": "x"}, r"'reference\.images' is missing"),
     ],

@@ -91,7 +91,7 @@ def test_seed_decides_the_split_and_the_bytes(files):
     ("options", "words"),
     [
         (["--valid-fraction", "0"], "a validation fraction of 0.0 takes 0 of 1200 images"),
-        (["--valid-fraction", "1"], "give a fraction between 0 and 1"),
+        (["--valid-fraction", "1"], "give a --valid-fraction between 0 and 1"),
         (["--valid-fraction", "0.0001"], "takes 0 of 1200 images"),
     ],
 )

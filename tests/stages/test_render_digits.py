@@ -46,7 +46,7 @@ def test_same_name_gives_the_same_bytes_another_name_others(tmp_path, suffix):
         ("digits", 5, "expected a name that ends in .amat (binary digits) or .mat (house numbers)"),
         ("digits.amat", 0, "argument --count: 0 is too small; give 1 or more"),
         ("digits.mat", -3, "argument --count: -3 is too small; give 1 or more"),
-        ("digits.mat", 10**15, f"{10**15} images do not fit in this machine's memory; ask for fewer"),
+        ("digits.mat", 10**15, f"{10**15} images do not fit in this machine's memory; give a smaller --count"),
     ],
 )
 def test_bad_input_is_refused_in_one_line(tmp_path, output, count, complaint):

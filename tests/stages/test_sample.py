@@ -16,7 +16,8 @@ def model(tmp_path_factory):
     torch.manual_seed(0)
     network = networks.Generator(4, 8)
     network(torch.randn(64, 4))
-    about = {"kind": "gan", "model": "tiny", "seed": 5, "generator": {"latents": 4, "width": 8}}
+    size = {"latents": 4, "width": 8}
+    about = {"kind": "gan", "model": "tiny", "seed": 5, "generator": size, "data": {"title": "none"}}
     image_model.save_model(path, {"generator": network}, about)
     return path
 

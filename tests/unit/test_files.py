@@ -94,15 +94,23 @@ def test_json_is_read_as_written(tmp_path):
 
 
 def test_nan_is_not_written_to_json(tmp_path):
-    with pytest.raises(ValueError):
+    with pytest.raises(ComputationError, match=r"b\.json: not written, for a number in it is not finite"):
         files.write_json(tmp_path / "b.json", {"x": float("nan")})
     assert not (tmp_path / "b.json").exists()
 
 
-def test_what_is_no_json_is_refused_by_name(tmp_path):
-    (tmp_path / "c.json").write_text("{")
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "[NaN]", "[-Infinity]", "[1e999]", f"[{'9' * 400}]"])
+def test_what_is_no_json_is_refused_by_name(tmp_path, text):
+    (tmp_path / "c.json").write_text(text)
     with pytest.raises(InputError, match=r"c\.json: not a JSON file"):
         files.read_json(tmp_path / "c.json")
+
+
+@pytest.mark.parametrize("value", ["[]", "[true]", '["1"]', "1"])
+def test_a_list_of_numbers_holds_numbers(tmp_path, value):
+    (tmp_path / "d.json").write_text(f'{{"a": {value}}}')
+    with pytest.raises(InputError, match=r"d\.json: 'a' is "):
+        files.read_json(tmp_path / "d.json", {"a": [files.NUMBER]})
 
 
 def test_json_must_have_the_fields_that_are_asked_for(tmp_path):

@@ -7,7 +7,7 @@ from genlab.data import images
 from genlab.models import image_model, likelihoods, networks, vae
 from genlab.training import checkpoint
 
-ABOUT = {"kind": "vae", "model": "vae", "seed": 1, "generator": {"latents": 5, "width": 4}}
+ABOUT = {"kind": "vae", "model": "vae", "seed": 1, "generator": {"latents": 5, "width": 4}, "data": {"title": "x"}}
 
 
 @pytest.fixture
@@ -41,6 +41,8 @@ def test_of_a_gan_only_the_generator_is_loaded(parts, tmp_path):
         ({"generator": ABOUT["generator"]}, "'kind'"),
         (ABOUT | {"kind": None}, "'kind' is not text"),
         (ABOUT | {"generator": {"latents": 6, "width": 4}}, "Missing key"),
+        (ABOUT | {"generator": {"latents": 0, "width": 4}}, "'generator' is {'latents': 0, 'width': 4}"),
+        (ABOUT | {"generator": [5, 4]}, "no attribute"),
         (ABOUT | {"generator": {"latents": 5, "depth": 4}}, "depth"),
     ],
 )

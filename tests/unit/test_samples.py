@@ -127,11 +127,11 @@ def transparent(path):
 REFUSED = {
     "transparent": ("a.png", transparent, "a.png: parts of it are transparent; save it opaque"),
     "animated": ("a.webp", animation, "a.webp: an animation of 3 frames; save one still image a file"),
-    "gif": ("a.gif", save, "a.gif: a GIF file; save it as PNG"),
-    "tiff": ("a.tif", save, "a.tif: a TIFF file; save it as PNG"),
+    "gif": ("a.gif", save, "a.gif: a file of the format GIF; save it as PNG"),
+    "tiff": ("a.tif", save, "a.tif: a file of the format TIFF; save it as PNG"),
     "cmyk": ("a.jpg", lambda path: save(path, mode="CMYK"), "a.jpg: an image of colour mode CMYK; save it as RGB"),
-    "damaged": ("a.png", lambda path: path.write_bytes(b"\x89PNG\r\n"), "a.png: not an image that can be read"),
-    "no image": ("a.png", lambda path: path.write_text("<html>"), "a.png: not an image that can be read"),
+    "damaged": ("a.png", lambda path: path.write_bytes(b"\x89PNG\r\n"), "a.png: not an image; remove it"),
+    "no image": ("a.png", lambda path: path.write_text("<html>"), "a.png: not an image; remove it"),
     "none": ("a.txt", lambda path: path.write_text("x"), "holds no image; give a folder of PNG"),
 }
 

@@ -261,7 +261,7 @@ def test_validation_numbers_are_per_image_means_of_all_images():
 
 def test_saved_weights_come_back(tmp_path):
     model = vae.binary_vae("suggested", 3).eval()
-    about = {"architecture": "suggested", "latents": 3, "data": {"title": "x"}}
+    about = {"model": "vae", "seed": 1, "architecture": "suggested", "latents": 3, "data": {"title": "x"}}
     vae.save_vae(tmp_path / "a.safetensors", model, about)
     vae.save_vae(tmp_path / "b.safetensors", model, about)
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()

@@ -23,6 +23,22 @@ from pathlib import Path
 
 from genlab import InputError, cli, files
 
+# What is read of a set of images, of each of its metrics, and of a likelihood.
+METRICS = {
+    **dict.fromkeys(("subject", "set", "data/title", "classifier/sha256"), str),
+    **{"model": str | None, "kind": str | None, "seed": int | None, "images": int, "metrics": dict},
+}
+METRIC = {"value": files.NUMBER, **dict.fromkeys(("standard_error", "low", "high"), files.NUMBER | None)}
+LIKELIHOOD = {
+    **{"model": str, "seed": int, "data/title": str, "k": int},
+    **{
+        f"splits/{split}/{name}/{key}": files.NUMBER
+        for split in ("valid", "test")
+        for name in ("elbo", "log_likelihood")
+        for key in ("mean", "standard_error")
+    },
+}
+
 
 def parser():
     result = cli.parser(__doc__)
@@ -46,16 +62,17 @@ def main(options):
     runs = []
     for read, paths in ((read_metrics, options.metrics), (read_likelihoods, options.likelihoods)):
         for path in paths:
-            try:
-                runs.append(read(files.read_json(path)))
-            except (KeyError, TypeError, AttributeError) as error:
-                raise InputError(f"{path}: not what its stage writes ({error!r}); remake it") from None
+            runs.append(read(path))
             if (runs[-1]["key"], runs[-1]["seed"]) in {(run["key"], run["seed"]) for run in runs[:-1]}:
-                raise InputError(f"{path}: {runs[-1]['subject']}, seed {runs[-1]['seed']}, was given before")
+                raise InputError(
+                    f"{path}: {runs[-1]['subject']}, seed {runs[-1]['seed']}, was given before; give each once"
+                )
             of_one = next(run for run in runs if run["problem"] == runs[-1]["problem"])
             for key in ("data", "protocol"):
                 if runs[-1][key] != of_one[key]:
-                    raise InputError(f"{path}: its {key} is {runs[-1][key]}, not {of_one[key]} as of those before")
+                    raise InputError(
+                        f"{path}: its {key} is {runs[-1][key]}, not {of_one[key]} as of those before; give runs of one"
+                    )
     subjects = {}
     for run in runs:
         subjects.setdefault(run["key"], []).append(run)
@@ -87,13 +104,16 @@ def main(options):
         print(f"{row['metric']}: {row['verdict']}")
 
 
-def read_metrics(content):
-    """One run of evaluate_features.py: its subject and {metric: interval}.
+def read_metrics(path):
+    """One run, from the file of evaluate_features.py: its subject and {metric: interval}.
 
     `key` is the set's folder in the results, less the seed: what tells a model from a reference of the same name.
     """
     from genlab.measures.metric_table import OF_IMAGES
 
+    content = files.read_json(path, METRICS)
+    found = [each.key for each in OF_IMAGES if each.key in content["metrics"]]
+    files.check_fields(path, content, {f"metrics/{key}/{part}": kind for key in found for part, kind in METRIC.items()})
     place = {"samples": "runs/{}", "reconstructions": "runs/{}/reconstructions"}.get(content["set"])
     return {
         "problem": "images",
@@ -105,13 +125,13 @@ def read_metrics(content):
         "data": content["data"]["title"],
         "protocol": f"N = {content['images']}, features {content['features']['sha256'][:8]}",
         "over": "sets",
-        "metrics": {each.key: content["metrics"][each.key] for each in OF_IMAGES if each.key in content["metrics"]},
+        "metrics": {key: content["metrics"][key] for key in found},
     }
 
 
-def read_likelihoods(content):
+def read_likelihoods(path):
     """The same of estimate_likelihood.py; its intervals are over images."""
-    metrics = {}
+    content, metrics = files.read_json(path, LIKELIHOOD), {}
     for split in ("valid", "test"):
         for name in ("elbo", "log_likelihood"):
             mean, error = (content["splits"][split][name][key] for key in ("mean", "standard_error"))

@@ -16,7 +16,7 @@ example:
 import math
 from pathlib import Path
 
-from genlab import cli, configuration, files, provenance
+from genlab import ComputationError, cli, configuration, files, provenance
 from genlab.models import own_networks
 
 SPLITS = ("train", "valid", "test")
@@ -41,6 +41,7 @@ def parser():
 def main(options):
     settings = configuration.settings(options, "likelihood_evaluation")
 
+    import numpy as np
     import pandas
     from genlab.data import arrays
     from genlab.models import vae
@@ -59,6 +60,8 @@ def main(options):
     for split, count, samples in evaluations:
         ks = sorted({k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if k < samples} | {K, samples})
         numbers = evaluate(model, getattr(prepared, split), split, count, samples, ks, settings, device)
+        if wrong := [name for name in ("elbo", "log_likelihood") if not np.isfinite(numbers[name]).all()]:
+            raise ComputationError(f"{options.weights}: {wrong[0]} of {split} images is not finite; train it anew")
         rows = curve_rows(numbers["curve"], ks, K)
         evaluated = {"split": split, "images": len(numbers["curve"]), "samples": samples}
         curve += [evaluated | row for row in rows]

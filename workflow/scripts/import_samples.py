@@ -97,9 +97,11 @@ def drawn(options, folder):
     log.info("running: %s", command)
     process = subprocess.run(["bash", "-c", command])
     if process.returncode:
-        raise ComputationError(f"--command: ended with exit code {process.returncode}: {command}")
+        raise ComputationError(
+            f"--command: ended with exit code {process.returncode}; run it by hand: {options.command}"
+        )
     if not folder.is_dir():
-        raise ComputationError(f"--command: has not made the folder {{output}}: {command}")
+        raise ComputationError(f"--command: has not made the folder {{output}}; run it by hand: {options.command}")
     return folder
 
 

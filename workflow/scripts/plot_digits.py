@@ -18,7 +18,7 @@ def parser():
     result = cli.parser(__doc__)
     result.add_argument("--images", type=Path, required=True, metavar="NPZ", help="originals, reconstructions, samples")
     result.add_argument(
-        "--output", type=Path, nargs=2, required=True, metavar=("PAIRS.png", "SAMPLES.png"),
+        "--output", type=Path, nargs=2, action=cli.Distinct, required=True, metavar=("PAIRS.png", "SAMPLES.png"),
         help="figures to write, with a PDF beside each",
     )  # fmt: skip
     result.add_argument("--columns", type=cli.positive, default=10, help="images in a row (default: 10)")

@@ -51,10 +51,11 @@ def read_score(path):
         return files.read_field(content, field, kind, path)
 
     def spread(name):
-        mean, values = read(f"{name}.mean", float), content[name].get("values")
-        sound = isinstance(values, list) and all(isinstance(value, (int, float)) and value >= 0 for value in values)
-        if not sound or not values:
-            raise InputError(f"{path}: '{name}.values' are not numbers, 0 or more; {files.REMAKE}")
+        mean = read(f"{name}.mean", float)
+        files.check_fields(path, content, {f"{name}/values": [files.NUMBER]})
+        values = content[name]["values"]
+        if min(values) < 0:
+            raise InputError(f"{path}: '{name}.values' holds {min(values):g}, less than 0; {files.REMAKE}")
         return {"mean": mean, "sd": read(f"{name}.sd", float) if len(values) > 1 else 0.0, "values": values}
 
     result = {"model": read("model", str), "data": read("data.title", str), "samples": read("samples", int)}

@@ -29,7 +29,7 @@ def parser():
     result.add_argument("--training", type=Path, nargs="+", required=True, metavar="JSON", help="training summaries")
     result.add_argument("--frames", type=Path, required=True, metavar="NPZ", help="samples at several epochs")
     result.add_argument(
-        "--output", type=Path, nargs=2, required=True, metavar=("TRAINING.png", "FRAMES.png"),
+        "--output", type=Path, nargs=2, action=cli.Distinct, required=True, metavar=("TRAINING.png", "FRAMES.png"),
         help="figures to write, with a PDF beside each",
     )  # fmt: skip
     result.add_argument("--columns", type=cli.positive, default=12, help="samples in a frame's row (default: 12)")

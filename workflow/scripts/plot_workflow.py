@@ -37,7 +37,7 @@ def main(options):
     from genlab.report import plotting
 
     plotting.check_output(options.output)
-    text = sys.stdin.read() if options.graph == "-" else Path(options.graph).read_text(encoding="utf-8")
+    text = sys.stdin.read() if options.graph == "-" else Path(options.graph).read_text("utf-8", "replace")
     needs = read_graph(text, options.graph, options.omit)
     plotting.save_figure(draw(*arrange(needs)), options.output)
 

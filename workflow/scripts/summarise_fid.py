@@ -20,7 +20,7 @@ FIELDS = {
     **{"reference/images": int, "reference/title": str, "reference/file": str},
     **{"features/file": str, "features/sha256": str},
 }
-FLOOR = {"floor/values": list, "floor/images": int, "floor/source/title": str, "floor/source/file": str}
+FLOOR = {"floor/values": [files.NUMBER], "floor/images": int, "floor/source/title": str, "floor/source/file": str}
 
 # What must be equal in all scores that are gathered.
 COMMON = ("model", "data", "samples", "reference", "features", "protocol")
@@ -37,6 +37,7 @@ def parser():
 
 
 def main(options):
+    files.check_apart([options.output, options.output.with_suffix(".json")], options.scores)
     summary = gather(options.scores, [read_score(path) for path in options.scores])
     written = text(summary)
     files.write_json(options.output.with_suffix(".json"), summary)
@@ -64,7 +65,7 @@ def gather(paths, scores):
         if differing:
             raise InputError(
                 f"{path}: its {differing[0]} differs from that of {paths[0]}; "
-                "seeds can be gathered for one model, feature network, reference and number of samples"
+                "give the seeds of one model, feature network, reference and number of samples"
             )
     seeds = [score["seed"] for score in scores]
     if len(set(seeds)) < len(seeds):

@@ -57,6 +57,9 @@ def main(options):
             f"{len(options.estimates)} files of --estimates but {len(options.curves)} of --curves; "
             "give one pair for each seed"
         )
+    files.check_apart(
+        [options.output.with_suffix(ending) for ending in (".txt", ".json", ".csv")], options.estimates + options.curves
+    )
     estimates = [read_estimate(path) for path in options.estimates]
     curves = [read_curve(path) for path in options.curves]
     first, seeds = estimates[0], [estimate["seed"] for estimate in estimates]
@@ -66,7 +69,7 @@ def main(options):
         if differing:
             raise InputError(
                 f"{path}: its {differing[0]} differs from that of {options.estimates[0]}; "
-                "seeds can be gathered for one model, K and data set"
+                "give the seeds of one model, K and data set"
             )
     if len(set(seeds)) < len(seeds):
         raise InputError(f"--estimates: the seeds are {', '.join(map(str, seeds))}; give one estimate for each seed")

@@ -13,8 +13,11 @@ Exit codes: 0 done, 1 the computation failed, 2 the input is wrong,
 """
 
 import argparse
+import contextlib
+import errno
 import logging
 import os
+import re
 import signal
 import sys
 import time
@@ -26,8 +29,28 @@ EXIT_FAILED, EXIT_INPUT, EXIT_RESUMABLE = 1, 2, 75  # 75 is EX_TEMPFAIL of sysex
 
 STARTED = time.monotonic()  # a stage imports this module first
 
+REMEDIES = {  # of an error of the system with a file
+    errno.ENOENT: "check the name",
+    errno.ENOTDIR: "check the path",
+    errno.EISDIR: "give a file",
+    errno.EACCES: "permit it, or give another place",
+    errno.EPERM: "permit it, or give another place",
+    errno.EROFS: "give a place that can be written to",
+    errno.ENAMETOOLONG: "give a shorter name",
+    errno.ELOOP: "check where the links lead",
+}
+MOST_THREADS = 1024
+
 # True of an interrupted stage's outputs, because `files.atomic` writes each one whole.
 KEPT = "every output is whole, as it was before or new; run again"
+
+
+class Parser(argparse.ArgumentParser):
+    """An `ArgumentParser` that says what is wrong in one line, without a page of usage before it."""
+
+    def error(self, message):
+        remedy = "" if ";" in message else "; --help lists the options"  # argparse's own messages have none
+        fail(self, "error", message + remedy, EXIT_INPUT)
 
 
 class Distinct(argparse.Action):
@@ -40,14 +63,12 @@ class Distinct(argparse.Action):
 
 
 def parser(doc, *, seed=False, seeds=False, device=False, threads=False):
-    """An `ArgumentParser` with the common options, described by a stage's docstring.
+    """A `Parser` with the common options, described by a stage's docstring.
 
     `seed` adds --seed; `seeds` adds --seeds, for a stage that computes several seeds at once.
     `device` adds --device and --threads; `threads` adds --threads alone, for a stage that uses only the CPU.
     """
-    result = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    result = Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
     if seed:
         result.add_argument("--seed", type=seed_number, default=1, help="seed of all random numbers (default: 1)")
     if seeds:
@@ -67,7 +88,9 @@ def parser(doc, *, seed=False, seeds=False, device=False, threads=False):
             help="where to compute; auto uses a GPU if there is one (default: auto)",
         )
     if device or threads:
-        result.add_argument("--threads", type=positive, default=cores(), help="CPU threads to use (default: all cores)")
+        result.add_argument(
+            "--threads", type=threads_number, default=cores(), help="CPU threads to use (default: all cores)"
+        )
     return result
 
 
@@ -81,6 +104,14 @@ def cores():
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
+def whole(text):
+    """The whole number that a text says."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is no whole number") from None
+
+
 def seed_number(text):
     """argparse type: an integer from 0 to 2^31 - 1, which every random generator accepts."""
     value = natural(text)
@@ -91,7 +122,7 @@ def seed_number(text):
 
 def natural(text):
     """argparse type: an integer >= 0."""
-    value = int(text)
+    value = whole(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{value} is negative; give 0 or more")
     return value
@@ -99,9 +130,19 @@ def natural(text):
 
 def positive(text):
     """argparse type: an integer >= 1."""
-    value = int(text)
+    value = whole(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{value} is too small; give 1 or more")
+    return value
+
+
+def threads_number(text):
+    """argparse type: a number of threads that a system can start."""
+    value = positive(text)
+    if value > MOST_THREADS:
+        raise argparse.ArgumentTypeError(
+            f"{value} is too large; give {MOST_THREADS} or less, at best one for each core"
+        )
     return value
 
 
@@ -118,6 +159,9 @@ def path_ending(suffix):
 
 def run(main, parser, argv=None):
     """Parse the command line, call `main(options)`, and exit with the code above."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError):  # of a stream that somebody has put in place of the terminal's
+            stream.reconfigure(errors="backslashreplace")  # a terminal may be unable to show a name
     options = parser.parse_args(argv)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%H:%M:%S", stream=sys.stderr
@@ -134,6 +178,7 @@ def run(main, parser, argv=None):
     handlers = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGUSR1)}
     try:
         main(options)
+        sys.stdout.flush()
     except InputError as error:
         fail(parser, "error", error, EXIT_INPUT)
     except ComputationError as error:
@@ -145,25 +190,42 @@ def run(main, parser, argv=None):
     except MemoryError as error:
         fail(parser, "failed", f"not enough memory ({error}); ask for less at a time", EXIT_FAILED)
     except RuntimeError as error:
+        if "can't allocate memory" in (reason := str(error).rpartition("Allocator: ")[2]):  # torch's, on the CPU
+            fail(parser, "failed", f"not enough memory ({reason}); ask for less at a time", EXIT_FAILED)
         if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported here
             raise
         reason = str(error).split(". ")[0]
         fail(parser, "failed", f"the GPU's memory is full ({reason}); free it, or give --device cpu", EXIT_FAILED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _printed()
         sys.exit(EXIT_FAILED)
     except OSError as error:
+        if error.filename is None and not _printed():
+            fail(parser, "failed", f"standard output: {error.strerror}; make room, or print elsewhere", EXIT_FAILED)
         if error.filename is None or error.errno in files.FULL:
             fail(parser, "failed", error, EXIT_FAILED)
-        fail(parser, "error", f"{error.filename}: {error.strerror}", EXIT_INPUT)
+        remedy = REMEDIES.get(error.errno, "check it")
+        fail(parser, "error", f"{error.filename}: {error.strerror}; {remedy}", EXIT_INPUT)
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
 
 
+def _printed():
+    """Whether one line more can be printed. If not, the rest is dropped: the interpreter would complain of it."""
+    try:
+        print(flush=True)
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return False
+    return True
+
+
 def fail(parser, kind, message, code):
     """Print one line on stderr and exit."""
-    print(f"{parser.prog}: {kind}: {message}", file=sys.stderr)
+    # A file's name may hold codes that would steer the terminal.
+    shown = re.sub(r"[^\n -~\xa0-\U0010ffff]", lambda code: ascii(code[0])[1:-1], str(message))
+    print(f"{parser.prog}: {kind}: {shown}", file=sys.stderr)
     sys.exit(code)
 
 

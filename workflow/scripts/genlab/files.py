@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import functools
 import glob
 import hashlib
 import itertools
@@ -13,10 +14,11 @@ import shutil
 import socket
 from pathlib import Path
 
-from . import ComputationError, InputError
+from . import ComputationError, InputError, log
 
 REMAKE = "remake it with the stage that writes it"
 NUMBER = int | float  # of `check_fields`
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room: the disk, the quota, the largest file allowed
 
 
@@ -27,23 +29,38 @@ def atomic(path):
     A result appears whole or not at all: an exception or a kill leaves `path` unchanged.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = beside(path, f"part{path.suffix}")
+    with folder_of(path):
+        temporary = beside(path, f"part{path.suffix}")
+        try:
+            temporary.touch()  # its mode shows the umask, which cannot be read without changing it for all threads
+            mode = temporary.stat().st_mode & 0o777
+            temporary.unlink()
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.chmod(temporary, mode)  # some writers make private files
+            os.replace(temporary, path)
+        except OSError as error:  # a full disk has no file name of its own
+            if error.errno in FULL:
+                raise cannot_write(path, error.strerror) from None
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        finally:
+            with contextlib.suppress(OSError):  # there may be none; and the error that says why must not be hidden
+                temporary.unlink()
+
+
+@contextlib.contextmanager
+def folder_of(path):
+    """Make the folder of `path`, and remove what is new of it if what is done inside fails."""
+    new = [folder for folder in Path(path).parents if not folder.exists()]
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
     try:
-        temporary.touch()  # its mode shows the umask, which cannot be read without changing it for all threads
-        mode = temporary.stat().st_mode & 0o777
-        temporary.unlink()
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(temporary, mode)  # some writers make private files
-        os.replace(temporary, path)
-    except OSError as error:  # a full disk has no file name of its own
-        if error.errno in FULL:
-            raise cannot_write(path, error.strerror) from None
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except BaseException:
+        with contextlib.suppress(OSError):  # it holds files already
+            for folder in new:
+                folder.rmdir()
+        raise
 
 
 def cannot_write(path, reason):
@@ -74,16 +91,43 @@ def _alive(number):
 
 def locked(path):
     """The open file at `path`, locked until it is closed or this process ends; None if another process holds it."""
-    import fcntl
-
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(open(path, "w"))
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not lock(file):
             return None
         stack.pop_all()
         return file
+
+
+def lock(file, wait=False):
+    """Lock an open file; returns whether that was possible, or waits until it is.
+
+    A file system without locks is no reason to stop: all is written whole. It is said, for two runs disturb each other.
+    """
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        _say_no_locks(Path(file.name).parent, error.strerror)
+    return True
+
+
+@functools.cache  # once for each folder
+def _say_no_locks(folder, reason):
+    log.warning("%s: its file system has no locks (%s); let no second run write there", folder, reason)
+
+
+def check_apart(outputs, inputs):
+    """Raise `InputError` if a stage would replace a file that it reads."""
+    read = {Path(path).resolve() for path in inputs}
+    for path in outputs:
+        if Path(path).resolve() in read:
+            raise InputError(f"{path}: is read, and would be replaced; give another name for --output")
 
 
 def write_text(path, text):
@@ -106,44 +150,76 @@ def in_braces(paths):
 
 
 def write_json(path, content):
-    """Write JSON atomically. Refuses NaN and infinity, which are not JSON."""
-    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+    """Write JSON atomically. Raises `ComputationError` for NaN and infinity, which are not JSON."""
+    try:
+        text = json.dumps(content, indent=2, allow_nan=False)
+    except ValueError:
+        raise ComputationError(f"{path}: not written, for a number in it is not finite; check the inputs") from None
+    write_text(path, text + "\n")
 
 
 def read_json(path, fields=()):
-    """Read a JSON file that must have `fields` (see `check_fields`). Raises `InputError` for any other file."""
+    """Read a JSON file that must have `fields` (see `check_fields`). Raises `InputError` for any other file.
+
+    NaN, infinity and numbers beyond what a float can hold are refused: no stage writes them.
+    """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        content = json.loads(
+            Path(path).read_text(encoding="utf-8"), parse_constant=_finite, parse_float=_finite, parse_int=_whole
+        )
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a JSON file ({error}); {REMAKE}") from None
     check_fields(path, content, fields)
     return content
 
 
+def _finite(text):
+    """The finite number that a text says."""
+    if not math.isfinite(value := float(text)):
+        raise ValueError(f"{text[:40]} is no finite number")
+    return value
+
+
+def _whole(text):
+    """The whole number that a text says, if a float can hold it."""
+    _finite(text)
+    return int(text)
+
+
 def check_fields(path, content, fields):
-    """Raise `InputError` unless the JSON content of the file `path` has all `fields`, {"place/in/it": type}."""
+    """Raise `InputError` unless the JSON content of the file `path` has all `fields`, {"place/in/it": type}.
+
+    A type in a list, as [int], means a list of one or more values of that type.
+    """
     for field, kind in dict(fields).items():
         value = content
         for key in field.split("/"):
             if not isinstance(value, dict) or key not in value:
                 raise InputError(f"{path}: {field!r} is missing; {REMAKE}")
             value = value[key]
-        if not isinstance(value, kind):
+        if not _is_of(value, kind):
             held = json.dumps(value)[:60]
             raise InputError(f"{path}: {field!r} is {held}; {REMAKE}")
+
+
+def _is_of(value, kind):
+    """Whether a value is of a type, as in `check_fields`. A truth value is no number."""
+    if isinstance(kind, list):
+        return isinstance(value, list) and value != [] and all(_is_of(each, kind[0]) for each in value)
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def read_field(content, field, kind, source):
     """The value at the dotted path `field` in `content`, the parsed JSON of the file `source`.
 
-    kind: `str`, `int`, or `float` for any finite number. Raises `InputError` for any other value.
+    kind: `str`, `int`, `list`, or `float` for any finite number. Raises `InputError` for any other value.
     """
     value = content
     for key in field.split("."):
         value = value.get(key) if isinstance(value, dict) else None
-    found = isinstance(value, (int, float) if kind is float else kind) and not isinstance(value, bool)
+    found = _is_of(value, NUMBER if kind is float else kind)
     if not found or (kind is float and not math.isfinite(value)):
-        expected = {str: "a text", int: "a whole number", float: "a finite number"}[kind]
+        expected = {str: "a text", int: "a whole number", float: "a finite number", list: "a list"}[kind]
         held = "missing" if value is None else json.dumps(value)[:60]
         raise InputError(f"{source}: {field!r} is {held}; expected {expected}; {REMAKE}")
     return value

@@ -78,7 +78,7 @@ def _bad_line(path, number, line, width):
     if not line:
         found = "the file is empty"
     elif strange is not None:
-        found = f"line {number}, column {strange + 1}: found {chr(text[strange])!r}"
+        found = f"line {number}, column {strange + 1}: found {chr(text[strange])!a}"
     elif len(text.split()) != width:
         found = f"line {number} has {len(text.split())} values"
     else:

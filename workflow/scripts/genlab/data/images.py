@@ -8,6 +8,7 @@ folder holds the image files. Importing this module does not import torch.
 import io
 import os
 import shutil
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -21,10 +22,17 @@ SIZE = (32, 32)
 CLASS = "samples"  # the class folder that `write_directory` makes
 STAMP = ".snakemake_timestamp"  # what Snakemake puts into a folder that a rule wrote
 FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
+PIXELS = 2**24  # an image of more is refused before it is decoded
+FEWER = f"give images of {PIXELS:,} pixels or fewer"
+DEPTH = 24  # where a PNG file says how many bits a channel has
 GREY, ALPHA = {"1", "L", "I", "I;16", "I;16B", "F"}, {"RGBA", "RGBa", "LA", "La", "PA"}
 SMALL = 2**14  # bytes: smaller files are read at once, faster than by Pillow's many short reads
 KEPT = 1000  # so many small files stay open between the check of all files and their decoding
-CLUTTER = {"Thumbs.db", "desktop.ini"}  # what file managers leave in a folder, besides hidden files
+# What systems leave in folders, besides hidden files, in any case: Windows, a Mac, a network drive, a disk's root.
+CLUTTER = {
+    "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "#recycle",
+    "$recycle.bin", "system volume information", "lost+found",
+}  # fmt: skip
 
 
 def to_model(images):
@@ -55,26 +63,27 @@ def write_directory(path, images):
     path = Path(path).resolve()
     if path.exists() and not (path.is_dir() and {entry.name for entry in path.iterdir()} <= {CLASS, STAMP}):
         raise InputError(f"{path}: exists and is no sample directory, so it is not replaced; give another name")
-    temporary = files.beside(path, "part")
-    earlier = files.beside(path, "old")
-    try:
-        folder = temporary / CLASS
-        folder.mkdir(parents=True)
-        digits = max(4, len(str(len(images) - 1)))
-        for number, image in enumerate(images.transpose(0, 2, 3, 1)):
-            Image.fromarray(np.ascontiguousarray(image)).save(folder / f"{number:0{digits}}.png")
-        if path.exists():
-            path.rename(earlier)
-        temporary.rename(path)
-    except OSError as error:  # name the path that the user gave, not the temporary one
-        if error.errno in files.FULL:
-            raise files.cannot_write(path, error.strerror) from None
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    finally:
-        if earlier.exists() and not path.exists():
-            earlier.rename(path)
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(earlier, ignore_errors=True)
+    with files.folder_of(path):
+        temporary = files.beside(path, "part")
+        earlier = files.beside(path, "old")
+        try:
+            folder = temporary / CLASS
+            folder.mkdir(parents=True)
+            digits = max(4, len(str(len(images) - 1)))
+            for number, image in enumerate(images.transpose(0, 2, 3, 1)):
+                Image.fromarray(np.ascontiguousarray(image)).save(folder / f"{number:0{digits}}.png")
+            if path.exists():
+                path.rename(earlier)
+            temporary.rename(path)
+        except OSError as error:  # name the path that the user gave, not the temporary one
+            if error.errno in files.FULL:
+                raise files.cannot_write(path, error.strerror) from None
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        finally:
+            if earlier.exists() and not path.exists():
+                earlier.rename(path)
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(earlier, ignore_errors=True)
 
 
 def read_directory(path, batch=500):
@@ -96,7 +105,9 @@ def read_directory(path, batch=500):
         else:
             image.close()
     if others := {size: count for size, count in sorted(sizes.items()) if size != SIZE}:
-        listed = ", ".join(f"{width} x {height} ({count})" for (width, height), count in others.items())
+        shown = sorted(others.items(), key=lambda each: -each[1])[:5]
+        listed = ", ".join(f"{width} x {height} ({count})" for (width, height), count in shown)
+        listed += f" and {len(others) - 5} sizes more" if len(others) > 5 else ""
         log.warning(
             "%s: %d of %d images are not 32 x 32 and are resized, which moves the FID: %s",
             path, sum(others.values()), len(files), listed,
@@ -136,7 +147,7 @@ def _class_files(path):
 def _is_image(file):
     """Whether a file begins like an image of a known format."""
     try:
-        Image.open(file).close()
+        opened(file).close()
     except (OSError, SyntaxError, ValueError):
         return False
     except Image.DecompressionBombError:
@@ -144,13 +155,33 @@ def _is_image(file):
     return True
 
 
+def is_clutter(name):
+    """Whether a file or folder of this name is hidden, or one that systems leave behind."""
+    return name[0] == "." or name.lower() in CLUTTER
+
+
+def opened(source, formats=None):
+    """Pillow's image of a file, not yet decoded, without its warning of many pixels."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        return Image.open(source, formats=formats)
+
+
+def check_size(file, image):
+    """Raise `InputError` for an opened image of too many pixels or frames."""
+    if image.width * image.height > PIXELS:
+        raise InputError(f"{file}: {image.width} x {image.height} pixels; {FEWER}")
+    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
+        raise InputError(f"{file}: an animation of {image.n_frames} frames; save one still image a file")
+
+
 def _visible(folder):
-    """The entries of `folder` (`os.DirEntry`) sorted by name, without hidden files and those of file managers."""
+    """The entries of `folder` (`os.DirEntry`) sorted by name, without hidden files and those that systems leave."""
     if not os.path.isdir(folder):
         found = "is a file" if os.path.exists(folder) else "no such directory"
         raise InputError(f"{folder}: {found}; give a directory with one folder of images inside")
     with os.scandir(folder) as entries:
-        visible = [entry for entry in entries if entry.name[0] != "." and entry.name not in CLUTTER]
+        visible = [entry for entry in entries if not is_clutter(entry.name)]
     return sorted(visible, key=lambda entry: entry.name)
 
 
@@ -159,8 +190,10 @@ def _open(file):
     try:
         with open(file, "rb", buffering=0) as raw:
             begin = raw.read(SMALL)
-        image = Image.open(io.BytesIO(begin) if len(begin) < SMALL else file, formats=FORMATS)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        image = opened(io.BytesIO(begin) if len(begin) < SMALL else file, FORMATS)
+    except Image.DecompressionBombError:
+        raise InputError(f"{file}: too many pixels; {FEWER}") from None
+    except (OSError, SyntaxError, ValueError) as error:
         if getattr(error, "errno", None):  # an error of the system, not of the format
             raise
         raise InputError(f"{file}: not a PNG, JPEG, BMP or WebP image; remove it or save it anew") from None
@@ -171,9 +204,12 @@ def _open(file):
         wrong = f"an image with transparency (mode {image.mode}); save it opaque, as RGB"
     elif image.mode not in ("RGB", "P"):
         wrong = f"an image of colour mode {image.mode}; save it as RGB"
+    elif image.format == "PNG" and begin[DEPTH : DEPTH + 1] == b"\x10":
+        wrong = "an image of 16 bits a channel; save it with 8"
     if wrong:
         image.close()
         raise InputError(f"{file}: {wrong}")
+    check_size(file, image)
     return image
 
 

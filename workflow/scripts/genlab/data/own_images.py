@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import InputError
 from . import samples
-from .images import CLUTTER
+from .images import is_clutter
 
 CLASSES = (2, 1000)  # fewest and most
 LIMIT = 1_000_000  # bytes of the names of the classes
@@ -55,7 +55,7 @@ def _read_folder(folder):
     """`read` of a folder in the layout of torchvision's `ImageFolder`."""
     layout = "give one folder of images a class, as torchvision's ImageFolder reads it"
     with os.scandir(folder) as entries:
-        visible = sorted((entry for entry in entries if _counts(entry.name)), key=lambda entry: entry.name)
+        visible = sorted((entry for entry in entries if not is_clutter(entry.name)), key=lambda entry: entry.name)
     classes = [entry for entry in visible if entry.is_dir()]
     loose = [entry.name for entry in visible if not entry.is_dir() and samples.is_image(entry.path)]
     if loose:
@@ -73,11 +73,6 @@ def _read_folder(folder):
     if others:
         done[samples.LEFT_OUT] = others
     return pixels, np.array(labels), [entry.name for entry in classes], dict(done)
-
-
-def _counts(name):
-    """Whether an entry of a folder counts: hidden ones and those of file managers do not."""
-    return name[0] != "." and name != "__MACOSX" and name not in CLUTTER
 
 
 def _read_npz(path):

@@ -6,20 +6,20 @@ hand in. What it takes, converts, leaves out and refuses is stated in docs/own_m
 
 import io
 import os
+import zipfile
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .. import InputError
-from .images import CLUTTER, FORMATS, SIZE
+from .images import DEPTH, FEWER, FORMATS, SIZE, check_size, is_clutter, opened
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}  # of files that must be images
 NAMES = ("images", "samples", "arr_0")  # of the array in an NPZ file that has several
 LIMIT = 1_000_000 * 3072 + 1000  # bytes of the images in an NPZ file, with their header
 LEFT_OUT = "files left out that are no images"
-PIXELS = 2**24  # an image of more is refused before it is decoded
 ORIENTATION = 0x0112  # the EXIF tag that says how to turn a photograph
 
 
@@ -47,6 +47,8 @@ def said(done):
 def read_npz(path):
     """The images of an NPZ file, uint8 (N, 32, 32, 3) or (N, 3, 32, 32)."""
     expected = "expected uint8 images of 0 to 255, N x 32 x 32 x 3 or N x 3 x 32 x 32"
+    if not zipfile.is_zipfile(path):  # numpy would speak of pickles, and of how to load them
+        raise InputError(f"{path}: not an NPZ file; {expected}")
     try:
         with np.load(path, allow_pickle=False) as content:
             names = content.files if len(content.files) == 1 else [name for name in NAMES if name in content.files]
@@ -90,12 +92,12 @@ def decode_all(files):
 
 
 def image_files(folder):
-    """(paths of the images at any depth, sorted by path; number of other files), without hidden files and folders."""
+    """(paths of the images at any depth, sorted by path; number of other files), less what systems leave in folders."""
     found, others = [], 0
     for place, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name[0] != "." and name != "__MACOSX"]
+        folders[:] = [name for name in folders if not is_clutter(name)]
         for name in names:
-            if name[0] == "." or name in CLUTTER:
+            if is_clutter(name):
                 continue
             file = os.path.join(place, name)
             if is_image(file):
@@ -119,8 +121,10 @@ def decode(file, done):
     with open(file, "rb") as raw:
         content = raw.read()
     try:
-        with Image.open(io.BytesIO(content)) as image:
-            _check(file, image)
+        with opened(io.BytesIO(content)) as image:
+            if image.format not in (*FORMATS, "MPO"):
+                raise InputError(f"{file}: a file of the format {image.format}; save it as PNG")
+            check_size(file, image)
             if image.format in ("JPEG", "MPO", "WEBP"):
                 done["of a lossy format"] += 1
             if image.getexif().get(ORIENTATION, 1) != 1:
@@ -133,23 +137,17 @@ def decode(file, done):
             return np.asarray(image)
     except InputError:
         raise
+    except UnidentifiedImageError:
+        raise InputError(f"{file}: not an image; remove it or save it anew") from None
+    except Image.DecompressionBombError:
+        raise InputError(f"{file}: too many pixels; {FEWER}") from None
     except Exception as error:  # decoders raise errors of any kind for a damaged file
         raise InputError(f"{file}: not an image that can be read ({error}); remove it or save it anew") from None
 
 
-def _check(file, image):
-    """Refuse what is no single still image of a format that is read."""
-    if image.format not in (*FORMATS, "MPO"):
-        raise InputError(f"{file}: a {image.format} file; save it as PNG")
-    if image.format != "MPO" and getattr(image, "n_frames", 1) > 1:
-        raise InputError(f"{file}: an animation of {image.n_frames} frames; save one still image a file")
-    if image.width * image.height > PIXELS:
-        raise InputError(f"{file}: {image.width} x {image.height} pixels; give images of {PIXELS:,} pixels or fewer")
-
-
 def _coloured(file, image, content, done):
     """An opened image as RGB."""
-    if image.format == "PNG" and content[24] == 16:  # the header's bit depth
+    if image.format == "PNG" and content[DEPTH] == 16:
         done["16 bits, rounded to 8"] += 1
     if image.mode in ("I;16", "I;16B", "I") and image.format == "PNG":
         grey = np.rint(np.asarray(image, np.float64) / 257).astype(np.uint8)  # 65535 / 255 = 257

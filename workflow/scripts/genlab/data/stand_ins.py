@@ -96,7 +96,7 @@ def _render(count, rng, progress, draw_chunk, shape):
     try:
         images, labels = np.empty((count, *shape), np.uint8), np.empty(count, np.uint8)
     except MemoryError:
-        raise InputError(f"{count} images do not fit in this machine's memory; ask for fewer") from None
+        raise InputError(f"{count} images do not fit in this machine's memory; give a smaller --count") from None
     starts = range(0, count, CHUNK)
     for start, stream in zip(progress(starts), rng.spawn(len(starts)), strict=True):
         chunk = slice(start, start + CHUNK)

@@ -83,8 +83,8 @@ def stratified_split(labels, fraction, seed):
     total = round(len(labels) * fraction) if 0 < fraction < 1 else 0
     if not 0 < total < len(labels):
         raise InputError(
-            f"a validation fraction of {fraction} takes {total} of {len(labels)} images; "
-            "both parts need at least one: give a fraction between 0 and 1 that leaves some on each side"
+            f"a validation fraction of {fraction} takes {total} of {len(labels)} images; both parts need at least one: "
+            "give a --valid-fraction between 0 and 1 that leaves some on each side"
         )
     _, classes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     share, remainder = np.divmod(counts * total, len(labels))

@@ -5,12 +5,14 @@ and `about`: kind, model, seed, generator (its settings), settings, data, versio
 from files of one's own.
 """
 
+import functools
+
 import torch
 from torch import nn
 
 from .. import InputError
 from ..data import images
-from ..training.checkpoint import load_tensors, save_tensors
+from ..training.checkpoint import check_model, load_tensors, save_tensors
 from . import gaussian, layers, likelihoods, networks, own_networks
 
 
@@ -49,24 +51,40 @@ def load_model(path, device="cpu", own=()):
         size = about["generator"]
         if not isinstance(about["kind"], str):
             raise TypeError("'kind' is not text")
+        if not all(type(number) is int and number > 0 for number in size.values()):
+            raise TypeError(f"'generator' is {size}")
         parts = {}
         if any(name.startswith("encoder.") for name in tensors):
             likelihood = likelihoods.OF_IMAGES[about.get("settings", {}).get("likelihood", "unit_normal")]()
             parts["likelihood"] = likelihood
+            _check_size("encoder", networks.Encoder, size, tensors, own)
             parts["encoder"] = encoder(size, own.get("encoder"))
         outputs = parts["likelihood"].outputs if parts else 3
+        _check_size("generator", functools.partial(networks.Generator, outputs=outputs), size, tensors, own)
         parts["generator"] = generator(size, own.get("generator"), outputs)
         for name, part in parts.items():
             prefix = f"{name}."
             part.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
-    except (KeyError, TypeError, RuntimeError) as error:
-        reason = str(error).splitlines()[-1].strip()  # torch names the differences below its first line
+    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+        reason = str(error).splitlines()[-1].strip()[:200]  # torch names the differences below its first line
         raise InputError(
             f"{path}: not the weights of an image model ({reason}); train one with train_vae.py or train_gan.py"
         ) from None
+    check_model(path, tensors, about)
     if likelihood := parts.pop("likelihood", None):
         parts["generator"] = MeanImages(parts["generator"], likelihood)
     return {name: part.to(device).eval() for name, part in parts.items()}, about
+
+
+def _check_size(part, network, size, tensors, own):
+    """Raise `RuntimeError` if tensors are not of the size that their file claims, before any memory is taken."""
+    if own.get(part):
+        return
+    with torch.device("meta"):
+        expected = {f"{part}.{name}": tensor.shape for name, tensor in network(**size).state_dict().items()}
+    for name, shape in expected.items():
+        if name in tensors and tensors[name].shape != shape:
+            raise RuntimeError(f"{name} is {tuple(tensors[name].shape)}, by its description {tuple(shape)}")
 
 
 def generator(size, place="", outputs=3):

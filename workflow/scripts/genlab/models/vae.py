@@ -13,7 +13,7 @@ from torch import nn
 
 from .. import InputError
 from ..data import images
-from ..training.checkpoint import load_tensors, save_tensors
+from ..training.checkpoint import check_model, load_tensors, save_tensors
 from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
 from . import binary_networks, gaussian, layers, likelihoods, own_networks
 from .pareto import pareto_k
@@ -61,13 +61,16 @@ def load_binary_vae(path, device="cpu", architecture=""):
     tensors, about = load_tensors(path)
     own_networks.check_same(architecture, about.get("networks", {}).get("architecture"), path, "architecture")
     try:
+        if type(about["latents"]) is not int or about["latents"] < 1:
+            raise TypeError(f"'latents' is {about['latents']!r}")
         model = binary_vae(architecture or about["architecture"], about["latents"])
         model.load_state_dict(tensors)
-    except (KeyError, RuntimeError) as error:
-        reason = str(error).splitlines()[-1].strip()  # torch names the differences below its first line
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).splitlines()[-1].strip()[:200]  # torch names the differences below its first line
         raise InputError(
             f"{path}: not the weights of a binary VAE ({reason}); train one with train_binary_vae.py"
         ) from None
+    check_model(path, tensors, about)
     return model.to(device).eval(), about
 
 

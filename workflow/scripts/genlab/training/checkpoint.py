@@ -42,8 +42,18 @@ def load_tensors(path, about=None):
             return {name: file.get_tensor(name) for name in names}, about
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
-    except (SafetensorError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: not a sound safetensors file of this project ({error!r}); make it anew") from None
+    except KeyError:
+        reason = "it does not say what it is"
+    except (SafetensorError, TypeError, json.JSONDecodeError) as error:
+        reason = str(error)[:200]
+    raise InputError(f"{path}: not a sound safetensors file of this project ({reason}); make it anew")
+
+
+def check_model(path, tensors, about):
+    """Raise `InputError` unless a model's numbers are finite, and its file says which model it is, and of what data."""
+    files.check_fields(path, about, {"model": str, "seed": int, "data/title": str})
+    if wrong := next((name for name, tensor in tensors.items() if not tensor.isfinite().all()), None):
+        raise InputError(f"{path}: {wrong} holds numbers that are not finite; train the model anew")
 
 
 def _sum(tensors, about):

@@ -1,15 +1,13 @@
 """Which GPU a process takes when several local processes share several GPUs."""
 
 import contextlib
-import fcntl
 import functools
 import os
 import stat
 import tempfile
 from pathlib import Path
 
-from .. import InputError
-from ..files import locked
+from .. import InputError, files
 
 PROCESSES = 16  # of one user on one GPU that are counted
 
@@ -25,15 +23,15 @@ def choose():
 
     folder = own_folder()
     with open(folder / "choosing", "w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
+        files.lock(turn, wait=True)
         places = {}
         for index in range(torch.cuda.device_count()):
             name = torch.cuda.get_device_properties(index).uuid  # the same whichever GPUs are visible
-            files = [locked(folder / f"{name}.{place}") for place in range(PROCESSES)]
-            places[index] = [file for file in files if file]
+            tried = [files.locked(folder / f"{name}.{place}") for place in range(PROCESSES)]
+            places[index] = [file for file in tried if file]
         chosen = max(places, key=lambda index: len(places[index]))
         lock = places[chosen].pop() if places[chosen] else None
-        for file in (file for files in places.values() for file in files):
+        for file in (file for free in places.values() for file in free):
             file.close()
     return chosen, lock
 
