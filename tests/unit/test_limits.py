@@ -94,7 +94,7 @@ def test_a_file_of_weights_that_is_too_large_is_not_read(tmp_path):
             file.write(begin)
             file.truncate(legacy.SIZE + 1)
         error = confined.call(legacy.load_state_dict, tmp_path / "x.pt", megabytes=50)
-        assert type(error) is InputError and "a file of 268,435,457 bytes, more than 268,435,456" in str(error)
+        assert type(error) is InputError and "a file of 2,147,483,649 bytes, more than 2,147,483,648" in str(error)
 
 
 def test_the_memory_that_is_allowed_is_little():

@@ -25,7 +25,7 @@ from genlab import InputError, cli, files
 
 # What is read of a set of images, of each of its metrics, and of a likelihood.
 METRICS = {
-    **dict.fromkeys(("subject", "set", "data/title", "classifier/sha256"), str),
+    **dict.fromkeys(("subject", "set", "data/title", "features/sha256"), str),
     **{"model": str | None, "kind": str | None, "seed": int | None, "images": int, "metrics": dict},
 }
 METRIC = {"value": files.NUMBER, **dict.fromkeys(("standard_error", "low", "high"), files.NUMBER | None)}
