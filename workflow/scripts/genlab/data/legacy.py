@@ -16,7 +16,7 @@ from .pickles import Machine, Module, Refused, Tensor
 ZIP = b"PK\x03\x04"
 BEGINNINGS = (ZIP, b"\x80")  # first bytes of an archive and of a pickle
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # what an old file begins with
-# Limits far above the weights of any classifier of small images. Memory: at most four times the file, and 300 MB.
+# Limits far above the weights of any network that is used here. Memory: at most four times the file, and 300 MB.
 SIZE = 2**31  # bytes of the file
 MEMBERS = 10_000  # of an archive
 TENSORS, LENGTH = 10_000, 1000  # how many, and characters of a tensor's name
