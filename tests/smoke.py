@@ -10,10 +10,13 @@ ROOT = Path(__file__).parents[1]
 SMOKE = ROOT / "config" / "smoke.yaml"
 
 
-def snakemake(*words, directory, snakefile=ROOT / "Snakefile", configfile=SMOKE):
-    """Run Snakemake on the project's Snakefile in another directory; output as text."""
+def snakemake(*words, directory, snakefile=ROOT / "Snakefile", configfile=SMOKE, more=None):
+    """Run Snakemake on the project's Snakefile in another directory; output as text.
+
+    more: a configuration file to lay over the first.
+    """
     command = ["-m", "snakemake", *words, "--snakefile", snakefile, "--cores", "2"]
-    command += ["--configfile", configfile] if configfile else []
+    command += ["--configfile", *(file for file in (configfile, more) if file)] if configfile else []
     return forks.run(command, forks.SNAKEMAKE, cwd=directory, together=True)
 
 

@@ -215,4 +215,4 @@ def test_a_likelihood_of_more_outputs_is_refused_for_one_s_own_generator(options
 def test_a_generator_that_would_never_be_updated_is_refused(options, tmp_path):
     process = run_stage("train_gan", *options("gan", tmp_path / "out", 1), "--critic-steps", "1000")
     assert process.returncode == 2 and not (tmp_path / "out").exists()
-    assert "--critic-steps 1000: the critic has " in process.stderr and "give more --epochs" in process.stderr
+    assert "--critic-steps: 1000, and the critic has " in process.stderr and "give more epochs" in process.stderr

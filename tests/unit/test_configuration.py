@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from genlab import InputError, configuration, consistency
-from genlab.data import arrays
+from genlab.data import arrays, counts
 from genlab.kinds import KINDS, seeds_of
 
 ROOT = Path(__file__).parents[2]
@@ -207,7 +207,7 @@ def test_numbers_that_come_as_text_are_read():
         ({"data": {"images": {"source": "web"}}}, "data.images.source: 'web' is not one of ['embedded', 'official', "),
         ({"seeds": []}, "seeds: [] should be non-empty"),
         ({"seeds": [1, 1]}, "seeds: [1, 1] has non-unique elements"),
-        ({"likelihood": {"models": {"my_vae": {}}}}, "'my_vae' is no name; give letters, digits and dashes"),
+        ({"likelihood": {"models": {"my_vae": {}}}}, "A name is made of letters, digits and dashes."),
         ({"data": {"images": {"files": {"train": {"urls": ["x"], "md5": "abc"}}}}}, "train.md5: 'abc' does not match"),
         ({"likelihood": {"models": {"vae": {"learning_rate": float("inf")}}}}, "rate: 'inf' is not of type 'number'"),
         ({"threads": "two"}, "threads: 'two' is not of type 'integer'"),
@@ -294,7 +294,6 @@ def test_options_out_of_range_are_refused(words, capsys):
         (datetime.date(2026, 11, 26), "likelihood.models.2026-11-26: a key that is read as a date; quote the name"),
         (False, "likelihood.models.False: a key that is read as true or false; quote the name"),
         (None, "likelihood.models.None: a key that is read as nothing; quote the name"),
-        (0.5, "likelihood.models: '0.5' is no name; give letters, digits and dashes"),
     ],
 )
 def test_names_that_yaml_does_not_read_as_text_are_refused(key, message):
@@ -340,15 +339,6 @@ def embedded(**counts):
             "models.A: another name differs only in",
         ),
         ({"report": {"thresholds": {"elbo_valid": 96}}}, "elbo_valid: 96 is greater than the maximum of 0"),
-        ({"images": {"evaluation": {"samples": 5}}}, "images.evaluation.samples: 5; metrics need 6 or more"),
-        ({"images": {"evaluation": {"pool": 500}}}, "images.evaluation.pool: 500; a set that metrics are taken on has"),
-        (embedded(train=1000), "data.images: 900 training images, fewer than the 1000 of a set that metrics are taken"),
-        (embedded(test=5), "data.images: the test images: 5; metrics need 6 or more"),
-        ({"data": {"images": {"valid_fraction": 1e-5}}}, "leaves 0 validation images of 10000; two or more are needed"),
-        (
-            {"images": {"models": {"g": {"kind": "gan", "epochs": 1, "batch_size": 900, "critic_steps": 11}}}},
-            "images.models.g.critic_steps: 11, and the critic has 10 updates in all",
-        ),
     ],
 )
 def test_what_could_only_fail_later_is_refused_at_once(config, message):
@@ -357,16 +347,48 @@ def test_what_could_only_fail_later_is_refused_at_once(config, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "config, message",
+    [
+        ({"images": {"evaluation": {"samples": 5}}}, "images.evaluation.samples: 5; metrics need 6 or more"),
+        (
+            {"images": {"evaluation": {"pool": 500}}},
+            "images.evaluation.pool: 500; metrics are taken on sets of 1000; give as many",
+        ),
+        (embedded(train=1000), "data.images: 900 training images; metrics are taken on sets of 1000; give as many"),
+        (embedded(test=5), "data.images: the test images: 5; metrics need 6 or more"),
+        ({"data": {"images": {"valid_fraction": 1e-5}}}, "leaves 0 validation images; two or more are needed"),
+        (
+            {"images": {"models": {"g": {"kind": "gan", "epochs": 1, "batch_size": 900, "critic_steps": 11}}}},
+            "images.models.g.critic_steps: 11, and the critic has 10 updates in all",
+        ),
+    ],
+)
+def test_numbers_of_images_that_do_not_fit_are_refused(config, message):
+    config = configuration.complete(config)
+    with pytest.raises(InputError) as caught:
+        consistency.check_sizes(config, counts.of_images(config))
+    assert message in str(caught.value)
+
+
 def test_without_image_models_no_number_of_images_is_too_small():
-    config = embedded(train=10, test=2) | {"images": {"models": {"vae": None, "gan": None}}}
-    assert configuration.complete(config)["images"]["models"] == {}
+    config = configuration.complete(embedded(train=10, test=2) | {"images": {"models": {"vae": None, "gan": None}}})
+    consistency.check_sizes(config, counts.of_images(config))
 
 
-def test_numbers_of_images_of_one_s_own_are_checked_when_they_are_counted():
-    config = configuration.complete({"data": {"images": OWN}})
-    consistency.check_sizes(config, {"flowers/train": 2000, "flowers/test": 1000}.get)
-    with pytest.raises(InputError, match="450 training images, fewer than the 1000 of a set"):
-        consistency.check_sizes(config, {"flowers/train": 500, "flowers/test": 1000}.get)
+def test_numbers_of_images_are_those_of_the_source(tmp_path):
+    images = {"source": "official", "valid_fraction": 0.25}
+    found = counts.of_images(configuration.complete({"data": {"images": images}}))
+    assert found == {"train": 54943, "valid": 18314, "test": 26032}
+    other = images | {"files": {"train": {"md5": "5a" * 16}}}
+    assert counts.of_images(configuration.complete({"data": {"images": other}})) is None
+    for name, number in (("train/a", 6), ("train/b", 2), ("train/.hidden", 5), ("test/a", 3)):
+        (tmp_path / name).mkdir(parents=True)
+        for index in range(number):
+            (tmp_path / name / f"{index}.png").touch()
+    own = {"source": "folder", "valid_fraction": 0.25} | {key: str(tmp_path / key) for key in ("train", "test")}
+    found = counts.of_images(configuration.complete({"data": {"images": own}}))
+    assert found == {"train": 6, "valid": 2, "test": 3}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from genlab import InputError
+from genlab import InputError, files
 from genlab.models import classifier, dinov2, feature_networks, networks
 from PIL import Image
 from safetensors.torch import save_file
@@ -42,7 +42,7 @@ def test_the_classifier_is_the_default(tmp_path):
     found, about = feature_networks.load(tmp_path / "w.safetensors")
     expected, _ = classifier.classify(found, pictures(5))
     np.testing.assert_array_equal(feature_networks.features(found, pictures(5)), expected)
-    assert about["network"] == "classifier" and about["words"] == "the 512 features of a classifier: no Inception FID"
+    assert about["network"] == "classifier" and about["words"] == "the 512 features of a classifier (no Inception FID)"
 
 
 def test_inception_is_torchvision_s_on_images_resized_in_the_manner_of_clean_fid(tmp_path):
@@ -141,7 +141,7 @@ def test_a_network_of_one_s_own(own):
     expected = (resized(pictures(), 40) / 127.5 - 1).mean((2, 3)) * torch.tensor([1.0, 2, 3])
     np.testing.assert_allclose(feature_networks.features(network, pictures()), expected, atol=1e-5)
     assert about["words"] == "the 3 features of own.py:Means, images resized to 40 x 40, bicubic and antialiased"
-    assert len(about["code_sha256"]) == 64
+    assert about["networks"]["feature_network"]["sha256"] == files.checksum(own / "own.py")
 
 
 def test_a_batch_gives_what_single_images_give(own):
@@ -190,15 +190,15 @@ def test_a_file_that_holds_no_weights_is_refused(own):
 
 
 def test_kept_features_are_read_again_and_damaged_ones_replaced(own, monkeypatch):
-    network, _ = feature_networks.load(own / "own.safetensors", f"{own}/own.py:Means")
-    first, classes = feature_networks.kept(network, "5a", pictures(), own / "kept")
+    network, about = feature_networks.load(own / "own.safetensors", f"{own}/own.py:Means")
+    first, classes = feature_networks.kept(network, about, pictures(), own / "kept")
     assert classes is None
     (file,) = (own / "kept").iterdir()
     with monkeypatch.context() as patch:
         patch.setattr(feature_networks, "features", None)  # which is not called
-        again, _ = feature_networks.kept(network, "5a", pictures(), own / "kept")
+        again, _ = feature_networks.kept(network, about, pictures(), own / "kept")
     np.testing.assert_array_equal(first, again)
     file.write_bytes(file.read_bytes()[:-100])
-    np.testing.assert_array_equal(feature_networks.kept(network, "5a", pictures(), own / "kept")[0], first)
-    feature_networks.kept(network, "other", pictures(), own / "kept")
+    np.testing.assert_array_equal(feature_networks.kept(network, about, pictures(), own / "kept")[0], first)
+    feature_networks.kept(network, about | {"sha256": "other"}, pictures(), own / "kept")
     assert len(list((own / "kept").iterdir())) == 2

@@ -11,7 +11,7 @@ import zipfile
 import confined
 import numpy as np
 import pytest
-from genlab import InputError
+from genlab import InputError, files
 from genlab.data import legacy
 
 
@@ -89,7 +89,7 @@ def test_legacy_weights_that_grow_are_refused(tmp_path, name):
 
 
 def test_a_file_of_weights_that_is_too_large_is_not_read(tmp_path):
-    for begin in legacy.BEGINNINGS:
+    for begin in files.PYTORCH:
         with open(tmp_path / "x.pt", "wb") as file:
             file.write(begin)
             file.truncate(legacy.SIZE + 1)

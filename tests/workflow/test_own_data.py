@@ -9,7 +9,7 @@ import torch
 import yaml
 from PIL import Image
 from safetensors.torch import save_file
-from smoke import SMOKE, snakemake
+from smoke import snakemake
 
 CLASSES = {"iris": (40, 40, 200), "<b>rose": (200, 30, 60), "lily": (230, 230, 230)}
 NETWORK = """
@@ -60,13 +60,9 @@ def finished(tmp_path_factory):
         },
     }
     (folder / "own.yaml").write_text(yaml.safe_dump(config))
-    process = go_on(folder)
+    process = snakemake("all", directory=folder, more="own.yaml")
     assert process.returncode == 0, process.stdout
     return folder, process.stdout
-
-
-def go_on(folder, *words):
-    return snakemake("all", *words, "--configfile", SMOKE, "own.yaml", directory=folder, configfile=None)
 
 
 def read(finished, name):
@@ -118,7 +114,7 @@ def test_limits_of_the_task_judge_no_other_data(finished):
 
 
 def test_afterwards_nothing_is_to_be_done(finished):
-    assert "Nothing to be done" in go_on(finished[0], "--dry-run").stdout
+    assert "Nothing to be done" in snakemake("all", "--dry-run", directory=finished[0], more="own.yaml").stdout
 
 
 def test_an_image_that_changes_in_place_is_prepared_anew(finished):
@@ -126,7 +122,7 @@ def test_an_image_that_changes_in_place_is_prepared_anew(finished):
     content = file.read_bytes()
     try:
         Image.open(file).rotate(90).save(file)
-        plan = go_on(finished[0], "--dry-run").stdout
+        plan = snakemake("all", "--dry-run", directory=finished[0], more="own.yaml").stdout
     finally:
         file.write_bytes(content)
     assert "rule prepare_images:" in plan and "rule train_classifier:" in plan
@@ -134,7 +130,7 @@ def test_an_image_that_changes_in_place_is_prepared_anew(finished):
 
 def test_what_is_not_there_is_named_at_once(finished, tmp_path):
     (tmp_path / "own.yaml").write_text((finished[0] / "own.yaml").read_text())
-    process = go_on(tmp_path, "--dry-run")
+    process = snakemake("all", "--dry-run", directory=tmp_path, more="own.yaml")
     assert process.returncode != 0 and "Traceback" not in process.stdout
     for line in (
         "data.images.train: flowers/train: no such file or folder",

@@ -10,7 +10,7 @@ import pandas
 import pytest
 import yaml
 from PIL import Image
-from smoke import ROOT, SMOKE, snakemake
+from smoke import ROOT, snakemake
 
 N = 60  # samples of each model in the smoke configuration
 
@@ -72,13 +72,9 @@ def finished(run):
     binary = {"dense": {"architecture": f"{mine}dense", "epochs": 1, "warmup_steps": 5}}
     content = {"images": {"models": models}, "likelihood": {"models": binary}}
     (folder / "more.yaml").write_text(yaml.safe_dump(content))
-    process = go_on(folder)
+    process = snakemake("all", directory=folder, more="more.yaml")
     assert process.returncode == 0, process.stdout
     return folder, process.stdout
-
-
-def go_on(folder, *words):
-    return snakemake("all", *words, "--configfile", SMOKE, "more.yaml", directory=folder, configfile=None)
 
 
 def test_no_model_is_trained_anew(finished):
@@ -123,7 +119,7 @@ def test_the_report_says_what_was_converted_and_what_is_left_out(finished):
 
 
 def test_afterwards_nothing_is_to_be_done(finished):
-    assert "Nothing to be done" in go_on(finished[0], "--dry-run").stdout
+    assert "Nothing to be done" in snakemake("all", "--dry-run", directory=finished[0], more="more.yaml").stdout
 
 
 @pytest.mark.parametrize(
@@ -137,7 +133,7 @@ def test_what_changes_in_place_is_brought_in_anew(finished, name, runs):
             Image.fromarray(pictures(9)[0]).save(file)
         else:
             file.write_bytes(content + b"# changed\n")
-        plan = go_on(finished[0], "--dry-run").stdout
+        plan = snakemake("all", "--dry-run", directory=finished[0], more="more.yaml").stdout
     finally:
         file.write_bytes(content)
     jobs = re.findall(r"^rule import_samples:\n(?:    .*\n)*?    wildcards: model=(\w+)", plan, re.MULTILINE)
@@ -146,6 +142,6 @@ def test_what_changes_in_place_is_brought_in_anew(finished, name, runs):
 
 def test_samples_that_are_not_there_are_named_at_once(tmp_path):
     (tmp_path / "more.yaml").write_text("images: {models: {ann: {kind: samples, samples: [students/ann]}}}")
-    process = go_on(tmp_path, "--dry-run")
+    process = snakemake("all", "--dry-run", directory=tmp_path, more="more.yaml")
     assert process.returncode != 0 and "Traceback" not in process.stdout
     assert "images.models.ann.samples: students/ann: no such file or folder" in process.stdout

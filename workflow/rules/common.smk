@@ -16,7 +16,7 @@ sys.path.insert(0, str(SCRIPTS))
 os.environ.update(PATH=os.pathsep.join([os.path.dirname(sys.executable), os.environ.get("PATH", "")]))
 
 from genlab import InputError, configuration, consistency, files, provenance
-from genlab.data import own_images
+from genlab.data import counts
 from genlab.kinds import KINDS, models_with, seeds_of
 from genlab.report.figures import figures_of
 
@@ -34,8 +34,7 @@ try:
     consistency.check_keys(workflow.configfiles)
     config.update(configuration.complete(config))
     consistency.check_files(config)
-    if config["data"]["images"]["source"] in consistency.OWN_SOURCES:
-        consistency.check_sizes(config, own_images.count)
+    consistency.check_sizes(config, counts.of_images(config))
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
@@ -277,8 +276,7 @@ def feature_weights():
 
 def feature_code():
     """The file of a feature network of one's own: a change in it takes features anew."""
-    path, _, name = config["images"]["feature_network"].rpartition(":")
-    return [local(path)] if path else []
+    return own_files(config["images"])
 
 
 def feature_options():

@@ -33,7 +33,7 @@ def parser():
     result.add_argument(
         "--samples", type=Path, required=True, metavar="DIR", help="folder with one folder of PNG images in it"
     )
-    result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared SVHN data")
+    result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared colour images")
     result.add_argument("--classifier", type=Path, required=True, metavar="WEIGHTS", help="classifier of the features")
     result.add_argument("--name", required=True, help="the model's name")
     result.add_argument(

@@ -36,7 +36,7 @@ SHOWN = 16
 def parser():
     result = cli.parser(__doc__, seed=True, device=True)
     result.add_argument("--source", choices=SOURCES, required=True, help="which images")
-    result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared SVHN data")
+    result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared colour images")
     result.add_argument("--classifier", type=Path, required=True, metavar="WEIGHTS", help="classifier")
     own_networks.add_feature_network(result)
     result.add_argument(
@@ -113,7 +113,7 @@ def main(options):
             shown = np.asarray(batch[:SHOWN]) if shown is None else shown
             ((found, logits),) = classifier.feature_batches(network, [batch])
             features.append(feature_networks.features(other, batch) if other else found)
-            classes.append(arrays.whole_numbers(logits.argmax(1), logits.shape[1]))
+            classes.append(arrays.as_labels(logits.argmax(1), logits.shape[1]))
             bar.update(len(batch))
     about |= {"seed": options.seed, "provenance": provenance.record(options, device=device.type)}
     with files.atomic(options.output) as temporary:

@@ -22,7 +22,7 @@ def parser():
         "--samples", type=Path, nargs="+", required=True, metavar="DIR", help="folders with one folder of PNG images"
     )
     result.add_argument("--names", nargs="+", required=True, metavar="NAME", help="the models, in the same order")
-    result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared SVHN data")
+    result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared colour images")
     result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
     result.add_argument("--columns", type=cli.positive, default=10, help="images in a row (default: 10)")
     result.add_argument("--rows", type=cli.positive, default=8, help="rows of images of each model (default: 8)")

@@ -19,19 +19,12 @@ from genlab import InputError, cli, files, log
 
 
 def parser():
-    result = cli.parser(__doc__, seed=True)
+    result = cli.parser(__doc__, seed=True, split=True)
     for split, what in (("train", "training"), ("test", "test")):
         result.add_argument(
             f"--{split}", type=Path, required=True, metavar="PATH", help=f"{what} images: a folder, or an .npz file"
         )
     result.add_argument("--title", default="", help="what figures and tables call the data (default: by its folder)")
-    result.add_argument(
-        "--valid-fraction",
-        type=float,
-        default=0.1,
-        metavar="F",
-        help="share of the training images set aside for validation (default: 0.1)",
-    )
     result.add_argument("--output", type=Path, required=True, metavar="FILE.npz", help="the prepared data set")
     return result
 
@@ -52,7 +45,7 @@ def main(options):
         )
     fields = {"train_images": images[train], "valid_images": images[valid], "test_images": test_images}
     of_splits = {"train": labels[train], "valid": labels[valid], "test": test_labels}
-    fields |= {f"{split}_labels": arrays.whole_numbers(each, len(classes)) for split, each in of_splits.items()}
+    fields |= {f"{split}_labels": arrays.as_labels(each, len(classes)) for split, each in of_splits.items()}
     leaked = copies.equal(test_images, images)
     counts = {split: len(each) for split, each in of_splits.items()}
     about = {

@@ -15,7 +15,7 @@ from genlab import cli, files, log
 
 
 def parser():
-    result = cli.parser(__doc__, seed=True)
+    result = cli.parser(__doc__, seed=True, split=True)
     for split in ("train", "test"):
         result.add_argument(
             f"--{split}", type=Path, required=True, metavar="FILE.mat", help=f"{split} images and labels, MATLAB v5"
@@ -25,13 +25,6 @@ def parser():
         choices=("embedded", "official"),
         default="official",
         help="what the files claim to be; without the official checksums they are called custom (default: official)",
-    )
-    result.add_argument(
-        "--valid-fraction",
-        type=float,
-        default=0.1,
-        metavar="F",
-        help="share of the training file set aside for validation (default: 0.1)",
     )
     result.add_argument("--output", type=Path, required=True, metavar="FILE.npz", help="the prepared data set")
     return result

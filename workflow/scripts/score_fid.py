@@ -60,7 +60,6 @@ def main(options):
         if path == ROOT / default and not path.exists():
             option = "--model" if default == CLASSIFIER else "--reference"
             raise InputError(f"{path}: not made yet; run `snakemake --cores 1 {default}` in {ROOT}, or give {option}")
-    import numpy as np
     from genlab.data import images, references
     from genlab.measures import frechet, ranking
     from genlab.models import feature_networks
@@ -76,7 +75,7 @@ def main(options):
         return (feature_networks.features(network, batch) for batch in batches)
 
     def features_of(pictures):
-        return np.concatenate(list(features(references.batches(pictures))))
+        return feature_networks.features(network, pictures)
 
     sample_moments = frechet.moments(features(batches), f"features of {options.directory}")
     real_moments = frechet.moments(features(references.batches(real)), f"features of {options.reference}")

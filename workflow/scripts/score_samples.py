@@ -59,7 +59,6 @@ def main(options):
 
     device = loop.set_up(options.device, options.threads, options.seed)
     network, weights = feature_networks.load(options.model, options.feature_network, device)
-    identity = weights["sha256"] + weights.get("code_sha256", "")
     real, data, reference = references.read(options.reference, "test")
     pool = references.training_pool(options.floor, options.reference)
     samples, converted = {}, {}
@@ -69,7 +68,7 @@ def main(options):
             raise InputError(f"{folder}: {count} images; give {ranking.FEWEST} or more, at best as many as the others")
 
     def subject(pictures):
-        return Subject(*feature_networks.kept(network, identity, pictures, options.output / "features"))
+        return Subject(*feature_networks.kept(network, weights, pictures, options.output / "features"))
 
     def score(pictures):
         return ranking.score(subject(pictures), test, moments, options.seed)

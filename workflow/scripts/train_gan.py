@@ -1,6 +1,6 @@
 """Train a Wasserstein GAN with gradient penalty on colour images and keep its averaged generator.
 
-Reads the file that prepare_svhn.py wrote. The generator is the one that train_vae.py trains as a
+Reads the file that prepare_svhn.py or prepare_images.py wrote. The generator is the one that train_vae.py trains as a
 decoder. The validation images and the feature classifier only watch: the critic's estimate on
 images it was not trained on, and the Frechet distance of few samples (the test images are never
 looked at). The last epoch is kept. Writes a folder with the weights of generator and critic
@@ -34,12 +34,8 @@ def main(options):
     from genlab.training import loop
 
     prepared = arrays.load_images(options.data)
-    updates = settings["epochs"] * -(-len(prepared.train_images) // settings["batch_size"])
-    if settings["critic_steps"] > updates:
-        raise InputError(
-            f"--critic-steps {settings['critic_steps']}: the critic has {updates} updates in all, so the generator "
-            "would have none; give more --epochs or a smaller --batch-size"
-        )
+    if fault := consistency.critic_fault(settings, len(prepared.train_images)):
+        raise InputError(f"--critic-steps: {fault}")
     device = loop.set_up(options.device, options.threads, options.seed)
     features, _ = classifier.load_classifier(options.classifier, device)
     train, valid = (torch.from_numpy(split).to(device) for split in (prepared.train_images, prepared.valid_images))

@@ -1,8 +1,9 @@
 """Train a variational autoencoder on colour images and keep its best weights.
 
-Reads the file that prepare_svhn.py wrote; x are its pixels in [-1, 1], g the generator that the GAN of
-train_gan.py has too. --likelihood chooses p(x|z): N(x; g(z), I), N(x; g(z), v I) with the variance v that
-fits best, or a discretised mixture of logistics, for which the generator's last layer has more channels.
+Reads the file that prepare_svhn.py or prepare_images.py wrote; x are its pixels in [-1, 1], g the
+generator that the GAN of train_gan.py has too. --likelihood chooses p(x|z): N(x; g(z), I),
+N(x; g(z), v I) with the variance v that fits best, or a discretised mixture of logistics, for which the
+generator's last layer has more channels.
 
 Trains on the training images, picks the epoch with the highest ELBO on the validation images (the test
 images are never looked at), and writes a folder with the weights (model.safetensors), one row for each

@@ -22,7 +22,9 @@ def parser():
     result.add_argument(
         "--configuration", required=True, metavar="FILE", help="its configuration, YAML or JSON; - reads standard input"
     )
-    result.add_argument("--data", type=Path, metavar="NPZ", help="prepared SVHN data, for real images beside samples")
+    result.add_argument(
+        "--data", type=Path, metavar="NPZ", help="prepared colour images, for real images beside samples"
+    )
     result.add_argument("--output", type=Path, required=True, metavar="HTML", help="page to write")
     return result
 
@@ -32,7 +34,7 @@ def main(options):
 
     found = results.read(options.results, configuration.read(options.configuration))
     if found.fid and options.data is None:
-        raise InputError("--data: the run has image models; give the prepared SVHN data that they were trained on")
+        raise InputError("--data: the run has image models; give the prepared colour images that they were trained on")
     files.write_text(options.output, render(found, options.data))
     print(f"{options.output}: {options.output.stat().st_size / 1e6:.1f} MB")
 

@@ -62,10 +62,11 @@ class Distinct(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
-def parser(doc, *, seed=False, seeds=False, device=False, threads=False):
+def parser(doc, *, seed=False, seeds=False, split=False, device=False, threads=False):
     """A `Parser` with the common options, described by a stage's docstring.
 
     `seed` adds --seed; `seeds` adds --seeds, for a stage that computes several seeds at once.
+    `split` adds --valid-fraction, for a stage that sets validation images aside.
     `device` adds --device and --threads; `threads` adds --threads alone, for a stage that uses only the CPU.
     """
     result = Parser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False)
@@ -80,6 +81,11 @@ def parser(doc, *, seed=False, seeds=False, device=False, threads=False):
             default=[1],
             help="seeds, a result for each (default: 1)",
         )
+    if split:
+        result.add_argument(
+            "--valid-fraction", type=float, default=0.1, metavar="F",
+            help="fraction of each class's training images to set aside for validation (default: 0.1)",
+        )  # fmt: skip
     if device:
         result.add_argument(
             "--device",
@@ -160,7 +166,7 @@ def path_ending(suffix):
 def run(main, parser, argv=None):
     """Parse the command line, call `main(options)`, and exit with the code above."""
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(AttributeError):  # of a stream that somebody has put in place of the terminal's
+        with contextlib.suppress(AttributeError):  # a test's stream in place of the real one has no such method
             stream.reconfigure(errors="backslashreplace")  # a terminal may be unable to show a name
     options = parser.parse_args(argv)
     logging.basicConfig(

@@ -65,8 +65,6 @@ def _said(error):
     words = {"array": "a list, as in [1, 2]", "object": "a section of keys"}
     if error.validator == "type" and error.validator_value in words:
         return f"{error.instance!r} is not {words[error.validator_value]}"
-    if error.validator == "pattern" and "description" not in error.schema:
-        return f"{error.instance!r} is no name; give letters, digits and dashes"
     return error.message
 
 

@@ -4,9 +4,9 @@ import collections
 import os
 from pathlib import Path
 
-from . import InputError
+from . import InputError, files
 
-OWN_PARTS = ("generator", "encoder", "critic", "architecture")  # networks that a person may bring
+OWN_PARTS = ("generator", "encoder", "critic", "architecture", "feature_network")  # networks that a person may bring
 FEWEST = 6  # images that metrics can be taken on
 OWN_SOURCES = ("folder", "npz")  # of images that a person brings
 
@@ -44,7 +44,6 @@ def contradictions(config):
         for name in config[problem]["models"]:
             if lower.count(name.lower()) > 1:
                 faults.append(f"{problem}.models.{name}: another name differs only in case, and some disks tell none")
-    faults += size_faults(config, known_counts(config))
     if "noise" in config["images"]["models"]:
         faults.append("images.models.noise: the reference of uniform pixels has this name; give the model another one")
     for name, model in config["images"]["models"].items():
@@ -65,59 +64,45 @@ def contradictions(config):
     return faults
 
 
-def known_counts(config):
-    """{"train", "valid", "test": number of colour images} as far as the configuration tells; None where it does not."""
-    images = config["data"]["images"]
-    official = {"train": 73257, "test": 26032}
-    if images["source"] == "embedded":
-        found = {split: images["embedded"][split] for split in official}
-    elif images["source"] == "official" and all(images["files"][split]["md5"] for split in official):
-        found = official
-    else:
-        return None
-    return split_counts(found, images["valid_fraction"])
+def check_sizes(config, counts):
+    """Raise an `InputError` that lists the numbers of images that do not fit each other.
 
-
-def split_counts(found, valid_fraction):
-    """Numbers of images once validation images are set aside, from those of the training and test files."""
-    valid = round(found["train"] * valid_fraction)
-    return {"train": found["train"] - valid, "valid": valid, "test": found["test"]}
-
-
-def size_faults(config, counts):
-    """A line for each number of images that does not fit the others; counts: as `known_counts` gives them, or None."""
+    counts: {"train", "valid", "test": number of colour images}, or None where they are not known.
+    """
     evaluation, models, faults = config["images"]["evaluation"], config["images"]["models"], []
     if not models:
-        return faults
+        return
     size = min(evaluation["samples"], counts["test"]) if counts else evaluation["samples"]
     if size < FEWEST:
         which = "images.evaluation.samples" if evaluation["samples"] < FEWEST else "data.images: the test images"
         faults.append(f"{which}: {size}; metrics need {FEWEST} or more")
     if evaluation["pool"] < size:
         faults.append(
-            f"images.evaluation.pool: {evaluation['pool']}; a set that metrics are taken on has {size}, so give as many"
+            f"images.evaluation.pool: {evaluation['pool']}; metrics are taken on sets of {size}; give as many"
         )
-    if counts is None:
-        return faults
-    if counts["train"] < size:
+    if counts and counts["train"] < size:
         faults.append(
-            f"data.images: {counts['train']} training images, fewer than the {size} of a set that metrics are taken "
-            "on; lower images.evaluation.samples or give more"
+            f"data.images: {counts['train']} training images; metrics are taken on sets of {size}; give as many, or "
+            "lower images.evaluation.samples"
         )
-    if counts["valid"] < 2:
-        faults.append(
-            f"data.images.valid_fraction: leaves {counts['valid']} validation images of "
-            f"{counts['train'] + counts['valid']}; two or more are needed"
-        )
+    if counts and counts["valid"] < 2:
+        faults.append(f"data.images.valid_fraction: leaves {counts['valid']} validation images; two or more are needed")
     for name, model in models.items():
-        if "critic_steps" in model:
-            updates = model["epochs"] * -(-counts["train"] // model["batch_size"])
-            if model["critic_steps"] > updates:
-                faults.append(
-                    f"images.models.{name}.critic_steps: {model['critic_steps']}, and the critic has {updates} updates "
-                    "in all, so the generator would have none; give more epochs or smaller batches"
-                )
-    return faults
+        if counts and "critic_steps" in model and (fault := critic_fault(model, counts["train"])):
+            faults.append(f"images.models.{name}.critic_steps: {fault}")
+    if faults:
+        raise InputError("configuration: " + "\n  ".join(faults))
+
+
+def critic_fault(settings, images):
+    """What is wrong with the `critic_steps` of a GAN on so many training images, in words; None if nothing is."""
+    updates = settings["epochs"] * -(-images // settings["batch_size"])
+    if settings["critic_steps"] <= updates:
+        return None
+    return (
+        f"{settings['critic_steps']}, and the critic has {updates} updates in all, so the generator would have none; "
+        "give more epochs or smaller batches"
+    )
 
 
 def _own_data_faults(images):
@@ -153,8 +138,7 @@ def check_files(config):
         named |= {f"data.images.{split}": [config["data"]["images"][split]] for split in ("train", "test")}
     if images["feature_weights"]:
         named["images.feature_weights"] = [images["feature_weights"]]
-    if ":" in images["feature_network"]:
-        named["images.feature_network"] = [images["feature_network"].rpartition(":")[0]]
+    named |= {f"images.{part}": [path] for part, path in own_files(images).items()}
     for name, model in images["models"].items():
         for key in ("samples", "files"):
             named[f"images.models.{name}.{key}"] = model.get(key, [])
@@ -167,24 +151,9 @@ def check_files(config):
     missing = [(key, path) for key, paths in named.items() for path in paths if not Path(path).exists()]
     faults = [f"{key}: {path}: no such file or folder" for key, path in missing]
     weights = images["feature_weights"]
-    if weights and Path(weights).is_file() and not _like_weights(weights):
+    if weights and Path(weights).is_file() and not files.kind_of_weights(weights):
         faults.append(f"images.feature_weights: {weights}: neither safetensors nor a PyTorch file")
     if faults:
-        raise InputError("configuration: " + "\n  ".join(faults))
-
-
-def _like_weights(path):
-    """Whether a file begins like safetensors, an archive of PyTorch or a pickle."""
-    with open(path, "rb") as file:
-        head = file.read(9)
-    return head[8:] == b"{" or head.startswith((b"PK\x03\x04", b"\x80"))
-
-
-def check_sizes(config, count):
-    """Raise an `InputError` if images of one's own are too few; count: a function from a path to their number."""
-    images = config["data"]["images"]
-    found = {split: count(images[split]) for split in ("train", "test")}
-    if faults := size_faults(config, split_counts(found, images["valid_fraction"])):
         raise InputError("configuration: " + "\n  ".join(faults))
 
 

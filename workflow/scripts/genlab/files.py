@@ -17,6 +17,7 @@ from pathlib import Path
 from . import ComputationError, InputError, log
 
 REMAKE = "remake it with the stage that writes it"
+PYTORCH = (b"PK\x03\x04", b"\x80")  # how a file of torch.save begins: an archive, or a pickle
 NUMBER = int | float  # of `check_fields`
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no room: the disk, the quota, the largest file allowed
@@ -238,6 +239,15 @@ def digests(path):
 def checksum(path):
     """SHA-256 of a file, as hexadecimal text."""
     return digests(path)["sha256"]
+
+
+def kind_of_weights(path):
+    """ "safetensors" or "torch" by how a file begins, an archive of PyTorch or a pickle; "" for any other file."""
+    with open(path, "rb") as file:
+        head = file.read(9)
+    if head[8:] == b"{":  # eight bytes with the length of a JSON header, then the header
+        return "safetensors"
+    return "torch" if head.startswith(PYTORCH) else ""
 
 
 def text_checksum(text):

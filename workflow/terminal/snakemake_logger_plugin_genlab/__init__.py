@@ -5,7 +5,7 @@ training, and a bar of the whole run with the time left. Where nothing can be re
 are printed. Snakemake finds this module by its name in PYTHONPATH.
 
 Times are expected ones: of a rule's jobs in this run, else in the run before, as their benchmarks tell; a running job
-says itself how far it is. Jobs of which nothing is known count nothing, and the time left is then "at least".
+says itself how far it is. A job of which nothing is known adds no time, and the time left is then "at least".
 """
 
 import csv

@@ -125,9 +125,9 @@ def class_titles(about):
     return [f"{class_word(about)} {name}" for name in class_names(about)]
 
 
-def whole_numbers(values, count):
-    """Whole numbers from 0 to `count` - 1 in the smallest type that holds them all: uint8 or uint16."""
-    return np.asarray(values).astype(np.uint8 if count <= 256 else np.uint16)
+def as_labels(values, classes):
+    """Labels of so many classes, numbered from 0: uint8 if that is enough, else uint16."""
+    return np.asarray(values).astype(np.uint8 if classes <= 256 else np.uint16)
 
 
 def load_binarized_mnist(path):

@@ -123,7 +123,7 @@ def read_directory(path, batch=500):
 def _class_files(path):
     """The paths of the files in the only class folder of `path`, as text, sorted by name."""
     shape = "expected one folder that holds the images, as in DIRECTORY/samples/0000.png"
-    entries = _visible(path)
+    entries = visible(path)
     folders = [entry for entry in entries if entry.is_dir()]
     if len(folders) != 1:
         found = (
@@ -136,7 +136,7 @@ def _class_files(path):
             f"{path}: holds the image {beside.name} beside the folder {folders[0].name}, and either may be meant; "
             "leave one folder with all the images"
         )
-    files = _visible(folders[0].path)
+    files = visible(folders[0].path)
     if nested := [entry.name for entry in files if entry.is_dir()]:
         raise InputError(f"{folders[0].path}: holds the folder {nested[0]!r}; put all the images into one folder")
     if not files:
@@ -175,7 +175,7 @@ def check_size(file, image):
         raise InputError(f"{file}: an animation of {image.n_frames} frames; save one still image a file")
 
 
-def _visible(folder):
+def visible(folder):
     """The entries of `folder` (`os.DirEntry`) sorted by name, without hidden files and those that systems leave."""
     if not os.path.isdir(folder):
         found = "is a file" if os.path.exists(folder) else "no such directory"

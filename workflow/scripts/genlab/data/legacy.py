@@ -11,10 +11,10 @@ import zipfile
 from pathlib import Path
 
 from .. import InputError, log
+from ..files import PYTORCH
 from .pickles import Machine, Module, Refused, Tensor
 
-ZIP = b"PK\x03\x04"
-BEGINNINGS = (ZIP, b"\x80")  # first bytes of an archive and of a pickle
+ZIP = PYTORCH[0]
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # what an old file begins with
 # Limits far above the weights of any network that is used here. Memory: at most four times the file, and 300 MB.
 SIZE = 2**31  # bytes of the file

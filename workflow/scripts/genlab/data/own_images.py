@@ -3,7 +3,6 @@
 Images are read as those of `samples`: any of them may be converted, by the rules stated in docs/own_models.md.
 """
 
-import os
 from collections import Counter
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from .. import InputError
 from . import samples
-from .images import is_clutter
+from .images import visible
 
 CLASSES = (2, 1000)  # fewest and most
 LIMIT = 1_000_000  # bytes of the names of the classes
@@ -36,7 +35,7 @@ def count(path):
     """How many images `read` would find, without reading them; 0 of what it would refuse."""
     path = Path(path)
     if path.is_dir():
-        return sum(len(samples.image_files(entry.path)[0]) for entry in os.scandir(path) if entry.is_dir())
+        return sum(len(samples.image_files(entry.path)[0]) for entry in visible(path) if entry.is_dir())
     try:
         with np.load(path, mmap_mode="r", allow_pickle=False) as content:
             return len(content["labels"])
@@ -54,10 +53,9 @@ def align(labels, names, wanted, path):
 def _read_folder(folder):
     """`read` of a folder in the layout of torchvision's `ImageFolder`."""
     layout = "give one folder of images a class, as torchvision's ImageFolder reads it"
-    with os.scandir(folder) as entries:
-        visible = sorted((entry for entry in entries if not is_clutter(entry.name)), key=lambda entry: entry.name)
-    classes = [entry for entry in visible if entry.is_dir()]
-    loose = [entry.name for entry in visible if not entry.is_dir() and samples.is_image(entry.path)]
+    entries = visible(folder)
+    classes = [entry for entry in entries if entry.is_dir()]
+    loose = [entry.name for entry in entries if not entry.is_dir() and samples.is_image(entry.path)]
     if loose:
         raise InputError(f"{folder}: the image {loose[0]} lies in no class; {layout}")
     _check_number(len(classes), folder, layout)

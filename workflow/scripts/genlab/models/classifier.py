@@ -13,11 +13,9 @@ import torch
 import torch.nn.functional as F
 
 from .. import InputError, files
-from ..data import legacy
 from ..data.images import to_model
-from ..training.checkpoint import load_tensors
 from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
-from . import layers, networks
+from . import layers, networks, weights
 
 PART = {"cpu": 100, "cuda": 5000}  # images at a time: on a CPU the activations stay in the caches
 REMEDY = "give weights that train_classifier.py or import_classifier.py wrote, or the course's svhn_classifier"
@@ -31,51 +29,26 @@ def load_classifier(path, device="cpu"):
     Raises InputError for any other file.
     """
     path = Path(path)
-    if not path.is_file():
-        found = "is no file" if path.exists() else "no such file"
-        raise InputError(f"{path}: {found}; {REMEDY}")
-    with path.open("rb") as file:
-        head = file.read(9)
-    if head[8:] == b"{":  # safetensors: eight bytes with the length of a JSON header, then the header
-        tensors, about = load_tensors(path, about={"source": "given"})
-    elif head.startswith(legacy.BEGINNINGS):
-        tensors, about = legacy.load_state_dict(path), {"source": "given"}
-    else:
-        raise InputError(f"{path}: neither safetensors nor a PyTorch file; {REMEDY}")
+    tensors, about = weights.read(path, REMEDY)
     with torch.device("meta"):  # no memory and no random numbers for weights that are overwritten
         shape = tuple(tensors["mlp.2.weight"].shape) if "mlp.2.weight" in tensors else ()
         classifier = networks.FeatureClassifier(shape[0] if len(shape) == 2 and shape[1] == 512 else 10)
-    check(path, tensors, classifier.state_dict())
+    weights.check(path, tensors, classifier.state_dict(), "the feature classifier", REMEDY)
     classifier.to_empty(device=device).load_state_dict(tensors)
-    return layers.accelerate(classifier).eval().requires_grad_(False), about | {
+    return layers.accelerate(classifier).eval().requires_grad_(False), (about or {"source": "given"}) | {
         "file": path.name,
         "sha256": files.checksum(path),
     }
 
 
-def check(path, tensors, expected, name="the feature classifier", remedy=REMEDY):
-    """Raise InputError unless `tensors` are a network's: the names and shapes of `expected`, float32, finite."""
-    if missing := [key for key in expected if key not in tensors]:
-        raise InputError(f"{path}: not the weights of {name}: no {missing[0]}; {remedy}")
-    if odd := [key for key in tensors if key not in expected]:
-        raise InputError(f"{path}: not the weights of {name}: {odd[0][:80]!a} is too many; {remedy}")
-    for key, tensor in tensors.items():
-        if tensor.shape != expected[key].shape or tensor.dtype != torch.float32:
-            found, wanted = tuple(tensor.shape), tuple(expected[key].shape)
-            kind = str(tensor.dtype).removeprefix("torch.")
-            raise InputError(f"{path}: {key} is {kind} {found}, expected float32 {wanted}; {remedy}")
-        if not torch.isfinite(tensor).all():
-            raise InputError(f"{path}: {key} holds numbers that are not finite; {remedy}")
-
-
 @torch.no_grad()
-def features(classifier, images):
-    """Features float32 (M, 512) of images uint8 (M, 3, 32, 32), on the device of a classifier in eval mode."""
-    if classifier.training:
+def features(network, images):
+    """Features float32 (M, D) of images uint8 (M, 3, 32, 32), on the device of a feature network in eval mode."""
+    if network.training:
         raise ValueError("the classifier is in training mode; call eval() first")
-    device = next(classifier.parameters()).device
-    parts = torch.as_tensor(images).to(device).split(PART[device.type])
-    return torch.cat([classifier.features(to_model(part)) for part in parts])
+    device = next(network.parameters()).device
+    parts = torch.as_tensor(images).to(device).split(getattr(network, "part", PART)[device.type])
+    return torch.cat([network.features(to_model(part)) for part in parts])
 
 
 @torch.no_grad()

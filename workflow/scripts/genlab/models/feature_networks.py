@@ -13,12 +13,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from .. import InputError, files
-from ..data import arrays, legacy
-from ..data.images import to_model
-from ..training.checkpoint import load_tensors
-from . import classifier, dinov2, own_networks
+from ..data import arrays
+from . import classifier, dinov2, own_networks, weights
 
-CLASSIFIER = "classifier"  # the name of the project's own
 IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and standard deviation of pixels in [0, 1]
 COUNT = "num_batches_tracked"  # of batch norm, which uses it in training alone
 UNUSED = ("AuxLogits.", "fc.")  # of Inception's weights, after the features
@@ -45,46 +42,42 @@ class Resized(nn.Module):
         return self.network(x).float()
 
 
-def load(weights, network=CLASSIFIER, device="cpu"):
+def load(path, network="classifier", device="cpu"):
     """(network, about) of a file of weights. Raises `InputError` for weights that are not of that network.
 
     network  "classifier", "inception" (torchvision's v3), "dinov2", or FILE.py:CLASS of one's own
-    about    what the weights are: file, sha256, `network`, and `words` that say it beside a number
+    about    what the weights are: file, sha256, `network`, `words` that say it beside a number, and of one's own its
+             file and SHA-256 in `networks`
     """
-    if network == CLASSIFIER:
-        module, about = classifier.load_classifier(weights, device)
-        return module, about | {"network": network, "words": "the 512 features of a classifier: no Inception FID"}
-    tensors = _read(weights)
+    if network == "classifier":
+        module, about = classifier.load_classifier(path, device)
+        return module, about | {"network": network, "words": "the 512 features of a classifier (no Inception FID)"}
+    tensors, _ = weights.read(path, "give a file of weights, safetensors or PyTorch's .pt or .pth")
     kinds = {"inception": _inception, "dinov2": _dinov2}
-    module, name = kinds[network](weights, tensors) if network in kinds else _own(weights, tensors, network)
+    module, name = kinds[network](path, tensors) if network in kinds else _own(path, tensors, network)
     module = module.to(device).eval().requires_grad_(False)
     count = features(module, np.zeros((1, 3, 32, 32), np.uint8)).shape[1]
     resized = "" if module.size == 32 else f", images resized to {module.size} x {module.size}, bicubic and antialiased"
-    about = {"file": weights.name, "sha256": files.checksum(weights), "network": network}
-    if network not in kinds:
-        about["code_sha256"] = files.checksum(own_networks.split(network)[0])
+    about = {"file": path.name, "sha256": files.checksum(path), "network": network}
+    about["networks"] = own_networks.noted({"feature_network": network})
     return module, about | {"words": f"the {count:,} features of {name}{resized}"}
 
 
-@torch.no_grad()
 def features(network, images):
     """Features float32 (M, D), numpy, of images uint8 (M, 3, 32, 32)."""
-    if network.training:
-        raise ValueError("the network is in training mode; call eval() first")
-    device = next(network.parameters()).device
-    part = getattr(network, "part", classifier.PART)[device.type]
-    parts = torch.as_tensor(images).to(device).split(part)
-    return torch.cat([network.features(to_model(each)) for each in parts]).cpu().numpy()
+    return classifier.features(network, images).cpu().numpy()
 
 
-def kept(network, checksum, images, folder):
+def kept(network, about, images, folder):
     """(features (N, D), classes (N,)) of images uint8 (N, 3, 32, 32), kept in `folder` by content.
 
-    checksum: of the network. Classes are the first choices of a classifier, None of any other network. Another call
-    with the same images and network reads the file. A damaged file is replaced.
+    about: of the network, as `load` gives it. Classes are the first choices of a classifier, None of any other network.
+    Another call with the same images and network reads the file. A damaged file is replaced.
     """
     content = np.ascontiguousarray(images)
-    key = hashlib.sha256(checksum.encode() + content.tobytes()).hexdigest()
+    own = about.get("networks", {}).get("feature_network", {})
+    identity = about["sha256"] + own.get("sha256", "")
+    key = hashlib.sha256(identity.encode() + content.tobytes()).hexdigest()
     path, classes = folder / f"{key[:32]}.npz", hasattr(network, "mlp")
     names = ("features", "classes") if classes else ("features",)
     try:
@@ -95,60 +88,43 @@ def kept(network, checksum, images, folder):
         pass  # not there, or damaged
     if classes:
         numbers, logits = classifier.classify(network, content)
-        found = {"features": numbers, "classes": arrays.whole_numbers(logits.argmax(1), logits.shape[1])}
+        found = {"features": numbers, "classes": arrays.as_labels(logits.argmax(1), logits.shape[1])}
     else:
         found = {"features": features(network, content)}
     with files.atomic(path) as temporary:
-        arrays.write(temporary, {"network": checksum}, **found)
+        arrays.write(temporary, {"network": identity}, **found)
     return found["features"], found.get("classes")
 
 
-def _read(weights):
-    """{name: tensor} of a file of weights, safetensors or PyTorch's own format."""
-    remedy = "give a file of weights, safetensors or PyTorch's .pt or .pth"
-    if not weights.is_file():
-        raise InputError(f"{weights}: {'is no file' if weights.exists() else 'no such file'}; {remedy}")
-    with weights.open("rb") as file:
-        head = file.read(9)
-    if head[8:] == b"{":
-        return load_tensors(weights, about={})[0]
-    if head.startswith(legacy.BEGINNINGS):
-        return legacy.load_state_dict(weights)
-    raise InputError(f"{weights}: neither safetensors nor a PyTorch file; {remedy}")
-
-
-def _inception(weights, tensors):
+def _inception(path, tensors):
     from torchvision.models import inception_v3
 
     with torch.device("meta"):
         network = inception_v3(weights=None, aux_logits=False, transform_input=False, init_weights=False)
         network.fc = nn.Identity()
     used = {name: tensor for name, tensor in tensors.items() if not name.startswith(UNUSED)}
-    return Resized(_filled(network, weights, used, "torchvision's Inception v3"), 299), "torchvision's Inception v3"
+    return Resized(_filled(network, path, used, "torchvision's Inception v3"), 299), "torchvision's Inception v3"
 
 
-def _dinov2(weights, tensors):
+def _dinov2(path, tensors):
     try:
         with torch.device("meta"):
             network = dinov2.shaped_like(tensors)
     except ValueError as error:
-        raise InputError(
-            f"{weights}: not the weights of a DINOv2 ({error}); give those of vits14, b14 or l14"
-        ) from None
-    return Resized(_filled(network, weights, tensors, "DINOv2"), 224, IMAGENET), "DINOv2, its class token"
+        raise InputError(f"{path}: not the weights of a DINOv2 ({error}); give those of vits14, b14 or l14") from None
+    return Resized(_filled(network, path, tensors, "DINOv2"), 224, IMAGENET), "DINOv2, its class token"
 
 
-def _own(weights, tensors, place):
+def _own(path, tensors, place):
     network = own_networks.feature_network(place)
-    size = getattr(network, "size", 32)
-    return Resized(_filled(network, weights, tensors, place), size), place.rpartition("/")[2]
+    return Resized(_filled(network, path, tensors, place), network.size), place.rpartition("/")[2]
 
 
-def _filled(network, weights, tensors, name):
+def _filled(network, path, tensors, name):
     """`network` with its weights; raises `InputError` if they are not its own. Counts of batches may be missing."""
     counts = {key: torch.tensor(0) for key in network.state_dict() if key.endswith(COUNT)}
     wanted = {key: value for key, value in network.state_dict().items() if not key.endswith(COUNT)}
     given = {key: value for key, value in tensors.items() if not key.endswith(COUNT)}
-    classifier.check(weights, given, wanted, name, "give the weights that belong to the network")
+    weights.check(path, given, wanted, name, "give the weights that belong to the network")
     network.load_state_dict(given | counts, assign=True)
     return network

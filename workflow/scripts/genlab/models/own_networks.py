@@ -142,7 +142,7 @@ def feature_network(place):
     import torch
 
     network = _made(place, "feature_network")
-    size = getattr(network, "size", 32)
+    size = network.size = getattr(network, "size", 32)
     if not isinstance(size, int) or not 32 <= size <= 1024:
         _refuse(place, "feature-network", f"has the size {size!r}, not a whole number from 32 to 1024")
     with torch.random.fork_rng(devices=[]):

@@ -38,14 +38,8 @@ LIKELIHOOD = {
     **DATA,
 }
 FID = {
-    **{
-        "samples": int,
-        "seeds": list,
-        "reference/images": int,
-        "features/sha256": str,
-        "features/words": str,
-        "features/network": str,
-    },
+    **{"samples": int, "seeds": list, "reference/images": int},
+    **dict.fromkeys(("features/sha256", "features/words", "features/network"), str),
     **{"fid/values": list, "floor": dict | None, "ratio": OPTIONAL},
     **{f"fid/{key}": kind for key, kind in SPREAD.items()},
     **DATA,

@@ -101,7 +101,7 @@ def fid_table(results):
     header = ["model", "kind", "FID", "of each seed", "real-data FID", "FID / real-data FID"]
     caption = (
         f"Fréchet distance of {summary['samples']:,} samples to {summary['reference']['images']:,} test images, on "
-        f"{summary['features']['words']} (SHA-256 of the weights {summary['features']['sha256'][:8]}); lower "
+        f"{summary['features']['words']}, weights of SHA-256 {summary['features']['sha256'][:8]}; lower "
         f"is better; {over(summary['seeds'], images=False)}. Real-data FID: of as many real training images, "
         f"{PLUS_MINUS} over draws. Data: {results.title('images')}."
     )
