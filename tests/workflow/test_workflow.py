@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 
 import pandas
@@ -552,3 +553,21 @@ def test_fewer_epochs_train_anew(shortened):
 def test_a_forced_run_of_as_many_epochs_trains_anew(shortened):
     _, log = shortened
     assert "a finished training of 2 epochs is there, and 2 are asked for; training anew" in log
+
+
+def test_a_project_may_lie_in_a_folder_with_a_space(tmp_path):
+    """Its environment lies there too: Snakemake starts some kinds of jobs by the unquoted path of its interpreter."""
+    environment = tmp_path / "my project" / "environment"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
+    (packages,) = environment.glob("lib/python*/site-packages")
+    (packages / "all.pth").write_text(sysconfig.get_path("purelib"))
+    command = [environment / "bin" / "python", "-m", "snakemake", "results/smoke/figures/workflow.png", "--cores", "1"]
+    command += ["--snakefile", ROOT / "Snakefile", "--configfile", SMOKE]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert process.returncode == 0, process.stderr
+    written = json.loads((tmp_path / "results" / "smoke" / "configuration.json").read_text())
+    assert (written["results"], written["seeds"], list(written["images"]["models"])) == (
+        "results/smoke",
+        [1],
+        ["vae", "gan"],
+    )

@@ -1,4 +1,5 @@
 # Configuration and the helpers that the rules share. Rules themselves hold no logic.
+import json
 import os
 import re
 import shlex

@@ -4,17 +4,20 @@ run_files = [target.input for target in (rules.data, rules.divergences, rules.li
 
 # The configuration with all its defaults, for stages that need all of it: a command would be too long for it. The
 # file changes with its content alone, and it is written here and not when rules are read: a dry run writes nothing,
-# and a storage gets the file as any other.
+# and a storage gets the file as any other. A template, because Snakemake starts `run` by an interpreter whose path it
+# does not quote.
 rule write_configuration:
+    input:
+        source_files("report", "configuration.json"),
     output:
         "<results>/configuration.json",
     log:
         "<results>/logs/write_configuration.log",
     localrule: True
     params:
-        configuration=config,
-    run:
-        files.write_json(Path(output[0]), params.configuration)
+        configuration=json.dumps(config, indent=2, allow_nan=False),
+    template_engine:
+        "jinja2"
 
 
 rule plot_workflow:
