@@ -318,7 +318,7 @@ def test_bad_input_is_refused(given, tmp_path, name, file, content, words):
 
 
 def test_a_report_on_images_without_their_data_is_refused(given):
-    assert "give the prepared SVHN data" in refused({name: given[name] for name in given if name != "data"})
+    assert "give the prepared colour images" in refused({name: given[name] for name in given if name != "data"})
 
 
 def test_a_missing_run_ends_with_2_and_one_line(given, settings, tmp_path):

@@ -15,7 +15,8 @@ rule write_configuration:
         "<results>/logs/write_configuration.log",
     localrule: True
     params:
-        configuration=json.dumps(config, indent=2, allow_nan=False),
+        # A function, whose text is taken as it is: a program's command holds {output}.
+        configuration=lambda wildcards: json.dumps(config, indent=2, allow_nan=False),
     template_engine:
         "jinja2"
 
