@@ -4,6 +4,8 @@ CORES ?= $(shell getconf _NPROCESSORS_ONLN)
 PYTHON ?= python3
 # More for Snakemake, say: make ARGS="--config seeds=[1,2]"
 ARGS ?=
+# How long `make fuzz` tries each reader.
+SECONDS ?= 60
 
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -13,7 +15,7 @@ UV = $$(command -v uv || echo $(RUN)/uv)
 WATCHED := PYTHONPATH="$(CURDIR)/workflow/terminal$${PYTHONPATH:+:$$PYTHONPATH}" $(RUN)/snakemake --logger genlab
 SNAKEMAKE := $(if $(MAKE_TERMOUT),$(WATCHED),$(RUN)/snakemake) --cores $(CORES)
 
-.PHONY: all full report test test-quick test-slurm benchmark benchmark-gpu lint format lock clean distclean help setup unlock
+.PHONY: all full report test test-quick test-slurm fuzz benchmark benchmark-gpu lint format lock clean distclean help setup unlock
 
 all: $(STAMP)  ## set up, then run the main job on the embedded data (minutes, no download)
 	$(SNAKEMAKE) all numbers $(ARGS)
@@ -32,6 +34,11 @@ test-quick: $(STAMP)  ## run the tests of functions but the slow ones (about a m
 
 test-slurm: $(STAMP)  ## on Debian, as root: install and start a Slurm, run the workflow on it (half an hour), and stop it
 	tests/slurm/run.sh $(abspath $(RUN))/python
+
+fuzz: $(STAMP)  ## try damaged and made-up files on every reader, SECONDS for each, by default 60 (about 15 minutes)
+	GENLAB_FUZZ=10 $(RUN)/pytest tests/fuzz
+	$(UV) pip install --quiet --require-hashes --python $(RUN)/python --requirement tests/fuzz/requirements.txt || echo "atheris cannot be installed here"
+	PYTHONPATH=workflow/scripts $(RUN)/python tests/fuzz/fuzz.py $(SECONDS)
 
 benchmark: $(STAMP)  ## measure speed and memory side by side with plain references, into docs/performance.md (minutes)
 	$(RUN)/python benchmarks/run_all.py --output docs/performance.md
@@ -63,6 +70,8 @@ $(STAMP): requirements.txt
 lock: $(STAMP)  ## resolve pyproject.toml anew into requirements.txt
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--upgrade --group dev pyproject.toml --output-file requirements.txt
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--upgrade --group pyproject.toml:fuzz --output-file tests/fuzz/requirements.txt
 
 unlock: $(STAMP)  ## after a crash or a power loss: remove the lock that Snakemake left behind
 	$(RUN)/snakemake --unlock

@@ -3,6 +3,7 @@
 import os
 import pickle
 import resource
+import signal
 import traceback
 from pathlib import Path
 
@@ -22,6 +23,8 @@ def call(function, *arguments, megabytes=300, seconds=10):
     if not (number := os.fork()):
         resource.setrlimit(resource.RLIMIT_AS, (size + megabytes * 2**20,) * 2)
         resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(5 * seconds)  # if it waits
         try:
             answer = function(*arguments)
         except BaseException as error:

@@ -256,7 +256,7 @@ def test_learning_curves_want_one_training_for_each_history(inputs):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"samples": None}, r"digits\.npz: not an NPZ file of the arrays originals, .*samples is not a file"),
+        ({"samples": None}, r"digits\.npz: not an NPZ file of the arrays originals, .*it has no array 'samples'"),
         (
             {"originals": np.zeros((6, 784), np.uint8)},
             r"'originals' is uint8 \(6, 784\); expected numbers \(N, 28, 28\)",

@@ -225,7 +225,7 @@ def test_what_is_written_is_read(written):
 
 
 def test_an_array_that_is_missing_is_named(written):
-    with pytest.raises(InputError, match=r"a\.npz: not an NPZ file of the arrays x, y \('y is not a file.*; remake it"):
+    with pytest.raises(InputError, match=r"a\.npz: not an NPZ file of the arrays x, y \(it has no array 'y'.*; remake it"):
         arrays.read(written, ["x", "y"])
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import InputError
 from ..files import REMAKE, digests, read_field
+from . import npz
 from .amat import PIXELS
 
 # Checksums of the original files. A file with another checksum is never presented as an original.
@@ -25,6 +26,7 @@ OFFICIAL = {
         "test": {"bytes": 64275384, "md5": "eb5a983be6a315427106f1b164d9cef3"},
     },
 }
+LIMIT = 2**33  # bytes that an array may take
 # The paths of an interpolation in latents.npz: between latents on a line and on the sphere, and between images.
 PATHS = ("latent", "sphere", "image")
 
@@ -43,13 +45,16 @@ def read(path, names, what="", remedy=REMAKE):
     what = what or f"an NPZ file of the arrays {', '.join(names)}"
     with Path(path).open("rb") as file:
         try:
-            with np.load(file, allow_pickle=False) as content:
-                fields, text = {name: content[name] for name in names}, str(content["about"])
+            content = npz.opened(file)
+            npz.check(content, [*names, "about"], LIMIT)
+            fields, text = {name: content[name] for name in names}, str(content["about"])
+        except MemoryError:
+            raise
         except Exception as error:  # zipfile raises errors of any kind for a damaged archive
             raise InputError(f"{path}: not {what} ({error}); {remedy}") from None
     try:
         return fields, json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         raise InputError(f"{path}: 'about' is not JSON text; {remedy}") from None
 
 

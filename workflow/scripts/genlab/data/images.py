@@ -25,6 +25,7 @@ FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 PIXELS = 2**24  # an image of more is refused before it is decoded
 FEWER = f"give images of {PIXELS:,} pixels or fewer"
 DEPTH = 24  # where a PNG file says how many bits a channel has
+KNOWN = (*FORMATS, "GIF", "TIFF")  # those that are recognised, to be read or refused
 GREY, ALPHA = {"1", "L", "I", "I;16", "I;16B", "F"}, {"RGBA", "RGBa", "LA", "La", "PA"}
 SMALL = 2**14  # bytes: smaller files are read at once, faster than by Pillow's many short reads
 KEPT = 1000  # so many small files stay open between the check of all files and their decoding
@@ -33,6 +34,8 @@ CLUTTER = {
     "thumbs.db", "ehthumbs.db", "ehthumbs_vista.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "#recycle",
     "$recycle.bin", "system volume information", "lost+found",
 }  # fmt: skip
+
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_size` refuses such images
 
 
 def to_model(images):
@@ -131,7 +134,7 @@ def _class_files(path):
         )
         loose = len(entries) - len(folders)
         raise InputError(f"{path}: holds {found} and {loose} files; {shape}")
-    if beside := next((entry for entry in entries if not entry.is_dir() and _is_image(entry.path)), None):
+    if beside := next((entry for entry in entries if entry.is_file() and _is_image(entry.path)), None):
         raise InputError(
             f"{path}: holds the image {beside.name} beside the folder {folders[0].name}, and either may be meant; "
             "leave one folder with all the images"
@@ -147,7 +150,7 @@ def _class_files(path):
 def _is_image(file):
     """Whether a file begins like an image of a known format."""
     try:
-        opened(file).close()
+        Image.open(file, formats=KNOWN).close()
     except (OSError, SyntaxError, ValueError):
         return False
     except Image.DecompressionBombError:
@@ -158,13 +161,6 @@ def _is_image(file):
 def is_clutter(name):
     """Whether a file or folder of this name is hidden, or one that systems leave behind."""
     return name[0] == "." or name.lower() in CLUTTER
-
-
-def opened(source, formats=None):
-    """Pillow's image of a file, not yet decoded, without its warning of many pixels."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(source, formats=formats)
 
 
 def check_size(file, image):
@@ -185,12 +181,21 @@ def visible(folder):
     return sorted(visible, key=lambda entry: entry.name)
 
 
+def regular(file):
+    """`file`, if it is one: to open a pipe may take forever."""
+    if not os.path.isfile(file):
+        raise InputError(f"{file}: no regular file; remove it")
+    return file
+
+
 def _open(file):
-    """The opened image of `file`, not yet decoded; `InputError` unless it is in colour and opaque."""
+    """The opened image of `file`, not yet decoded; `InputError` unless it is in colour, opaque and not too large."""
     try:
-        with open(file, "rb", buffering=0) as raw:
+        with open(regular(file), "rb", buffering=0) as raw:
             begin = raw.read(SMALL)
-        image = opened(io.BytesIO(begin) if len(begin) < SMALL else file, FORMATS)
+        image = Image.open(io.BytesIO(begin) if len(begin) < SMALL else file, formats=FORMATS)
+    except InputError:
+        raise
     except Image.DecompressionBombError:
         raise InputError(f"{file}: too many pixels; {FEWER}") from None
     except (OSError, SyntaxError, ValueError) as error:
@@ -221,6 +226,8 @@ def _read(files, kept):
             try:
                 colours = image if image.mode == "RGB" else image.convert("RGB")
                 colours.load()
+            except MemoryError:
+                raise
             except Exception as error:  # decoders raise errors of any kind for a damaged file
                 raise InputError(f"{file}: the image is damaged ({error}); save it anew") from None
             if colours.size != SIZE:

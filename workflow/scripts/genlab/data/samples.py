@@ -6,7 +6,6 @@ hand in. What it takes, converts, leaves out and refuses is stated in docs/own_m
 
 import io
 import os
-import zipfile
 from collections import Counter
 from pathlib import Path
 
@@ -14,12 +13,14 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .. import InputError
-from .images import DEPTH, FEWER, FORMATS, SIZE, check_size, is_clutter, opened
+from . import npz
+from .images import DEPTH, FEWER, FORMATS, KNOWN, SIZE, check_size, is_clutter, regular
 
 ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff"}  # of files that must be images
 NAMES = ("images", "samples", "arr_0")  # of the array in an NPZ file that has several
 LIMIT = 1_000_000 * 3072 + 1000  # bytes of the images in an NPZ file, with their header
 LEFT_OUT = "files left out that are no images"
+FILE = 2**28  # bytes of an image's file
 ORIENTATION = 0x0112  # the EXIF tag that says how to turn a photograph
 
 
@@ -47,10 +48,8 @@ def said(done):
 def read_npz(path):
     """The images of an NPZ file, uint8 (N, 32, 32, 3) or (N, 3, 32, 32)."""
     expected = "expected uint8 images of 0 to 255, N x 32 x 32 x 3 or N x 3 x 32 x 32"
-    if not zipfile.is_zipfile(path):  # numpy would speak of pickles, and of how to load them
-        raise InputError(f"{path}: not an NPZ file; {expected}")
     try:
-        with np.load(path, allow_pickle=False) as content:
+        with npz.opened(path) as content:
             names = content.files if len(content.files) == 1 else [name for name in NAMES if name in content.files]
             if not names:
                 held = ", ".join(content.files[:5]) or "nothing"
@@ -58,8 +57,9 @@ def read_npz(path):
             size = content.zip.getinfo(f"{names[0]}.npy").file_size
             if size > LIMIT:  # a compressed array can be far larger than its file
                 raise InputError(f"{path}: {names[0]!r} takes {size:,} bytes; give at most {LIMIT:,}, a million images")
+            npz.check(content, names[:1], LIMIT)
             array = content[names[0]]
-    except (InputError, FileNotFoundError):
+    except (InputError, FileNotFoundError, MemoryError):
         raise
     except Exception as error:  # zipfile raises errors of any kind for a damaged archive
         raise InputError(f"{path}: not an NPZ file of numbers ({error}); {expected}") from None
@@ -111,6 +111,8 @@ def is_image(file):
     """Whether a file has the ending of an image, or begins like one of a format that is read."""
     if os.path.splitext(file)[1].lower() in ENDINGS:
         return True
+    if not os.path.isfile(file):
+        return False
     with open(file, "rb") as raw:
         begin = raw.read(12)
     return begin.startswith((b"\x89PNG", b"\xff\xd8\xff", b"BM")) or begin[:4] + begin[8:] == b"RIFFWEBP"
@@ -118,10 +120,12 @@ def is_image(file):
 
 def decode(file, done):
     """The pixels of an image file, uint8 (32, 32, 3). What was converted is counted in `done`."""
+    if (size := os.path.getsize(regular(file))) > FILE:
+        raise InputError(f"{file}: a file of {size:,} bytes; give images of {FILE:,} bytes or fewer")
     with open(file, "rb") as raw:
         content = raw.read()
     try:
-        with opened(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=KNOWN) as image:
             if image.format not in (*FORMATS, "MPO"):
                 raise InputError(f"{file}: a file of the format {image.format}; save it as PNG")
             check_size(file, image)
@@ -135,10 +139,10 @@ def decode(file, done):
                 image = image.resize(SIZE, Image.Resampling.BILINEAR)  # Pillow's is antialiased
                 done["resized to 32 x 32"] += 1
             return np.asarray(image)
-    except InputError:
+    except (InputError, MemoryError):
         raise
     except UnidentifiedImageError:
-        raise InputError(f"{file}: not an image; remove it or save it anew") from None
+        raise InputError(f"{file}: not an image of a known format; remove it or save it as PNG") from None
     except Image.DecompressionBombError:
         raise InputError(f"{file}: too many pixels; {FEWER}") from None
     except Exception as error:  # decoders raise errors of any kind for a damaged file

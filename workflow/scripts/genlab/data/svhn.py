@@ -21,6 +21,10 @@ CLASSES = ("cell", "struct", "object", "char", "sparse", "double", "single", "in
 CLASSES += ("int16", "uint16", "int32", "uint32", "int64", "uint64")
 COMPLEX_OR_LOGICAL = 0x0A00  # bits of the array flags
 CHUNK = 1 << 20
+# Limits of what a file may announce, which can be far more than it holds. SVHN's largest has 531,131 images.
+LIMIT = 1_000_000 * 3073  # bytes of all arrays: a million images with their labels
+SMALL = 128  # bytes of a variable's flags, its dimensions, or its name
+RATIO = 1032  # bytes that zlib unpacks from one, at most
 
 
 def read_mat(path):
@@ -119,31 +123,35 @@ def read_uint8_arrays(file, names):
     if not header.startswith(b"MATLAB 5.0") or header[126:] not in (b"IM", b"MI"):
         raise ValueError("not a MATLAB v5 file, or cut off in its header")
     order = "<" if header[126:] == b"IM" else ">"
-    found = {}
+    found, room, size_of_file = {}, LIMIT, file.seek(0, 2)
+    file.seek(128)
     while tag := file.read(8):
         kind, size = _words(tag, order)
         end = file.tell() + size
         try:
-            source = _Source(file, size, compressed=kind == COMPRESSED)
+            source = _Source(file, min(size, size_of_file - file.tell()), compressed=kind == COMPRESSED)
             if kind == COMPRESSED:
                 kind, size = _words(source.read(8), order)
             if kind != MATRIX:
                 raise ValueError(f"damaged (an element of type {kind} where a variable should be)")
-            name, array = _read_variable(source, order, names)
+            name, array = _read_variable(source, order, names, room)
+            if name in found:
+                raise ValueError(f"damaged (two variables {name})")
             if array is not None:
                 source.finish()
                 found[name] = array
+                room -= array.size
         except zlib.error as error:
             raise ValueError(f"damaged ({error})") from None
         file.seek(end)
     return found
 
 
-def _read_variable(source, order, names):
-    """(name, array) of one variable; the array is None if the name is not in `names`."""
+def _read_variable(source, order, names, room):
+    """(name, array) of one variable; the array, of at most `room` bytes, is None if the name is not in `names`."""
     flags = _words(_element(source, order)[1], order)
     kind, dimensions = _element(source, order)
-    if kind != INT32 or len(dimensions) % 4:
+    if kind != INT32 or len(dimensions) % 4 or len(dimensions) < 8:
         raise ValueError("damaged (the dimensions of a variable)")
     dimensions = dimensions.view(f"{order}i4").tolist()
     name = _element(source, order)[1].tobytes().decode("latin-1")
@@ -153,18 +161,24 @@ def _read_variable(source, order, names):
     if number != CLASSES.index("uint8") + 1 or flags[0] & COMPLEX_OR_LOGICAL:
         kind = CLASSES[number - 1] if 0 < number <= len(CLASSES) else "of unknown class"
         raise ValueError(f"{name} is {'logical or complex' if kind == 'uint8' else kind}, expected uint8")
-    kind, values = _element(source, order)
-    if kind != UINT8 or min(dimensions) < 0 or len(values) != math.prod(dimensions):
-        raise ValueError(f"damaged (the values of {name} do not fit its dimensions)")
+    size = math.prod(dimensions)
+    if size > room:
+        raise ValueError(f"{name} has {size:,} values; the arrays of a file may have {LIMIT:,}")
+    misfit = f"damaged (the values of {name} do not fit its dimensions)"
+    kind, values = _element(source, order, size, misfit)
+    if kind != UINT8 or min(dimensions) < 0 or len(values) != size:
+        raise ValueError(misfit)
     return name, values.reshape(dimensions, order="F")
 
 
-def _element(source, order):
-    """(type, bytes) of the next data element."""
+def _element(source, order, most=SMALL, refusal="damaged (the description of a variable)"):
+    """(type, bytes) of the next data element; ValueError if there are more than `most`."""
     tag = source.read(8)
     kind, size = _words(tag, order)
     if small := kind >> 16:  # up to four bytes are in the tag itself
         return kind & 0xFFFF, tag[4 : 4 + small]
+    if size > most:
+        raise ValueError(refusal)
     values = source.read(size)
     source.read(-size % 8)
     return kind, values
@@ -186,7 +200,10 @@ class _Source:
 
     def read(self, count):
         """Exactly `count` bytes, as a uint8 array; ValueError if there are fewer."""
-        if self.inflater is None and count > self.left:
+        most = self.left
+        if self.inflater:
+            most = RATIO * (self.left + len(self.inflater.unconsumed_tail) + 64)  # it may hold a little itself
+        if count > most:
             raise ValueError("damaged or cut off")
         result = np.empty(count, np.uint8)
         filled = 0
@@ -205,7 +222,7 @@ class _Source:
             piece = self.inflater.decompress(raw, most) if self.inflater else raw
             if piece:
                 return piece
-            if not raw:
+            if not raw or self.inflater.eof:
                 raise ValueError("damaged or cut off")
 
     def finish(self):

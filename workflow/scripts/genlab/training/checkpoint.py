@@ -44,7 +44,7 @@ def load_tensors(path, about=None):
         raise InputError(f"{path}: no such file") from None
     except KeyError:
         reason = "it does not say what it is"
-    except (SafetensorError, TypeError, json.JSONDecodeError) as error:
+    except (SafetensorError, TypeError, ValueError, RecursionError) as error:  # the last two of JSON that never ends
         reason = str(error)[:200]
     raise InputError(f"{path}: not a sound safetensors file of this project ({reason}); make it anew")
 
