@@ -15,7 +15,7 @@ UV = $$(command -v uv || echo $(RUN)/uv)
 WATCHED := PYTHONPATH="$(CURDIR)/workflow/terminal$${PYTHONPATH:+:$$PYTHONPATH}" $(RUN)/snakemake --logger genlab
 SNAKEMAKE := $(if $(MAKE_TERMOUT),$(WATCHED),$(RUN)/snakemake) --cores $(CORES)
 
-.PHONY: all full report test test-quick test-slurm fuzz benchmark benchmark-gpu lint format lock clean distclean help setup unlock
+.PHONY: all full report test test-quick test-slurm fuzz benchmark benchmark-gpu lint format lock audit clean distclean help setup unlock
 
 all: $(STAMP)  ## set up, then run the main job on the embedded data (minutes, no download)
 	$(SNAKEMAKE) all numbers $(ARGS)
@@ -72,6 +72,12 @@ lock: $(STAMP)  ## resolve pyproject.toml anew into requirements.txt
 		--upgrade --group dev pyproject.toml --output-file requirements.txt
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--upgrade --group pyproject.toml:fuzz --output-file tests/fuzz/requirements.txt
+
+audit: $(STAMP)  ## look for known vulnerabilities of the locked packages, where a database of them can be reached
+	$(RUN)/python tests/audit.py $(UV) tool run --quiet pip-audit@2.10.1
+
+audit: $(STAMP)  ## look for known vulnerabilities of the locked packages, where a database of them can be reached
+	$(RUN)/python tests/audit.py $(UV) tool run --quiet pip-audit@2.10.1
 
 unlock: $(STAMP)  ## after a crash or a power loss: remove the lock that Snakemake left behind
 	$(RUN)/snakemake --unlock
