@@ -76,9 +76,6 @@ lock: $(STAMP)  ## resolve pyproject.toml anew into requirements.txt
 audit: $(STAMP)  ## look for known vulnerabilities of the locked packages, where a database of them can be reached
 	$(RUN)/python tests/audit.py $(UV) tool run --quiet pip-audit@2.10.1
 
-audit: $(STAMP)  ## look for known vulnerabilities of the locked packages, where a database of them can be reached
-	$(RUN)/python tests/audit.py $(UV) tool run --quiet pip-audit@2.10.1
-
 unlock: $(STAMP)  ## after a crash or a power loss: remove the lock that Snakemake left behind
 	$(RUN)/snakemake --unlock
 
