@@ -9,7 +9,6 @@ import zipfile
 import zlib
 
 import numpy as np
-import pytest
 import targets
 import yaml
 from genlab import InputError, configuration
@@ -198,7 +197,6 @@ def configurations(draw):
     return result
 
 
-@pytest.mark.xfail(raises=TypeError, strict=True, reason="a table in place of a number: _fill merges it")
 @examples(150)
 @given(configurations())
 def test_a_configuration_is_completed_once_and_for_all_or_refused(config):

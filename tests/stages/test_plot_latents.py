@@ -113,7 +113,11 @@ def test_bad_input_is_one_line_and_exit_code_2(inputs, stage, file, message):
 @pytest.mark.parametrize(
     ("stage", "changes", "message"),
     [
-        ("plot_latents", {"plus": None}, r"latents\.npz: not an NPZ file of the arrays base, plus.*it has no array 'plus'"),
+        (
+            "plot_latents",
+            {"plus": None},
+            r"latents\.npz: not an NPZ file of the arrays base, plus.*it has no array 'plus'",
+        ),
         ("plot_latents", {"plus": pictures(L - 1)}, r"'minus' is uint8 \(12, 3, 32, 32\); expected uint8 \(11, 3, 32"),
         ("plot_latents", {"base": np.zeros((3, 32, 32))}, r"'base' is float64 \(3, 32, 32\); expected uint8 \(3, 32"),
         ("plot_latents", {"effect": np.zeros((L, 1))}, r"'effect' is float64 \(12, 1\); expected numbers \(L\)"),

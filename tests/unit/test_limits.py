@@ -199,7 +199,7 @@ def test_images_that_unpack_to_very_much_are_refused(tmp_path, read, width, heig
     (tmp_path / "samples" / "0.png").write_bytes(png(width, height, 1))
     error = confined.call(read, tmp_path, megabytes=100)
     assert type(error) is InputError
-    said = "very many" if width > 13_000 else f"{width} x {height}"
+    said = "too many" if width > 13_000 else f"{width} x {height}"
     assert f"0.png: {said} pixels; give images of 16,777,216 pixels or fewer" in str(error)
 
 

@@ -94,7 +94,7 @@ def one_class(folder):
         (empty_class, "lily: the class holds no image; give one folder of images a class"),
         (loose_image, "the image stray.png lies in no class; give one folder of images a class"),
         (too_many, "1001 classes, expected 2 to 1000; give one folder of images a class"),
-        (one_class, "1 classes, expected 2 to 1000; give one folder of images a class"),
+        (one_class, "one class, expected 2 to 1000; give one folder of images a class"),
     ],
 )
 def test_folders_refused(classes, change, message):
@@ -109,18 +109,21 @@ def test_folders_refused(classes, change, message):
     [
         (
             {"labels": None},
-            "its 'labels' cannot be read ('labels is not a file in the archive'); give one whole number",
+            "its labels cannot be read (it has no array 'labels'); give one whole number",
         ),
         ({"labels": [0, 1]}, "'labels' is int64 (2,); give one whole number from 0 for each image"),
         ({"labels": [0.0, 1, 1, 0]}, "'labels' is float64 (4,); give one whole number"),
-        ({"labels": [0, 1, -1, 0]}, "'labels' is int64 (4,); give one whole number from 0"),
-        ({"labels": [0, 0, 0, 0]}, "1 classes, expected 2 to 1000"),
+        ({"labels": [0, 1, -1, 0]}, "the label -1 among 'labels'; give one whole number from 0"),
+        ({"labels": [0, 0, 0, 0]}, "one class, expected 2 to 1000"),
         ({"labels": [0, 1, 2, 1000]}, "1001 classes, expected 2 to 1000"),
         ({"labels": [0, 1, 2**62, 1]}, "4611686018427387905 classes, expected 2 to 1000"),
         ({"classes": ["a", "b", "b"]}, "'classes' is <U1 (3,); give one name, as text, for each class"),
         ({"classes": [1, 2, 3]}, "'classes' is int64 (3,); give one name"),
-        ({"classes": ["a", "b"]}, "label 2, but 'classes' names 2; number the classes from 0"),
-        ({"labels": np.zeros(10**6, np.int64)}, "its 'labels' cannot be read ('labels': takes 8,000,128 bytes, more than"),
+        ({"classes": ["a", "b"]}, "label 2, but 'classes' names 2; give a name for each label from 0"),
+        (
+            {"labels": np.zeros(10**6, np.int64)},
+            "its labels cannot be read ('labels': takes 8,000,128 bytes, more than",
+        ),
         ({"images": colours(4)[..., :1]}, "'images' is uint8 (4, 32, 32, 1); expected uint8 images"),
     ],
 )

@@ -130,7 +130,11 @@ REFUSED = {
     "gif": ("a.gif", save, "a.gif: a file of the format GIF; save it as PNG"),
     "tiff": ("a.tif", save, "a.tif: a file of the format TIFF; save it as PNG"),
     "cmyk": ("a.jpg", lambda path: save(path, mode="CMYK"), "a.jpg: an image of colour mode CMYK; save it as RGB"),
-    "damaged": ("a.png", lambda path: path.write_bytes(b"\x89PNG\r\n"), "a.png: not an image of a known format; remove it"),
+    "damaged": (
+        "a.png",
+        lambda path: path.write_bytes(b"\x89PNG\r\n"),
+        "a.png: not an image of a known format; remove it",
+    ),
     "no image": ("a.png", lambda path: path.write_text("<html>"), "a.png: not an image of a known format; remove it"),
     "none": ("a.txt", lambda path: path.write_text("x"), "holds no image; give a folder of PNG"),
 }

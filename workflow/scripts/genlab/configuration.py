@@ -63,7 +63,7 @@ def _said(error):
     if error.validator == "type" and error.validator_value == "string":
         return f"{error.instance} is read as {_kind(error.instance)}; quote it"
     words = {"array": "a list, as in [1, 2]", "object": "a section of keys"}
-    if error.validator == "type" and error.validator_value in words:
+    if error.validator == "type" and str(error.validator_value) in words:  # it may be a list of types
         return f"{error.instance!r} is not {words[error.validator_value]}"
     return error.message
 
@@ -169,8 +169,9 @@ def _fill(value, schema, definitions):
         nothing = value.get(key) is None and child.get("type") == "object"  # a section whose keys are all comments
         if (key not in value or nothing) and "default" in child:
             value[key] = default
-        elif default and isinstance(value.get(key), dict) and not isinstance(child.get("additionalProperties"), dict):
-            value[key] = default | value[key]  # a table of models has no defaults to merge
+        elif isinstance(default, dict) and isinstance(value.get(key), dict):
+            entries = isinstance(child.get("additionalProperties"), dict)  # as in a table of models
+            value[key] = value[key] if entries else default | value[key]
     if isinstance(schema.get("additionalProperties"), dict):
         value = {key: entry for key, entry in value.items() if entry not in (None, "null", "None")}
     return {

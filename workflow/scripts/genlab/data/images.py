@@ -8,6 +8,7 @@ folder holds the image files. Importing this module does not import torch.
 import io
 import os
 import shutil
+import stat
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -35,7 +36,7 @@ CLUTTER = {
     "$recycle.bin", "system volume information", "lost+found",
 }  # fmt: skip
 
-warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # `check_size` refuses such images
+warnings.filterwarnings("ignore", module=r"PIL\.")  # of damage and of many pixels: what matters is refused here
 
 
 def to_model(images):
@@ -183,7 +184,7 @@ def visible(folder):
 
 def regular(file):
     """`file`, if it is one: to open a pipe may take forever."""
-    if not os.path.isfile(file):
+    if not stat.S_ISREG(os.stat(file).st_mode):
         raise InputError(f"{file}: no regular file; remove it")
     return file
 

@@ -49,5 +49,7 @@ def _check(archive, name, limit):
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(member)
         size = member.tell() + math.prod(shape) * dtype.itemsize
-    if dtype.hasobject or size != info.file_size or not all(0 <= each <= limit for each in shape):
+    if dtype.hasobject:
+        raise ValueError("holds Python objects, which could run code")
+    if size != info.file_size or not all(0 <= each <= limit for each in shape):
         raise ValueError(f"announces {dtype} {shape}, which its {info.file_size:,} bytes are not")

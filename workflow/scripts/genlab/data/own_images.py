@@ -86,8 +86,10 @@ def _read_npz(path):
             labels = content["labels"]
             names = content["classes"] if "classes" in content.files else None
     except Exception as error:  # zipfile raises errors of any kind for a damaged archive
-        raise InputError(f"{path}: its 'labels' cannot be read ({error}); {expected}") from None
-    if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or labels.min() < 0:
+        raise InputError(f"{path}: its labels cannot be read ({error}); {expected}") from None
+    if labels.shape == (len(images),) and labels.dtype.kind in "iu" and labels.min() < 0:
+        raise InputError(f"{path}: the label {labels.min()} among 'labels'; {expected}")
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu":
         raise InputError(f"{path}: 'labels' is {labels.dtype} {labels.shape}; {expected}")
     if names is None:
         names = np.array([str(number) for number in range(min(int(labels.max()), CLASSES[1]) + 1)])
@@ -95,13 +97,16 @@ def _read_npz(path):
         raise InputError(f"{path}: 'classes' is {names.dtype} {names.shape}; give one name, as text, for each class")
     _check_number(max(int(labels.max()) + 1, len(names)), path, expected)
     if labels.max() >= len(names):
-        raise InputError(f"{path}: label {labels.max()}, but 'classes' names {len(names)}; number the classes from 0")
+        raise InputError(
+            f"{path}: label {labels.max()}, but 'classes' names {len(names)}; give a name for each label from 0"
+        )
     return images, labels.astype(np.int64), names.tolist(), {}
 
 
 def _check_number(found, path, layout):
     if not CLASSES[0] <= found <= CLASSES[1]:
-        raise InputError(f"{path}: {found} classes, expected {CLASSES[0]} to {CLASSES[1]}; {layout}")
+        what = "one class" if found == 1 else f"{found} classes"
+        raise InputError(f"{path}: {what}, expected {CLASSES[0]} to {CLASSES[1]}; {layout}")
 
 
 def check_training(labels, names, path):

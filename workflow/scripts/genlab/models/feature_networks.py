@@ -52,8 +52,12 @@ def load(path, network="classifier", device="cpu"):
     if network == "classifier":
         module, about = classifier.load_classifier(path, device)
         return module, about | {"network": network, "words": "the 512 features of a classifier (no Inception FID)"}
-    tensors, _ = weights.read(path, "give a file of weights, safetensors or PyTorch's .pt or .pth")
     kinds = {"inception": _inception, "dinov2": _dinov2}
+    if network not in kinds and ".py:" not in network:
+        raise InputError(
+            f"--feature-network {network!r} is unknown; give classifier, {', '.join(kinds)}, or FILE.py:CLASS"
+        )
+    tensors, _ = weights.read(path, "give a file of weights, safetensors or PyTorch's .pt or .pth")
     module, name = kinds[network](path, tensors) if network in kinds else _own(path, tensors, network)
     module = module.to(device).eval().requires_grad_(False)
     count = features(module, np.zeros((1, 3, 32, 32), np.uint8)).shape[1]
