@@ -6,6 +6,8 @@ PYTHON ?= python3
 ARGS ?=
 # How long `make fuzz` tries each reader.
 SECONDS ?= 60
+# How often `make soak` runs the workflow.
+ROUNDS ?= 20
 
 VENV := .venv
 STAMP := $(VENV)/.installed
@@ -15,7 +17,7 @@ UV = $$(command -v uv || echo $(RUN)/uv)
 WATCHED := PYTHONPATH="$(CURDIR)/workflow/terminal$${PYTHONPATH:+:$$PYTHONPATH}" $(RUN)/snakemake --logger genlab
 SNAKEMAKE := $(if $(MAKE_TERMOUT),$(WATCHED),$(RUN)/snakemake) --cores $(CORES)
 
-.PHONY: all full report test test-quick test-slurm fuzz benchmark benchmark-gpu lint format lock audit clean distclean help setup unlock
+.PHONY: all full report test test-quick test-slurm fuzz soak benchmark benchmark-gpu lint format lock audit clean distclean help setup unlock
 
 all: $(STAMP)  ## set up, then run the main job on the embedded data (minutes, no download)
 	$(SNAKEMAKE) all numbers $(ARGS)
@@ -39,6 +41,9 @@ fuzz: $(STAMP)  ## try damaged and made-up files on every reader, SECONDS for ea
 	GENLAB_FUZZ=10 $(RUN)/pytest tests/fuzz
 	$(UV) pip install --quiet --require-hashes --python $(RUN)/python --requirement tests/fuzz/requirements.txt || echo "atheris cannot be installed here"
 	PYTHONPATH=workflow/scripts $(RUN)/python tests/fuzz/fuzz.py $(SECONDS)
+
+soak: $(STAMP)  ## run the workflow ROUNDS times, by default 20, while its jobs and Snakemake are killed (an hour or two)
+	$(RUN)/python tests/faults/soak.py $(ROUNDS)
 
 benchmark: $(STAMP)  ## measure speed and memory side by side with plain references, into docs/performance.md (minutes)
 	$(RUN)/python benchmarks/run_all.py --output docs/performance.md
