@@ -160,6 +160,9 @@ def test_bad_input_is_one_line_and_writes_nothing(world, tmp_path, names, change
     assert not (tmp_path / "out").exists()
 
 
+HOSTILE = "<img src=x onerror=a()>.npz"
+
+
 @pytest.fixture(scope="module")
 def handed_in(world, tmp_path_factory):
     """The folder and the print of a board of a folder of grey images in folders by class, and an NPZ file."""
@@ -168,7 +171,9 @@ def handed_in(world, tmp_path_factory):
         (folder / "grey" / str(number % 3)).mkdir(parents=True, exist_ok=True)
         Image.fromarray(image[0]).save(folder / "grey" / str(number % 3) / f"{number}.png")
     np.savez(folder / "b.npz", images=pictures(COUNT, 8))
-    process = succeed("score_samples", folder / "grey", folder / "b.npz", *arguments(world, folder / "out", "b"))
+    np.savez(folder / HOSTILE, images=pictures(COUNT, 9))
+    given = (folder / "grey", folder / "b.npz", folder / HOSTILE)
+    process = succeed("score_samples", *given, *arguments(world, folder / "out", "b"))
     return folder / "out", process.stdout
 
 
@@ -185,8 +190,13 @@ def test_what_was_converted_is_said_everywhere(handed_in):
     assert "<li><strong>grey</strong>: grey, repeated in three channels: 60</li>" in page
     entries = json.loads((folder / "leaderboard.json").read_text())["entries"]
     assert {entry["name"]: entry["converted"] for entry in entries} == {
-        "grey": {"grey, repeated in three channels": 60}, "b.npz": {}, "b": {},
+        "grey": {"grey, repeated in three channels": 60}, "b.npz": {}, "b": {}, HOSTILE: {},
     }  # fmt: skip
+
+
+def test_the_name_of_a_folder_is_text_on_the_page(handed_in):
+    page = (handed_in[0] / "leaderboard.html").read_text()
+    assert "&lt;img src=x onerror=a()&gt;.npz" in page and "<img src=x" not in page
 
 
 def test_too_few_images_are_refused(world, tmp_path):

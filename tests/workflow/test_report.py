@@ -355,6 +355,27 @@ def test_a_damaged_result_is_named(results, given, copy):
         (copy / name).write_bytes(before)
 
 
+HOSTILE = "</style></script></td><img src=x onerror='window.hit = 1'><a href='javascript:window.hit = 1'>"
+
+
+def test_names_from_elsewhere_run_no_script(browser, copy, given):
+    """Titles of data, names of files and the like come from people and folders: here, they are HTML."""
+    for path in copy.rglob("*.json"):
+        text = path.read_text()
+        for word in ("embedded stand-in for SVHN", "test_32x32.mat", "DejaVu"):
+            text = text.replace(word, HOSTILE)
+        path.write_text(text)
+    run_here(write_report, *options(**given | {"results": copy}))
+    page = browser.new_page()
+    requests = []
+    page.on("request", lambda request: requests.append(request.url) if not request.url.startswith("data:") else None)
+    page.goto(given["output"].as_uri())
+    assert page.evaluate("window.hit") is None and len(requests) == 1
+    assert page.locator("img[onerror], a[href^=javascript]").count() == 0
+    assert page.locator("body").text_content().count(HOSTILE) > 20
+    page.close()
+
+
 def test_tables_are_exported_without_a_look_at_figures(copy, settings, tmp_path):
     (copy / "figures" / "data.png").write_bytes(b"no picture")
     run_here(export_tables, *options(results=copy, configuration=settings, output=tmp_path / "tables"))
