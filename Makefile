@@ -9,6 +9,10 @@ SECONDS ?= 60
 # How often `make soak` runs the workflow.
 ROUNDS ?= 20
 
+# What the stages import, and takes long to compile.
+IMPORTS := docutils.core, jinja2, jsonschema, matplotlib.backends.backend_agg, matplotlib.backends.backend_pdf, \
+	matplotlib.figure, pandas, requests, safetensors.torch, scipy.io, scipy.stats, snakemake.cli, torch._dynamo, \
+	torch.utils._device, torch.utils.tensorboard, tqdm, yaml
 VENV := .venv
 STAMP := $(VENV)/.installed
 RUN := $(VENV)/bin
@@ -70,6 +74,8 @@ $(STAMP): requirements.txt
 	$(PYTHON) -m venv --clear $(VENV)
 	command -v uv > /dev/null || $(RUN)/python -m pip install --quiet uv
 	$(UV) pip install --quiet --python $(RUN)/python --require-hashes --requirement requirements.txt
+	@# Compiled once. Where Python is told to write no bytecode, each of a hundred jobs would compile its imports anew.
+	env -u PYTHONDONTWRITEBYTECODE $(RUN)/python -c "import $(IMPORTS)"
 	@touch $@
 
 lock: $(STAMP)  ## resolve pyproject.toml anew into requirements.txt

@@ -4,14 +4,11 @@ import json
 import os
 import shutil
 import sys
-import tempfile
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy or torch: the tests run side by side
-if sys.dont_write_bytecode:  # beside the modules; and each of hundreds of processes would compile torch anew
-    BYTECODE = tempfile.TemporaryDirectory()  # of all processes of this session
-    sys.dont_write_bytecode, sys.pycache_prefix = False, BYTECODE.name
+if sys.dont_write_bytecode:  # each of hundreds of processes would compile what it imports
+    sys.dont_write_bytecode = False
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    os.environ["PYTHONPYCACHEPREFIX"] = BYTECODE.name
 
 import pytest
 import smoke
