@@ -6,6 +6,7 @@ min_version("9.27")
 configfile: str(workflow.current_basedir.join("config.yaml"))
 
 
+# Long jobs have high priorities: else one may begin last, and run alone.
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/divergences.smk"

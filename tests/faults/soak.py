@@ -25,9 +25,9 @@ ROOT = Path(__file__).parents[2]
 KILLS = 8  # in a round
 PATIENCE = 60  # seconds that what was left running may take to end
 MARK = "GENLAB_SOAK"  # in the environment of every process of a run
-# What tells of time or of what happened differs from run to run: whole folders, files that must be there with any
-# content, columns of tables, and entries of JSON.
-PASSING = ("logs", "benchmarks", "tensorboard", ".snakemake")
+# What tells of time or of what happened differs from run to run: folders and Snakemake's own files, files that must
+# be there with any content, columns of tables, and entries of JSON.
+PASSING = ("logs", "benchmarks", "tensorboard", ".snakemake", ".snakemake_timestamp")
 PRESENT = ("report.html", "training.md", "training.tex", "checkpoint.safetensors")
 TIMES = {"seconds", "images_per_second"}
 

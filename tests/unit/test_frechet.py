@@ -99,7 +99,7 @@ def test_a_projection_is_away_by_the_variance_that_it_loses(kept, tolerance):
 
 def test_distance_refuses():
     mean, covariance = np.zeros(3), np.eye(3)
-    with pytest.raises(ValueError, match=r"shapes \(3,\), \(3, 3\), \(2,\), \(2, 2\)"):
+    with pytest.raises(ValueError, match=r"means of shapes \(3,\) and \(2,\)"):
         frechet_distance(mean, covariance, mean[:2], covariance[:2, :2])
     with pytest.raises(ValueError, match=r"shapes \(3,\), \(3,\)"):
         frechet_distance(mean, np.ones(3), mean, covariance)

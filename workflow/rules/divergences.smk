@@ -8,6 +8,7 @@ rule estimate_divergences:
         "<results>/logs/estimate_divergences.log",
     benchmark:
         "<results>/benchmarks/estimate_divergences.tsv"
+    priority: 60
     conda:
         "../envs/torch.yaml"
     threads: config["threads"]
@@ -53,6 +54,7 @@ rule estimate_density:
         "<results>/logs/estimate_density.log",
     benchmark:
         "<results>/benchmarks/estimate_density.tsv"
+    priority: 60
     conda:
         "../envs/torch.yaml"
     threads: config["threads"]

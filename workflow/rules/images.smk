@@ -10,6 +10,7 @@ rule train_classifier:
         "<results>/logs/train_classifier.log",
     benchmark:
         "<results>/benchmarks/train_classifier.tsv"
+    priority: 90
     conda:
         "../envs/torch.yaml"
     threads: config["threads"]
@@ -100,6 +101,7 @@ rule train_vae:
         "<results>/benchmarks/train_vae/{model}_seed{seed}.tsv"
     wildcard_constraints:
         model=one_of(of_kind("vae")),
+    priority: 70
     conda:
         "../envs/torch.yaml"
     threads: config["threads"]
@@ -132,6 +134,7 @@ rule train_gan:
         "<results>/benchmarks/train_gan/{model}_seed{seed}.tsv"
     wildcard_constraints:
         model=one_of(of_kind("gan")),
+    priority: 90
     conda:
         "../envs/torch.yaml"
     threads: config["threads"]
@@ -160,6 +163,7 @@ rule sample:
         "<results>/benchmarks/sample/{model}_seed{seed}.tsv"
     wildcard_constraints:
         model=one_of(with_network("generator")),
+    priority: 60
     conda:
         "../envs/torch.yaml"
     threads: config["threads"]

@@ -11,6 +11,7 @@ rule train_binary_vae:
         "<results>/logs/train_binary_vae/{model}_seed{seed}.log",
     benchmark:
         "<results>/benchmarks/train_binary_vae/{model}_seed{seed}.tsv"
+    priority: 80
     conda:
         "../envs/torch.yaml"
     threads: config["threads"]
@@ -39,6 +40,7 @@ rule estimate_likelihood:
         "<results>/logs/estimate_likelihood/{model}_seed{seed}.log",
     benchmark:
         "<results>/benchmarks/estimate_likelihood/{model}_seed{seed}.tsv"
+    priority: 80
     conda:
         "../envs/torch.yaml"
     threads: config["threads"]

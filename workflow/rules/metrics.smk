@@ -16,6 +16,7 @@ rule extract_features:
         "<results>/logs/extract_features/{set}.log",
     benchmark:
         "<results>/benchmarks/extract_features/{set}.tsv"
+    priority: 60
     conda:
         "../envs/torch.yaml"
     resources:
@@ -44,6 +45,7 @@ rule evaluate_features:
         "<results>/logs/evaluate_features/{set}.log",
     benchmark:
         "<results>/benchmarks/evaluate_features/{set}.tsv"
+    priority: 60
     conda:
         "../envs/data.yaml"
     resources:

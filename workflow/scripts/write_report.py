@@ -41,10 +41,11 @@ def main(options):
 
 def render(found, data_path):
     """The page of `results.Results`, as text."""
-    from genlab.report import acceptance, findings, page, tables
+    from genlab.report import acceptance, findings, page, tables, timeline
 
     # Numbers first: what is wrong with them is found before any picture is made.
-    made = tables.all_tables(found) | {"stages": page.stages_table(found)}
+    jobs = timeline.jobs(found)
+    made = tables.all_tables(found) | {"stages": timeline.stages_table(jobs)}
     said = {
         "data": findings.data(found),
         "divergences": findings.divergences(found),
@@ -72,6 +73,7 @@ def render(found, data_path):
         thumbnails=thumbnails,
         grids=page.grids(found, data_path) if found.fid else [],
         viewers=page.viewers(found),
+        timeline=timeline.timeline(jobs),
         workflow=page.embedded(found.folder / "figures" / "workflow.png"),
         provenance=page.provenance(found, SOURCE),
         settings=settings,

@@ -24,6 +24,7 @@ class Moments:
     def __init__(self, name="features"):
         self.name = name  # of the vectors, in errors
         self.count = 0
+        self._gaussian = None  # what `distance` needs of them, once it is known
 
     def update(self, batch):
         """Add a batch of real numbers (M, D). `InputError` for another shape or D, or non-finite numbers."""
@@ -67,7 +68,7 @@ class Moments:
         self._scatter += scatter
         self._scatter = linalg.blas.dsyr(self.count * count / total, shift, a=self._scatter, overwrite_a=True)
         self._mean += shift * (count / total)
-        self.count = total
+        self.count, self._gaussian = total, None
 
     @property
     def mean(self):
@@ -89,7 +90,12 @@ class Moments:
                 f"{self.name} have {len(self.mean)} numbers each and {other.name} {len(other.mean)}; "
                 "take both from one feature net"
             )
-        return frechet_distance(self.mean, self.covariance, other.mean, other.covariance)
+        return _distance(self._factored(), other._factored())
+
+    def _factored(self):
+        if self._gaussian is None:
+            self._gaussian = _factored(self.mean, self.covariance)
+        return self._gaussian
 
     def _require_two(self):
         if self.count < 2:
@@ -104,17 +110,27 @@ def frechet_distance(mean_p, covariance_p, mean_q, covariance_q):
     where a square root of the product is not. Raises ValueError for shapes that do not match and for
     non-finite numbers.
     """
-    arrays = [np.asarray(array, np.float64) for array in (mean_p, covariance_p, mean_q, covariance_q)]
-    size = arrays[0].size
-    if [array.shape for array in arrays] != [(size,), (size, size)] * 2:
-        raise ValueError(f"shapes {', '.join(str(array.shape) for array in arrays)}; expected (D,), (D, D), twice")
-    if not all(np.isfinite(array).all() for array in arrays):
+    p, q = _factored(mean_p, covariance_p), _factored(mean_q, covariance_q)
+    if len(p[0]) != len(q[0]):
+        raise ValueError(f"means of shapes {p[0].shape} and {q[0].shape}; expected (D,), twice")
+    return _distance(p, q)
+
+
+def _factored(mean, covariance):
+    """(mean, trace of the covariance, `_factor` of it), of numbers that are checked."""
+    mean, covariance = np.asarray(mean, np.float64), np.asarray(covariance, np.float64)
+    if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)):
+        raise ValueError(f"shapes {mean.shape}, {covariance.shape}; expected (D,), (D, D)")
+    if not (np.isfinite(mean).all() and np.isfinite(covariance).all()):
         raise ValueError("a mean or covariance holds NaN or infinity; expected finite numbers")
-    mean_p, covariance_p, mean_q, covariance_q = arrays
-    product = linalg.blas.dgemm(1.0, _factor(covariance_p), _factor(covariance_q), trans_a=True)
-    cross = linalg.svdvals(product).sum()
-    traces = np.trace(covariance_p) + np.trace(covariance_q)
-    return max(0.0, float(np.sum((mean_p - mean_q) ** 2) + (traces - 2 * cross)))
+    return mean, np.trace(covariance), _factor(covariance)
+
+
+def _distance(p, q):
+    """`frechet_distance` of two Gaussians as `_factored` gives them."""
+    (mean_p, trace_p, factor_p), (mean_q, trace_q, factor_q) = p, q
+    cross = linalg.svdvals(linalg.blas.dgemm(1.0, factor_p, factor_q, trans_a=True)).sum()
+    return max(0.0, float(np.sum((mean_p - mean_q) ** 2) + (trace_p + trace_q - 2 * cross)))
 
 
 def _factor(covariance):

@@ -30,12 +30,12 @@ def load_classifier(path, device="cpu"):
     """
     path = Path(path)
     tensors, about = weights.read(path, REMEDY)
-    with torch.device("meta"):  # no memory and no random numbers for weights that are overwritten
+    with torch.random.fork_rng(devices=[]):  # the meta device draws none, but to leave it imports torch's compiler
         shape = tuple(tensors["mlp.2.weight"].shape) if "mlp.2.weight" in tensors else ()
         classifier = networks.FeatureClassifier(shape[0] if len(shape) == 2 and shape[1] == 512 else 10)
     weights.check(path, tensors, classifier.state_dict(), "the feature classifier", REMEDY)
-    classifier.to_empty(device=device).load_state_dict(tensors)
-    return layers.accelerate(classifier).eval().requires_grad_(False), (about or {"source": "given"}) | {
+    classifier.load_state_dict(tensors)
+    return layers.accelerate(classifier.to(device)).eval().requires_grad_(False), (about or {"source": "given"}) | {
         "file": path.name,
         "sha256": files.checksum(path),
     }

@@ -20,8 +20,11 @@ def accelerate(network, *shape):
     Parameters stay the same objects under the same names, and no random numbers are drawn. Only layers inside an
     `nn.Sequential` are replaced.
 
-    shape: of one input, as in `accelerate(encoder, 1, 28, 28)`. Without it only activations are replaced.
+    shape: of one input, as in `accelerate(encoder, 1, 28, 28)`. Without it only activations are replaced. A network on
+    the meta device, of which only names and shapes are wanted, stays as it is.
     """
+    if next(network.parameters()).is_meta:
+        return network
     sizes = _input_sizes(network, shape) if shape else {}
     for path, part in list(network.named_modules()):
         if isinstance(part, nn.Sequential):
@@ -35,11 +38,12 @@ def accelerate(network, *shape):
 
 def _input_sizes(network, shape):
     """{path of each convolution or upsampling: rows of its input} for an input (1, *shape)."""
-    sizes, network = {}, copy.deepcopy(network).to("meta").eval()
+    sizes, network = {}, copy.deepcopy(network).eval()
     for path, layer in network.named_modules():
         if isinstance(layer, nn.Conv2d | nn.Upsample):
             layer.register_forward_pre_hook(lambda _, args, path=path: sizes.update({path: args[0].shape[-1]}))
-    network(torch.empty(1, *shape, device="meta"))
+    with torch.no_grad():
+        network(torch.zeros(1, *shape, device=next(network.parameters()).device))
     return sizes
 
 

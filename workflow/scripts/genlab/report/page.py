@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import re
 import subprocess
 from importlib import metadata
 from pathlib import Path
@@ -11,10 +10,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from .. import InputError, log
+from .. import InputError
 from ..data import arrays
 from .figures import SECTIONS, figures_of
-from .typeset import Table, cell, meaning
+from .typeset import meaning
 
 FOLDER = Path(__file__).parents[3] / "report"  # captions, templates, style and script
 GRID = 10  # images in a row, and rows, of a grid of samples
@@ -200,39 +199,6 @@ def commit(folder):
         return git("rev-parse", "HEAD") + (" with local changes" if git("status", "--porcelain", "-uno") else "")
     except (OSError, subprocess.CalledProcessError):
         return None
-
-
-def stages_table(results):
-    """Time and peak memory of each stage, from Snakemake's benchmarks of the jobs that this configuration has."""
-    import pandas
-
-    folder, found = results.folder / "benchmarks", {}
-    numbers = [each["seed"] for of_model in results.imported.values() for each in of_model]
-    seeds = {str(seed) for seed in (*results.config["seeds"], *numbers)}
-    names = {*results.likelihood, *results.fid, "references"}
-    for path in sorted(folder.rglob("*.tsv")):
-        rule, *job = path.relative_to(folder).with_suffix("").parts
-        words = re.split(r"[/_]", "/".join(job))
-        if {word[4:] for word in words if re.fullmatch("seed[0-9]+", word)} - seeds:
-            continue  # of a seed that the configuration has no more
-        if rule not in ("fetch", "render_digits") and job and not names & {*words, "_".join(words)}:
-            continue
-        try:
-            row = pandas.read_csv(path, sep="\t").iloc[-1]
-            found.setdefault(rule, []).append((float(row["s"]), float(row["max_rss"]), float(row["cpu_time"])))
-        except (KeyError, ValueError, IndexError) as error:
-            log.warning("%s: not a benchmark of Snakemake (%r); left out", path, error)
-    rows = []
-    for rule, jobs in sorted(found.items(), key=lambda item: -sum(seconds for seconds, _, _ in item[1])):
-        seconds, memory, busy = zip(*jobs, strict=True)
-        row = [rule, cell(len(jobs)), cell(sum(seconds), 3), cell(max(seconds), 3), cell(sum(busy), 3)]
-        rows.append([*row, cell(max(memory) / 1024, 3)])
-    header = ["stage", "jobs", "seconds in all", "longest job, s", "processor time, s", "peak memory, GiB"]
-    caption = (
-        "Time and peak memory of each stage's last runs, by Snakemake's benchmarks; stages that ran at the same time "
-        "are added up. Memory is the resident set, sampled: a short peak can be missed."
-    )
-    return Table("stages", caption, header, rows)
 
 
 def as_yaml(config):

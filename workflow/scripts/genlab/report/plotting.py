@@ -13,7 +13,6 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-import pandas as pd
 from cycler import cycler
 from matplotlib.figure import Figure
 
@@ -221,6 +220,8 @@ def read_table(path, numbers, names=()):
 
     Raises `InputError`, naming the file and the column, for anything else, an empty table too.
     """
+    import pandas as pd  # some figures need no table, and pandas takes a while to import
+
     try:
         table = pd.read_csv(path, index_col=False, dtype=str, keep_default_na=False)
     except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
