@@ -7,6 +7,7 @@ import subprocess
 import numpy as np
 import pytest
 from conftest import succeed, training_options
+from genlab.models import vae
 from genlab.training import checkpoint
 from stage import command, kill_and_resume, run_stage
 
@@ -54,6 +55,28 @@ def test_a_training_at_one_go_is_one_stretch(summary):
 def test_the_weights_say_what_they_are_of(trained_vae, summary):
     _, about = checkpoint.load_tensors(trained_vae / "model.safetensors")
     assert about["seed"] == 1 and about["architecture"] == "suggested" and about["data"] == summary["data"]
+
+
+@pytest.fixture(scope="module")
+def with_flow(prepared_digits, tmp_path_factory):
+    """A folder of a training with a learned prior."""
+    folder = tmp_path_factory.mktemp("flow")
+    succeed("train_binary_vae", *training_options(prepared_digits, folder), "--prior", "flow")
+    return folder
+
+
+def test_a_learned_prior_is_trained_and_kept_with_the_weights(with_flow):
+    model, about = vae.load_binary_vae(with_flow / "model.safetensors")
+    assert about["prior"] == "flow" and model.prior.learned
+    assert all(layer.outer.weight.abs().max() > 1e-4 for layer in model.prior.layers)  # zero before training
+
+
+def test_estimates_of_a_learned_prior_are_ordered(with_flow, prepared_digits, tmp_path):
+    options = ["--samples", 50, "--images", 20, "--train-images", 0, "--curve-images", 0, "--threads", 1]
+    words = ["--weights", with_flow / "model.safetensors", "--data", prepared_digits, "--output", tmp_path / "x.json"]
+    succeed("estimate_likelihood", *words, *options)
+    found = json.loads((tmp_path / "x.json").read_text())["splits"]["test"]
+    assert found["elbo"]["mean"] < found["log_likelihood"]["mean"] < 0 < found["kl"]["mean"]
 
 
 def test_killed_halfway_and_run_again_it_ends_with_the_same_bytes(prepared_digits, tmp_path):

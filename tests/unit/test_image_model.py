@@ -81,3 +81,45 @@ def test_a_vae_of_each_likelihood_is_saved_and_loaded(tmp_path, likelihood):
     drawn = model.log_prob.draw(model.decode(z), next(noise)).view(3, 3, 32, 32)
     found = image_model.generate(generator, z, noise=next(noise))
     assert torch.equal(found, images.to_uint8(drawn)) and not torch.equal(found, images.to_uint8(wanted))
+
+
+@pytest.fixture
+def with_flow(tmp_path):
+    """(a VAE with a learned prior of random weights, its parts as loaded from its file)."""
+    torch.manual_seed(3)
+    model = vae.image_vae(networks.Generator(5, 4), networks.Encoder(5, 4), prior="flow").eval()
+    for layer in model.prior.layers:
+        torch.nn.init.normal_(layer.outer.weight, 0, 0.3)
+    parts = {"generator": model.decoder, "encoder": model.encoder, "likelihood": model.log_prob, "prior": model.prior}
+    image_model.save_model(tmp_path / "vae.safetensors", parts, ABOUT | {"settings": {"prior": "flow"}})
+    return model, image_model.load_model(tmp_path / "vae.safetensors")[0]
+
+
+@torch.no_grad()
+def test_the_generator_of_a_learned_prior_takes_standard_normal_noise(with_flow):
+    model, parts = with_flow
+    e = torch.randn(4, 5)
+    z = model.prior.inverse(e)
+    torch.testing.assert_close(parts["generator"](e), model.decode(z).view(4, 3, 32, 32), rtol=1e-4, atol=1e-5)
+    assert (z - e).abs().max() > 0.1
+
+
+@torch.no_grad()
+def test_a_reconstruction_is_decoded_from_its_latents_whatever_the_prior(with_flow):
+    model, parts = with_flow
+    originals = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    found = image_model.reconstruct(parts, originals, torch.Generator().manual_seed(2))
+    mean, log_variance = model.posterior(images.to_model(originals).flatten(1))
+    noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(2))
+    wanted = images.to_uint8(model.decode(mean + (0.5 * log_variance).exp() * noise).view(4, 3, 32, 32))
+    assert (found.int() - wanted.int()).abs().max() <= 1
+
+
+@torch.no_grad()
+def test_the_vae_of_loaded_parts_has_the_prior_of_its_training(with_flow):
+    model, parts = with_flow
+    x, noise = images.to_model(torch.randint(0, 256, (3, 3072), dtype=torch.uint8)), torch.randn(2, 3, 5)
+    for found, wanted in zip(
+        vae.elbo_terms(vae.of_parts(parts), x, noise), vae.elbo_terms(model, x, noise), strict=True
+    ):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-3)

@@ -2,7 +2,7 @@
 
 Writes an NPZ with `originals` (N, 28, 28) uint8 in {0, 1}, their `reconstructions` and `samples`
 (M, 28, 28), float32 Bernoulli means in [0, 1], and `about`, JSON text on their origin. A
-reconstruction decodes one draw from q(z|x), a sample one draw from p(z) = N(0, I).
+reconstruction decodes one draw from q(z|x), a sample one draw from the prior p(z).
 
 example:
   python workflow/scripts/sample_binary_vae.py --weights vae.safetensors \\
@@ -46,7 +46,8 @@ def main(options):
         mean, log_variance = model.posterior(x)
         z = gaussian.reparameterise(mean, log_variance, torch.randn_like(mean))
         reconstructions = torch.sigmoid(model.decode(z))
-        samples = torch.sigmoid(model.decode(torch.randn(options.count, model.latents, device=device)))
+        noise = torch.randn(options.count, model.latents, device=device)
+        samples = torch.sigmoid(model.decode(model.prior.inverse(noise)))
     about = {
         "data": prepared.about,
         "model": about["model"],

@@ -30,11 +30,11 @@ def main(options):
     prepared = arrays.load_binarized_mnist(options.data)
     device = loop.set_up(options.device, options.threads, options.seed)
     train, valid = (torch.from_numpy(amat.unpack_bits(split)).to(device) for split in (prepared.train, prepared.valid))
-    model = vae.binary_vae(settings["architecture"], settings["latents"]).to(device)
+    model = vae.binary_vae(settings["architecture"], settings["latents"], settings["prior"]).to(device)
     task = vae.VAETraining(model, valid, settings)
 
     def publish(path, facts):
-        size = {key: settings[key] for key in ("architecture", "latents")}
+        size = {key: settings[key] for key in ("architecture", "latents", "prior")}
         vae.save_vae(path, task.average.module, facts | size | {"networks": own_networks.noted(settings)})
 
     more = consistency.own_files(settings)

@@ -40,12 +40,12 @@ def main(options):
     if settings["generator"] and outputs != 3:
         raise InputError(f"--likelihood {settings['likelihood']}: needs more outputs than your own generator's images")
     parts = image_model.generator(size, settings["generator"], outputs), image_model.encoder(size, settings["encoder"])
-    model = vae.image_vae(*parts, settings["likelihood"]).to(device)
+    model = vae.image_vae(*parts, settings["likelihood"], settings["prior"]).to(device)
     task = vae.VAETraining(model, valid, settings, images.to_model)
 
     def publish(path, facts):
         best = task.average.module
-        parts = {"generator": best.decoder, "encoder": best.encoder, "likelihood": best.log_prob}
+        parts = {"generator": best.decoder, "encoder": best.encoder, "likelihood": best.log_prob, "prior": best.prior}
         image_model.save_model(
             path, parts, facts | {"kind": "vae", "generator": size, "networks": own_networks.noted(settings)}
         )

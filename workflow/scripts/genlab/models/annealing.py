@@ -95,7 +95,7 @@ def simulate(model, count, generator):
 
     Given x, z is an exact sample of the posterior p(z|x).
     """
-    z = normal(generator, next(model.decoder.parameters()), count, model.latents)
+    z = model.prior.inverse(normal(generator, next(model.decoder.parameters()), count, model.latents))
     decoded = model.decode(z)
     return model.log_prob.draw(decoded, generator), z
 

@@ -13,7 +13,7 @@ from torch import nn
 from .. import InputError
 from ..data import images
 from ..training.checkpoint import check_model, load_tensors, save_tensors
-from . import gaussian, layers, likelihoods, networks, own_networks
+from . import gaussian, layers, likelihoods, networks, own_networks, priors
 
 
 def save_model(path, parts, about):
@@ -23,18 +23,24 @@ def save_model(path, parts, about):
 
 
 class MeanImages(nn.Module):
-    """A VAE's decoder and likelihood as a generator of mean images: latents (M, L) -> (M, 3, 32, 32) in [-1, 1]."""
+    """A VAE's decoder, likelihood and prior as a generator of mean images: (M, L) -> (M, 3, 32, 32) in [-1, 1].
 
-    def __init__(self, decoder, likelihood):
+    Its latents are standard normal: the noise that a learned prior turns into the decoder's latents.
+    """
+
+    def __init__(self, decoder, likelihood, prior):
         super().__init__()
-        self.decoder, self.likelihood, self.latents = decoder, likelihood, decoder.latents
+        self.decoder, self.likelihood, self.prior, self.latents = decoder, likelihood, prior, decoder.latents
 
-    def forward(self, z):
-        return self.likelihood.mean(self.decoder(z).flatten(1)).view(-1, 3, *images.SIZE)
+    def forward(self, e):
+        return self.likelihood.mean(self._decoded(e)).view(-1, 3, *images.SIZE)
 
-    def draw(self, z, rng):
+    def draw(self, e, rng):
         """Images drawn from p(x|z), with its noise; rng: a torch generator."""
-        return self.likelihood.draw(self.decoder(z).flatten(1), rng).view(-1, 3, *images.SIZE)
+        return self.likelihood.draw(self._decoded(e), rng).view(-1, 3, *images.SIZE)
+
+    def _decoded(self, e):
+        return self.decoder(self.prior.inverse(e)).flatten(1)
 
 
 def load_model(path, device="cpu", own=()):
@@ -62,6 +68,8 @@ def load_model(path, device="cpu", own=()):
         outputs = parts["likelihood"].outputs if parts else 3
         _check_size("generator", functools.partial(networks.Generator, outputs=outputs), size, tensors, own)
         parts["generator"] = generator(size, own.get("generator"), outputs)
+        if "likelihood" in parts:
+            parts["prior"] = priors.prior(about.get("settings", {}).get("prior", "standard_normal"), size["latents"])
         for name, part in parts.items():
             prefix = f"{name}."
             part.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
@@ -72,7 +80,7 @@ def load_model(path, device="cpu", own=()):
         ) from None
     check_model(path, tensors, about)
     if likelihood := parts.pop("likelihood", None):
-        parts["generator"] = MeanImages(parts["generator"], likelihood)
+        parts["generator"] = MeanImages(parts["generator"], likelihood, parts.pop("prior"))
     return {name: part.to(device).eval() for name, part in parts.items()}, about
 
 
@@ -143,5 +151,6 @@ def reconstruct(parts, originals, normal, batch=250):
     for x in originals.split(batch):
         mean, log_variance = parts["encoder"](images.to_model(x.to(device))).chunk(2, dim=1)
         noise = torch.randn(mean.shape, generator=normal).to(device)
-        pictures.append(generate(parts["generator"], gaussian.reparameterise(mean, log_variance, noise)))
+        e, _ = parts["generator"].prior(gaussian.reparameterise(mean, log_variance, noise))
+        pictures.append(generate(parts["generator"], e))
     return torch.cat(pictures)

@@ -21,7 +21,8 @@ def log_ratio(model, x, proposal, u):
     mean, log_variance = (parameter[:, None] for parameter in proposal)
     z = gaussian.reparameterise(mean, log_variance, u)
     log_p_x = model.log_prob(x[:, None], model.decode(z))
-    return log_p_x.double() + 0.5 * (u**2 - z**2 + log_variance).sum(-1).double()
+    e, log_det = model.prior(z)
+    return log_p_x.double() + (0.5 * (u**2 - e**2 + log_variance).sum(-1) + log_det).double()
 
 
 def normal(generator, like, *shape):

@@ -1,6 +1,6 @@
 """The variational autoencoder: ELBO, importance-sampled log-likelihood, and its training task.
 
-Images are rows x (M, D); latents z have L dimensions; the prior is p(z) = N(0, I) and the
+Images are rows x (M, D); latents z have L dimensions; the prior is p(z) = N(0, I), or learned, and the
 approximate posterior q(z|x) = N(mean, diag exp(log_variance)). All log-densities are in
 nats and summed over dimensions, never averaged. Kingma & Welling (2014); importance
 sampling as in Burda, Grosse & Salakhutdinov (2016), eq. 8.
@@ -15,7 +15,7 @@ from .. import InputError
 from ..data import images
 from ..training.checkpoint import check_model, load_tensors, save_tensors
 from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
-from . import binary_networks, gaussian, layers, likelihoods, own_networks
+from . import binary_networks, gaussian, layers, likelihoods, own_networks, priors
 from .pareto import pareto_k
 
 # Latents decoded and drawn at a time. On a CPU the maps of a chunk stay in its caches; a GPU needs many.
@@ -31,13 +31,14 @@ class VAE(nn.Module):
     latents   L
     likelihood  one of `likelihoods`
     shape     shape of one image for the encoder; D is its number of elements
+    prior     name of one of `priors`
     """
 
-    def __init__(self, encoder, decoder, latents, likelihood, shape):
+    def __init__(self, encoder, decoder, latents, likelihood, shape, prior="standard_normal"):
         super().__init__()
         self.encoder, self.decoder, self.latents = encoder, decoder, latents
         self.log_prob, self.shape = likelihood, tuple(shape)
-        self.dimensions = math.prod(shape)
+        self.dimensions, self.prior = math.prod(shape), priors.prior(prior, latents)
 
     def posterior(self, x):
         """q(z|x) for x (M, D): mean and log-variance, (M, L) each."""
@@ -63,7 +64,8 @@ def load_binary_vae(path, device="cpu", architecture=""):
     try:
         if type(about["latents"]) is not int or about["latents"] < 1:
             raise TypeError(f"'latents' is {about['latents']!r}")
-        model = binary_vae(architecture or about["architecture"], about["latents"])
+        prior = about.get("prior", "standard_normal")
+        model = binary_vae(architecture or about["architecture"], about["latents"], prior)
         model.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()[:200]  # torch names the differences below its first line
@@ -74,7 +76,7 @@ def load_binary_vae(path, device="cpu", architecture=""):
     return model.to(device).eval(), about
 
 
-def binary_vae(architecture, latents):
+def binary_vae(architecture, latents, prior="standard_normal"):
     """A `VAE` of binary 28x28 images (D = 784) with the named architecture, or one's own of "FILE.py:FUNCTION"."""
     if ":" in architecture:
         encoder, decoder = own_networks.architecture(architecture, latents)
@@ -82,18 +84,21 @@ def binary_vae(architecture, latents):
         encoder, decoder = binary_networks.BINARY_VAES[architecture](latents)
         layers.accelerate(encoder, 1, 28, 28)
         layers.accelerate(decoder, latents)
-    return VAE(encoder, decoder, latents, likelihoods.Bernoulli(), (1, 28, 28)).to(memory_format=torch.channels_last)
+    model = VAE(encoder, decoder, latents, likelihoods.Bernoulli(), (1, 28, 28), prior)
+    return model.to(memory_format=torch.channels_last)
 
 
-def image_vae(generator, encoder, likelihood="unit_normal"):
-    """A `VAE` of colour images (D = 3072), x in [-1, 1], of two networks and a named likelihood."""
-    return VAE(encoder, generator, generator.latents, likelihoods.OF_IMAGES[likelihood](), (3, 32, 32))
+def image_vae(generator, encoder, likelihood="unit_normal", prior="standard_normal"):
+    """A `VAE` of colour images (D = 3072), x in [-1, 1], of two networks and a named likelihood and prior."""
+    return VAE(encoder, generator, generator.latents, likelihoods.OF_IMAGES[likelihood](), (3, 32, 32), prior)
 
 
 def of_parts(parts):
     """The `VAE` of a VAE's parts from `image_model.load_model`."""
     generator = parts["generator"]
-    return VAE(parts["encoder"], generator.decoder, generator.latents, generator.likelihood, (3, *images.SIZE))
+    model = VAE(parts["encoder"], generator.decoder, generator.latents, generator.likelihood, (3, *images.SIZE))
+    model.prior = generator.prior
+    return model
 
 
 def elbo_terms(model, x, noise):
@@ -104,7 +109,15 @@ def elbo_terms(model, x, noise):
     """
     mean, log_variance = model.posterior(x)
     z = gaussian.reparameterise(mean, log_variance, noise)
-    return model.log_prob(x, model.decode(z)).mean(0), gaussian.kl(mean, log_variance)
+    return model.log_prob(x, model.decode(z)).mean(0), kl_terms(model, mean, log_variance, noise, z)
+
+
+def kl_terms(model, mean, log_variance, noise, z):
+    """KL(q(z|x) || p(z)) per image, (M,): in closed form, or of a learned prior averaged over draws z (S, M, L)."""
+    if not model.prior.learned:
+        return gaussian.kl(mean, log_variance)
+    e, log_det = model.prior(z)
+    return (0.5 * (e**2 - noise**2 - log_variance).sum(-1) - log_det).mean(0)
 
 
 @torch.no_grad()
@@ -131,7 +144,8 @@ def importance_terms(model, x, z, chunk=100):
             f"x is {tuple(x.shape)} and z is {tuple(z.shape)}; expected (M, D) and (M, K, L) with the same M"
         )
     mean, log_variance = (parameter[:, None] for parameter in model.posterior(x))
-    log_ratio = 0.5 * (log_variance + (z - mean) ** 2 / log_variance.exp() - z**2).sum(-1)
+    e, log_det = model.prior(z)
+    log_ratio = 0.5 * (log_variance + (z - mean) ** 2 / log_variance.exp() - e**2).sum(-1) + log_det
     image = torch.arange(len(z), device=z.device).repeat_interleave(
         z.shape[1]
     )  # index of the x that each latent belongs to
@@ -178,7 +192,7 @@ def log_likelihood_curve(log_weights, ks):
 def evaluate_likelihood(model, pictures, samples, ks, generator, chunk=0, progress=lambda n: None):
     """ELBO, log-likelihood and diagnostics of each of `pictures` (N, D), with `samples` draws from q(z|x) for each.
 
-    Returns float64 CPU tensors. In nats: `elbo` (N,) with the KL in closed form, `kl` (N,),
+    Returns float64 CPU tensors. In nats: `elbo` (N,) with the KL in closed form where there is one, `kl` (N,),
     `log_likelihood` (N,), `elbo_gap` (N,), log-likelihood minus ELBO, and `curve` (N, len(ks)), the
     log-likelihood estimate at each K' in `ks`. Of the importance weights: `effective_sample_size` (N,) and
     `pareto_k` (N,). A few images are computed at a time, at least one. So memory grows with N only by these
@@ -193,7 +207,8 @@ def evaluate_likelihood(model, pictures, samples, ks, generator, chunk=0, progre
         noise = torch.randn(len(x), samples, model.latents, generator=generator, device=x.device)
         z = gaussian.reparameterise(mean[:, None], log_variance[:, None], noise)
         log_p_x, log_ratio = (term.double() for term in importance_terms(model, x, z, chunk))
-        log_weights, kl = log_p_x + log_ratio, gaussian.kl(mean, log_variance)
+        log_weights = log_p_x + log_ratio
+        kl = -log_ratio.mean(1) if model.prior.learned else gaussian.kl(mean, log_variance)
         elbo, log_likelihood = log_p_x.mean(1) - kl, log_mean_exp(log_weights)
         numbers = {
             "elbo": elbo,
@@ -246,9 +261,10 @@ class VAETraining:
             decoded = self.model.decode(z).float()
         self.model.log_prob.fit(x, decoded)
         log_p_x = self.model.log_prob(x, decoded)
-        reconstruction, kl = log_p_x.mean(0), gaussian.kl(mean, log_variance)
+        reconstruction, kl = log_p_x.mean(0), kl_terms(self.model, mean, log_variance, noise, z)
         if settings["objective"] == "iwae":
-            log_ratio = 0.5 * (noise**2 - z**2 + log_variance).sum(-1)
+            e, log_det = self.model.prior(z)
+            log_ratio = 0.5 * (noise**2 - e**2 + log_variance).sum(-1) + log_det
             bound = log_mean_exp((log_p_x + kl_weight * log_ratio).T)
         else:
             bound = reconstruction - kl_weight * kl

@@ -1,0 +1,174 @@
+"""Learned priors: densities against the Jacobian and against integrals, and every estimate that rests on them."""
+
+import copy
+import math
+
+import pytest
+import torch
+from genlab.models import annealing, gaussian, likelihoods, priors, proposals, vae
+from scipy import stats
+from torch import nn
+
+
+def flow(latents=5, layers=3, scale=0.5, seed=1):
+    """A flow with random weights."""
+    torch.manual_seed(seed)
+    made = priors.CouplingFlow(latents, layers, width=8)
+    with torch.no_grad():
+        for layer in made.layers:
+            layer.outer.weight.normal_(0, scale)
+            layer.outer.bias.normal_(0, scale)
+    return made.requires_grad_(False)
+
+
+def log_density(prior, z):
+    e, log_det = prior(z)
+    return -0.5 * (e**2 + math.log(2 * math.pi)).sum(-1) + log_det
+
+
+@pytest.mark.parametrize("latents", [2, 5, 6])
+def test_the_inverse_takes_back(latents):
+    made, z = flow(latents), torch.randn(7, 3, latents)
+    e, log_det = made(z)
+    assert e.shape == z.shape and log_det.shape == (7, 3)
+    torch.testing.assert_close(made.inverse(e), z, rtol=1e-4, atol=1e-5)
+
+
+def test_the_determinant_is_that_of_the_jacobian():
+    made = flow().double()
+    for z in torch.randn(4, 5, dtype=torch.float64):
+        jacobian = torch.autograd.functional.jacobian(lambda z: made(z)[0], z)
+        torch.testing.assert_close(made(z)[1], torch.linalg.slogdet(jacobian).logabsdet)
+
+
+def test_a_flow_is_standard_normal_before_training():
+    made, z = priors.CouplingFlow(7), torch.randn(9, 7)
+    expected = -0.5 * (z**2 + math.log(2 * math.pi)).sum(-1)
+    torch.testing.assert_close(log_density(made, z), expected)
+
+
+def grid(size=12.0, count=601):
+    """Points of the plane (N, 2), and the area of one."""
+    axis = torch.linspace(-size, size, count, dtype=torch.float64)
+    return torch.cartesian_prod(axis, axis), (2 * size / (count - 1)) ** 2
+
+
+def test_a_density_integrates_to_one():
+    points, area = grid()
+    assert float(log_density(flow(2, scale=0.4).double(), points).exp().sum()) * area == pytest.approx(1, abs=1e-3)
+
+
+def test_noise_becomes_draws_from_the_density():
+    made = flow(2, scale=0.4).double()
+    draws = made.inverse(torch.randn(20_000, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64))
+    points, area = grid()
+    density = log_density(made, points).exp() * area
+    mean = (density[:, None] * points).sum(0)
+    error = draws.std(0) / math.sqrt(len(draws))
+    assert ((draws.mean(0) - mean).abs() < 4 * error).all()
+    assert not torch.allclose(mean, torch.zeros(2, dtype=torch.float64), atol=0.1)  # unlike N(0, I)
+    assert all(stats.kstest(each, "norm").pvalue > 1e-3 for each in made(draws)[0].T.numpy())
+
+
+class Model:
+    """A VAE of 6 pixels and 2 latents with random weights and a flow, in float64; log p(x) by integration."""
+
+    def __init__(self):
+        torch.manual_seed(5)
+        encoder, decoder = nn.Linear(6, 4), nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 6))
+        with torch.no_grad():  # posteriors wider than the true ones, so that importance sampling works
+            encoder.weight.mul_(0.3)
+            encoder.bias.copy_(torch.tensor([0.0, 0.0, 2.0, 2.0]))
+        self.vae = vae.VAE(encoder, decoder, 2, likelihoods.Bernoulli(), (6,))
+        self.vae.prior = flow(2, scale=0.4)
+        self.vae.double().requires_grad_(False)
+        self.x = torch.bernoulli(torch.full((3, 6), 0.5, dtype=torch.float64))
+        points, area = grid(count=401)
+        log_joint = self.vae.log_prob(self.x[:, None], self.vae.decode(points)) + log_density(self.vae.prior, points)
+        self.exact = torch.logsumexp(log_joint, 1) + math.log(area)
+        mean, log_variance = self.vae.posterior(self.x)
+        log_q = (
+            torch.distributions.Normal(mean[:, None], torch.exp(0.5 * log_variance)[:, None]).log_prob(points).sum(-1)
+        )
+        self.kl = ((log_q - log_density(self.vae.prior, points)) * log_q.exp()).sum(1) * area
+
+
+@pytest.fixture(scope="module")
+def model():
+    return Model()
+
+
+def draws(model, count, seed=1):
+    """(noise, latents) of q(z|x), (count, M, L)."""
+    mean, log_variance = model.vae.posterior(model.x)
+    noise = torch.randn(count, *mean.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return noise, gaussian.reparameterise(mean, log_variance, noise)
+
+
+def test_the_kl_is_that_of_the_integral(model):
+    noise, z = draws(model, 40_000)
+    found = vae.kl_terms(model.vae, *model.vae.posterior(model.x), noise, z)
+    torch.testing.assert_close(found, model.kl, rtol=0.02, atol=0.01)
+
+
+def test_importance_sampling_finds_the_integral(model):
+    _, z = draws(model, 40_000)
+    found = vae.importance_log_likelihood(model.vae, model.x, z.transpose(0, 1))
+    torch.testing.assert_close(found, model.exact, rtol=0, atol=0.02)
+
+
+def test_the_evaluation_of_a_model_agrees(model):
+    generator = torch.Generator().manual_seed(2)
+    single = copy.deepcopy(model.vae).float()
+    found = vae.evaluate_likelihood(single, model.x, 20_000, [20_000], generator)
+    torch.testing.assert_close(found["log_likelihood"], model.exact, rtol=0, atol=0.03)
+    torch.testing.assert_close(found["kl"], model.kl, rtol=0.06, atol=0.02)
+    assert (found["elbo"] < model.exact).all()
+
+
+def test_annealing_finds_the_integral(model):
+    settings = {
+        "chains": 64, "temperatures": 60, "leapfrog_steps": 5, "warmup_temperatures": 30, "acceptance": 0.65,
+        "temperature_schedule": "sigmoid",
+    }  # fmt: skip
+    found = annealing.annealed_log_likelihood(
+        model.vae, model.x, model.vae.posterior(model.x), torch.Generator().manual_seed(4), settings
+    )
+    assert ((found["log_likelihood"] - model.exact).abs() < 4 * found["standard_error"] + 0.02).all()
+
+
+def test_a_proposal_s_ratio_is_the_same_as_the_importance_weight(model):
+    noise, z = draws(model, 9)
+    u = noise.transpose(0, 1)
+    expected = sum(vae.importance_terms(model.vae, model.x, z.transpose(0, 1)))
+    torch.testing.assert_close(proposals.log_ratio(model.vae, model.x, model.vae.posterior(model.x), u), expected)
+
+
+def test_simulated_latents_are_draws_from_the_prior(model):
+    _, z = annealing.simulate(model.vae, 4000, torch.Generator().manual_seed(6))
+    assert all(stats.kstest(each, "norm").pvalue > 1e-3 for each in model.vae.prior(z)[0].T.numpy())
+
+
+@pytest.mark.parametrize("objective", ["elbo", "iwae"])
+def test_training_moves_the_prior_towards_the_posteriors(objective):
+    """A prior alone, for fixed networks whose posteriors are far from N(0, I)."""
+    torch.manual_seed(7)
+    encoder = nn.Linear(6, 4)
+    with torch.no_grad():
+        encoder.weight.zero_()
+        encoder.bias.copy_(torch.tensor([2.0, -1.0, -2.0, -2.0]))
+    encoder.requires_grad_(False)
+    model = vae.VAE(encoder, nn.Linear(2, 6), 2, likelihoods.Bernoulli(), (6,), "flow")
+    settings = {
+        "learning_rate": 0.002, "optimizer": "adam", "weight_decay": 0.0, "schedule": "constant", "warmup_steps": 0,
+        "kl_warmup_epochs": 0, "average_decay": 0.0, "objective": objective, "samples_per_image": 4,
+        "precision": "float32",
+    }  # fmt: skip
+    x = torch.bernoulli(torch.full((64, 6), 0.5))
+    task = vae.VAETraining(model, x.byte(), settings)
+    numbers = {"learning_rate": 0.002, "kl_weight": 1.0, "average_rate": 1.0}
+    first = float(task.step(x, numbers)["train_kl"]) / 64
+    for _ in range(200):
+        last = float(task.step(x, numbers)["train_kl"]) / 64
+    closed = float(gaussian.kl(*model.posterior(x[:1])))
+    assert first == pytest.approx(closed, rel=0.1) and last < 0.2 < closed
