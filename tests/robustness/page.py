@@ -15,6 +15,8 @@ from robustness import runner  # noqa: E402
 from robustness.doors import DOORS  # noqa: E402
 
 PAGE = TESTS.parent / "docs" / "robustness.md"
+# What each stage did already at commit ca3625d, where all cases were tried before the stages were mended.
+BEFORE = set(Path(__file__).with_name("before.txt").read_text(encoding="utf-8").splitlines())
 HEAD = """# Hostile and broken input
 
 What a stage does with input that is wrong, damaged or strange. The promise:
@@ -34,7 +36,9 @@ line to a file in `tests/robustness/doors`. Then write the page anew:
 
 **What it says** leaves out the stage's name, times and progress; of a stage that succeeds it shows warnings and the
 first line of the result, with numbers rounded. **On disk** lists what is new or changed. "As before" means that results
-of an earlier run were there and are unchanged. "Nothing" means that there were none, and are none.
+of an earlier run were there and are unchanged. "Nothing" means that there were none, and are none. A degree sign (°)
+marks the inputs that were handled so from the start: all were also tried at commit `ca3625d`, before the stages were
+mended. There the others failed, or the stage or option did not exist.
 """
 
 
@@ -43,15 +47,20 @@ def text(outcomes):
     parts = [HEAD.format(count=sum(map(len, outcomes)))]
     for door, found in zip(DOORS, outcomes, strict=True):
         lines = [f"## {door.title}", "", door.about, "", "| input | stage | what it says | code | on disk |"]
-        lines += ["| --- | --- | --- | --- | --- |", *map(row, door.cases, found)]
+        lines += [
+            "| --- | --- | --- | --- | --- |",
+            *(row(door, *each) for each in zip(door.cases, found, strict=True)),
+        ]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
 
-def row(case, outcome):
+def row(door, case, outcome):
     """The row of a case."""
+    stage = case.command.split()[0]
+    mark = "\N{DEGREE SIGN}" if f"{door.title}: {case.what} ({stage})" in BEFORE else ""
     said = "<br>".join(map(code, outcome.said)) or "nothing"
-    cells = (escaped(case.what), f"`{case.command.split()[0]}`", said, outcome.code, on_disk(outcome))
+    cells = (escaped(case.what) + mark, f"`{stage}`", said, outcome.code, on_disk(outcome))
     return f"| {' | '.join(map(str, cells))} |"
 
 

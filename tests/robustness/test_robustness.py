@@ -16,7 +16,7 @@ def lines():
 def test_the_promise_is_kept_and_the_page_says_what_happens(door, case, lines):
     found = runner.run(case)
     assert found.broken == ()
-    assert page.row(case, found) in lines, f"not in the page; write it anew: .venv/bin/python {page.__file__}"
+    assert page.row(door, case, found) in lines, f"not in the page; write it anew: .venv/bin/python {page.__file__}"
 
 
 def test_the_page_has_these_cases_and_no_others(lines):

@@ -83,11 +83,14 @@ def load(place):
         specification = importlib.util.spec_from_file_location(module_name, path)
         module = importlib.util.module_from_spec(specification)
         sys.modules[module_name] = module
+        writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # leave nothing beside the file
         try:
             specification.loader.exec_module(module)
         except Exception as error:  # any code can raise anything
             del sys.modules[module_name]
             raise InputError(f"{path}: cannot be run ({type(error).__name__}: {error})") from None
+        finally:
+            sys.dont_write_bytecode = writes
     if not hasattr(sys.modules[module_name], name):
         raise InputError(f"{path}: defines no {name}")
     return getattr(sys.modules[module_name], name)
