@@ -16,12 +16,14 @@ IMPORTS := docutils.core, jinja2, jsonschema, matplotlib.backends.backend_agg, m
 VENV := .venv
 STAMP := $(VENV)/.installed
 RUN := $(VENV)/bin
+# The packages that `make peers` measures have an environment of their own.
+PEERS := .venv-peers
 UV = $$(command -v uv || echo $(RUN)/uv)
 # In a terminal, what runs and how long it will take; in a file or a pipe, Snakemake's own lines.
 WATCHED := PYTHONPATH="$(CURDIR)/workflow/terminal$${PYTHONPATH:+:$$PYTHONPATH}" $(RUN)/snakemake --logger genlab
 SNAKEMAKE := $(if $(MAKE_TERMOUT),$(WATCHED),$(RUN)/snakemake) --cores $(CORES)
 
-.PHONY: all full report test test-quick test-slurm fuzz soak benchmark benchmark-gpu lint format lock audit clean distclean help setup unlock
+.PHONY: all full report test test-quick test-slurm fuzz soak benchmark peers benchmark-gpu lint format lock audit clean distclean help setup unlock
 
 all: $(STAMP)  ## set up, then run the main job on the embedded data (minutes, no download)
 	$(SNAKEMAKE) all numbers $(ARGS)
@@ -51,6 +53,15 @@ soak: $(STAMP)  ## run the workflow ROUNDS times, by default 20, while its jobs 
 
 benchmark: $(STAMP)  ## measure speed and memory side by side with plain references, into docs/performance.md (minutes)
 	$(RUN)/python benchmarks/run_all.py --output docs/performance.md
+
+peers: $(PEERS)/.installed  ## measure beside the packages that one could take instead, into docs/performance.md (minutes)
+	$(PEERS)/bin/python benchmarks/peers.py --output docs/performance.md
+
+$(PEERS)/.installed: $(STAMP) requirements.txt benchmarks/peers.txt
+	$(PYTHON) -m venv --clear $(PEERS)
+	$(UV) pip install --quiet --python $(PEERS)/bin/python --require-hashes --requirement requirements.txt
+	$(UV) pip install --quiet --python $(PEERS)/bin/python --require-hashes --no-deps --requirement benchmarks/peers.txt
+	@touch $@
 
 benchmark-gpu: $(STAMP)  ## check and measure on a GPU, into gpu/ (9 minutes)
 	$(RUN)/python benchmarks/gpu.py --output gpu
@@ -83,6 +94,8 @@ lock: $(STAMP)  ## resolve pyproject.toml anew into requirements.txt
 		--upgrade --group dev pyproject.toml --output-file requirements.txt
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 		--upgrade --group pyproject.toml:fuzz --output-file tests/fuzz/requirements.txt
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--upgrade --no-deps --group pyproject.toml:peers --output-file benchmarks/peers.txt
 
 audit: $(STAMP)  ## look for known vulnerabilities of the locked packages, where a database of them can be reached
 	$(RUN)/python tests/audit.py $(UV) tool run --quiet pip-audit@2.10.1
@@ -95,7 +108,7 @@ clean:  ## delete results (data and the environment stay)
 	rm -rf .pytest_cache .ruff_cache
 
 distclean: clean  ## delete results, data, what Snakemake knows of them, and the environment
-	rm -rf resources .snakemake $(VENV)
+	rm -rf resources .snakemake $(VENV) $(PEERS)
 
 help:  ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -130,13 +130,13 @@ def commit():
     return process.stdout.strip() or "unknown"
 
 
-def write(path, text):
+def write(path, text, marks=(BEGIN, END)):
     """Put the tables between the two marks of a file; SystemExit if it has none."""
-    before, begin, rest = path.read_text(encoding="utf-8").partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = path.read_text(encoding="utf-8").partition(marks[0])
+    _, end, after = rest.partition(marks[1])
     if not (begin and end):
-        raise SystemExit(f"{path}: no lines {BEGIN} and {END} to write between")
-    files.write_text(path, f"{before}{BEGIN}\n{text}\n{END}{after}")
+        raise SystemExit(f"{path}: no lines {marks[0]} and {marks[1]} to write between")
+    files.write_text(path, f"{before}{begin}\n{text}\n{end}{after}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,14 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 from genlab import cli, files, provenance  # noqa: E402
 
 
+class Failed(Exception):
+    """A call in a process of its own failed. `function` is what was called; the text says why."""
+
+    def __init__(self, function, reason):
+        super().__init__(reason)
+        self.function = function
+
+
 def parser(doc, turns=5):
     """An `ArgumentParser` with the options that all benchmarks share, described by a program's docstring."""
     result = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -71,16 +79,21 @@ def compare_apart(subject, reference, ours, arguments, check, turns, wanted=None
 
 
 def apart(function, arguments):
-    """(result, peak memory in MiB) of calling a module-level function in a new process."""
+    """(result, peak memory in MiB) of calling a module-level function in a new process; `Failed` if it fails."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_report, args=(sender, function, arguments))
     process.start()
     sender.close()
     try:
-        return receiver.recv()
+        found = receiver.recv()
+    except EOFError:
+        found = "the process ended early"
     finally:
         process.join()
+    if isinstance(found, str):
+        raise Failed(function, found)
+    return found
 
 
 def timed(function):
@@ -96,7 +109,11 @@ def timed(function):
 
 
 def _report(sender, function, arguments):
-    result = function(*arguments)
+    try:
+        result = function(*arguments)
+    except Exception as error:
+        sender.send(f"{type(error).__name__}: {error}")
+        raise
     sender.send((result, peak_memory()))
 
 
