@@ -54,7 +54,7 @@ soak: $(STAMP)  ## run the workflow ROUNDS times, by default 20, while its jobs 
 benchmark: $(STAMP)  ## measure speed and memory side by side with plain references, into docs/performance.md (minutes)
 	$(RUN)/python benchmarks/run_all.py --output docs/performance.md
 
-peers: $(PEERS)/.installed  ## measure beside the packages that one could take instead, into docs/performance.md (minutes)
+peers: $(PEERS)/.installed  ## measure beside other packages, into docs/performance.md (minutes)
 	$(PEERS)/bin/python benchmarks/peers.py --output docs/performance.md
 
 $(PEERS)/.installed: $(STAMP) requirements.txt benchmarks/peers.txt

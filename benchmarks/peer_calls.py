@@ -50,9 +50,6 @@ def on_file(way, threads, path):
     return times, hashlib.sha256(b"".join(np.ascontiguousarray(array) for array in arrays)).hexdigest()
 
 
-# --- Frechet distance --------------------------------------------------------------------------
-
-
 def frechet_ours():
     from genlab.measures import frechet
 
@@ -93,11 +90,9 @@ def frechet_pytorch_fid():
     from pytorch_fid import fid_score
 
     def distance(*sets):
-        statistics = []
-        for vectors in sets:
-            vectors = vectors.astype(np.float64)  # as its own program gathers them
-            statistics += [np.mean(vectors, axis=0), np.cov(vectors, rowvar=False)]
-        return float(fid_score.calculate_frechet_distance(*statistics))
+        gathered = [vectors.astype(np.float64) for vectors in sets]  # as in its own program
+        moments = [(np.mean(vectors, axis=0), np.cov(vectors, rowvar=False)) for vectors in gathered]
+        return float(fid_score.calculate_frechet_distance(*moments[0], *moments[1]))
 
     return distance
 
@@ -108,9 +103,6 @@ def frechet_clean_fid():
     return lambda *sets: float(fid.fid_from_feats(*sets))
 
 
-# --- kernel distance, from `subsets` pairs of subsets of `size` vectors -------------------------
-
-
 def kernel_ours():
     from genlab.measures import metrics
 
@@ -118,14 +110,14 @@ def kernel_ours():
 
 
 def kernel_torchmetrics(subsets, size):
+    """The mean over `subsets` pairs of subsets of `size` vectors, like the two below."""
     import torch
     from torchmetrics.image import kid
 
     def distance(*sets):
         torch.manual_seed(1)
-        metric = kid.KernelInceptionDistance(
-            feature=torch.nn.Identity(), subsets=subsets, subset_size=min(size, *map(len, sets))
-        )
+        size_of_subsets = min(size, *map(len, sets))
+        metric = kid.KernelInceptionDistance(torch.nn.Identity(), subsets, size_of_subsets)
         for vectors, real in zip(sets, (True, False), strict=True):
             metric.update(torch.from_numpy(vectors), real=real)
         return float(metric.compute()[0])
@@ -167,9 +159,6 @@ def kernel_error(subsets, size, threads, counts, dimensions):
     return float(np.std(values, ddof=1)) / subsets**0.5
 
 
-# --- precision, recall, density, coverage ------------------------------------------------------
-
-
 def neighbours_ours():
     from genlab.measures import metrics
 
@@ -179,11 +168,7 @@ def neighbours_ours():
 def neighbours_prdc():
     import prdc
 
-    def measure(real, fake):
-        found = prdc.compute_prdc(real, fake, NEIGHBOURS)
-        return {name: float(value) for name, value in found.items()}
-
-    return measure
+    return lambda real, fake: {name: float(x) for name, x in prdc.compute_prdc(real, fake, NEIGHBOURS).items()}
 
 
 def neighbours_torch_fidelity():
@@ -196,9 +181,6 @@ def neighbours_torch_fidelity():
         return {"precision": found[metric_prc.KEY_METRIC_PRECISION], "recall": found[metric_prc.KEY_METRIC_RECALL]}
 
     return measure
-
-
-# --- log-likelihood ----------------------------------------------------------------------------
 
 
 def pythae_vae(model):
@@ -232,7 +214,7 @@ def likelihood_pythae(threads, count, samples, batch):
     theirs, floats = pythae_vae(model), images.float().view(-1, 1, 1, 28, 28)
     with torch.no_grad():
         theirs.get_nll(floats[0], batch, batch)
-        # In spite of its name it returns the log-likelihood, not its negative.
+        # In spite of its name, it returns the log-likelihood and not its negative.
         return side_by_side.timed(lambda: [float(theirs.get_nll(image, samples, batch)) for image in floats])
 
 
@@ -251,9 +233,6 @@ def likelihood_of_the_same_latents(threads, samples, batch):
         theirs._sample_gauss = lambda mean, std: (mean + std * (part := next(parts)), part)
         expected = [float(theirs.get_nll(image, samples, batch)) for image in x.view(-1, 1, 1, 28, 28)]
         return expected, vae.importance_log_likelihood(model, x, z).tolist()
-
-
-# --- files -------------------------------------------------------------------------------------
 
 
 def write_files(threads, folder, lines, images):
@@ -277,9 +256,9 @@ def amat_ours():
 
 
 def amat_tensorflow_datasets():
-    """As its builder reads the file. Its own function needs tensorflow to open a file; this is that one statement.
+    """As version 4.9.10 reads the file, in one statement. Its own function opens the file by tensorflow.
 
-    The bits are packed for the comparison, as ours are.
+    The bits are packed afterwards, to compare them with ours.
     """
     import numpy as np
 
