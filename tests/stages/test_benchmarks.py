@@ -19,6 +19,7 @@ import gan_training
 import image_vae_training
 import likelihood
 import machine
+import peers
 import run_all
 import scaling
 import side_by_side
@@ -69,6 +70,48 @@ def test_a_disagreement_is_an_error():
 
     with pytest.raises(AssertionError):
         side_by_side.compare("nothing", lambda: 1, lambda: 2, check, 1)
+
+
+def test_packages_beside_ours_agree_and_those_that_are_missing_are_told(monkeypatch):
+    monkeypatch.setattr(side_by_side, "compare_apart", compare_here)
+    monkeypatch.setattr(side_by_side, "apart", lambda function, arguments: (function(*arguments), 100.0))
+    sizes = ["--vectors", 300, 200, "--dimensions", 12, "--equal", 150, "--images", 3, "--lines", 20, "--pictures", 10]
+    records = [record | {"peak_mib": {"reference": 2, "ours": 1}} for record in run(peers, *sizes)]
+    measured = {record["package"] for record in records if "ratio" in record}
+    assert measured >= {"torchmetrics", "prdc", "numpy", "scipy"}  # requirements.txt has them
+    others = {(record["package"], record["state"]) for record in records if "ratio" not in record}
+    missing = {"torch-fidelity", "pytorch-fid", "clean-fid", "pythae"} - measured
+    assert others == {("pot", "not measured"), *((package, "not installed") for package in missing)}
+    lines = peers.table(records, 1).splitlines()[2:]
+    assert len(lines) == 2 + len(records) and {line.count("|") for line in lines} == {9}
+
+
+def fails(number):
+    raise ZeroDivisionError(f"no inverse of {number}\nand more")
+
+
+def test_a_package_that_fails_has_a_row_and_ours_may_not_fail():
+    row = peers.Row("inverse", "numpy", fails, None, (7,), None, "an inverse")
+    record = peers.measure(row, 1)
+    assert record["state"] == "fails: ZeroDivisionError: no inverse of 7"
+    assert "| fails: ZeroDivisionError: no inverse of 7 | an inverse |" in peers.table([record], 1)
+    with pytest.raises(side_by_side.Failed, match="no inverse of 400"):
+        peers.measure(row._replace(theirs=large_before, ours=fails, arguments=(400,)), 1)
+
+
+@pytest.mark.parametrize(
+    ("check", "theirs", "ours"),
+    [
+        (peers.Within(1e-3), 1.002, 1.0),
+        (peers.Within(1e-3, 0.1), 1.2, 1.0),
+        (peers.Within(1e-3), {"precision": 0.5, "recall": 0.6}, {"precision": 0.5, "recall": 0.7}),
+        (peers.SameBytes(), "aa", "ab"),
+    ],
+)
+def test_a_package_that_disagrees_is_an_error(check, theirs, ours):
+    check(ours, ours)
+    with pytest.raises(AssertionError):
+        check(theirs, ours)
 
 
 def test_scaling_measures_every_computation(monkeypatch):
