@@ -1,5 +1,6 @@
 """Call a function in a forked child that may take only so much more memory and time: what it cannot do, it must not."""
 
+import contextlib
 import os
 import pickle
 import resource
@@ -43,3 +44,14 @@ def call(function, *arguments, megabytes=300, seconds=10):
     code = os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
     assert code == 0, f"the child ended with {code} of {function}; {seconds} s and {megabytes} MB were allowed"
     return pickle.loads(data)
+
+
+@contextlib.contextmanager
+def little_memory(megabytes=800):
+    """Limit this process, on Linux, to so much memory besides what it has: a reader that takes more is at fault."""
+    status, limits = Path("/proc/self/statm"), resource.getrlimit(resource.RLIMIT_AS)
+    if status.exists():
+        size = int(status.read_text().split()[0]) * resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (size + megabytes * 2**20, limits[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, limits)

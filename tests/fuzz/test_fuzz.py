@@ -10,6 +10,7 @@ import socket
 import subprocess
 from pathlib import Path
 
+import confined
 import hypothesis
 import pytest
 import targets
@@ -18,6 +19,12 @@ from hypothesis import strategies as some
 
 # Numbers at the edges of what four and eight bytes hold.
 EDGES = [0, 1, 2, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1, 2**63, 2**64 - 1]
+
+
+@pytest.fixture(autouse=True)
+def little_memory():
+    with confined.little_memory():
+        yield
 
 
 def examples(count):

@@ -8,7 +8,9 @@ import struct
 import zipfile
 import zlib
 
+import confined
 import numpy as np
+import pytest
 import targets
 import yaml
 from genlab import InputError, configuration
@@ -23,6 +25,12 @@ ANYTHING = some.recursive(
     lambda inner: some.lists(inner, max_size=4) | some.dictionaries(some.text(max_size=9), inner, max_size=4),
     max_leaves=9,
 )
+
+
+@pytest.fixture(autouse=True)
+def little_memory():
+    with confined.little_memory():
+        yield
 
 
 @examples(200)

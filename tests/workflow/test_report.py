@@ -119,8 +119,8 @@ def test_stand_ins_are_announced_in_every_caption(parsed):
     assert len(named) >= 20
     for caption in others:
         assert re.search(
-            r"Divergences of p|\(0, U\)|distribution 4|main numbers|Every training|Time and peak|rules of this run|"
-            r"Differences between models|^(vae|gan|real test images)$",
+            r"Divergences of p|\(0, U\)|distribution 4|main numbers|Every training|When the jobs ran|Time and peak|"
+            r"rules of this run|Differences between models|^(vae|gan|real test images)$",
             caption,
         ), caption
 
