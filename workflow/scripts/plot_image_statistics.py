@@ -12,7 +12,7 @@ from pathlib import Path
 
 from genlab import InputError, cli, files
 
-MEASURES = {
+LABELS = {  # short; in the order of the rows
     "sharpness": "sharpness",
     "high_frequency_power": "power above\n0.25 cycles/pixel",
     "pixel_distance": "pixel distance,\nall pairs",
@@ -73,7 +73,7 @@ def read_statistics(path):
     result |= {"images": read("images", int), "draws": read("draws", int)}
     for part in ("samples", "train", "test"):
         result[part] = {"class_divergence": read(f"{part}.class_divergence.value")}
-        for name in MEASURES:
+        for name in LABELS:
             error = "sd" if part == "train" else "standard_error"
             median = name == "feature_nearest" and part != "train"  # has no standard error
             result[part][name] = read(f"{part}.{name}.value"), 0.0 if median else read(f"{part}.{name}.{error}")
@@ -140,7 +140,7 @@ def draw_spectra(axes, models, spectra, looks):
 
 def draw_ratios(axes, models, looks):
     """Every statistic divided by that of the test images, one per row, with training images as a band."""
-    rows = list(MEASURES)
+    rows = list(LABELS)
     for row, name in enumerate(rows):
         value, error = ratio(models[0]["train"], models[0]["test"], name, shared=True)
         axes.fill_betweenx([row - 0.42, row + 0.42], value - error, value + error, color="0.8", linewidth=0)
@@ -150,7 +150,7 @@ def draw_ratios(axes, models, looks):
         offset = 0.6 * ((number + 0.5) / len(models) - 0.5)
         axes.errorbar(values, [row + offset for row in range(len(rows))], xerr=errors, **look | {"linestyle": ""})
     axes.axvline(1, color="black", linewidth=1.5, zorder=1)
-    axes.set_yticks(range(len(rows)), MEASURES.values())
+    axes.set_yticks(range(len(rows)), LABELS.values())
     axes.set_ylim(len(rows) - 0.5, -0.5)
     axes.set_xlim(left=-0.03)  # no marker at 0 is cut
     axes.grid(visible=False, axis="y")
