@@ -119,7 +119,7 @@ def test_a_gain_is_paired_with_the_estimate_at_k(curve, held_out):
 def test_the_numbers_of_a_curve_are_paired():
     # Gains over the second column: -1 and -3 of images that lie 100 apart.
     curve = np.array([[-101.0, -100.0], [-3.0, 0.0]])
-    first, last = estimate_likelihood.curve_rows(curve, [1, 4], 4)
+    first, last = estimate_likelihood.curve_rows({"curve": curve}, None, [1, 4], 4)
     assert first == {
         "k": 1, "log_likelihood": -52.0, "standard_error": pytest.approx(49.0), "gain": -2.0,
         "gain_standard_error": pytest.approx(1.0),
@@ -149,6 +149,56 @@ def test_every_split_is_estimated_on_its_own_images(trained_vae, prepared_digits
             posterior = model.posterior(torch.from_numpy(amat.unpack_bits(getattr(prepared, split))).float())
         assert splits[split]["images"] == count
         assert splits[split]["kl"]["mean"] == pytest.approx(gaussian.kl(*posterior).mean().item(), rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def by_difference(trained_vae, prepared_digits, tmp_path_factory):
+    """The JSON, curves and text of estimates in which 15 images of each split get samples."""
+    folder = tmp_path_factory.mktemp("difference")
+    succeed(
+        "estimate_likelihood", "--weights", trained_vae / "model.safetensors", "--data", prepared_digits, "--output",
+        folder / "seed1.json", "--samples", 20, "--sampled-images", 15, "--curve-images", 0, "--threads", 1,
+    )  # fmt: skip
+    assert summarise(folder, 1).returncode == 0
+    content = json.loads((folder / "seed1.json").read_text())
+    return content, list(csv.DictReader((folder / "seed1.csv").open())), (folder / "vae.txt").read_text()
+
+
+@pytest.mark.parametrize("name", ["train", "valid", "test"])
+def test_a_few_images_with_samples_tell_of_all(by_difference, content, name):
+    found, whole = by_difference[0]["splits"][name], content["splits"][name]
+    assert found["sampled_images"] == 15 and found["images"] > 15
+    if name != "train":  # of which other estimates have another number of images
+        assert found["images"] == whole["images"]
+        for key in ("elbo", "log_likelihood"):
+            assert found[key]["mean"] == pytest.approx(
+                whole[key]["mean"], abs=4 * found["elbo_gap"]["standard_error"] + 1
+            )
+            assert found[key]["standard_error"] < 1.3 * whole[key]["standard_error"]  # 40 / 15 would be 1.6
+    gap = found["log_likelihood"]["mean"] - found["elbo"]["mean"]
+    assert gap == pytest.approx(found["elbo_gap"]["mean"], abs=1e-9)
+
+
+def test_the_curve_of_a_few_images_ends_at_the_estimate_of_all(by_difference):
+    content, curve, _ = by_difference
+    for name, numbers in content["splits"].items():
+        (last,) = [row for row in curve if row["split"] == name and row["k"] == "20"]
+        assert float(last["log_likelihood"]) == numbers["log_likelihood"]["mean"]
+        assert int(last["images"]) == numbers["images"]
+
+
+def test_the_summary_says_that_it_is_by_difference(by_difference):
+    assert "test: K samples for 15 images; the log-likelihood is by difference" in by_difference[2]
+
+
+def test_more_images_with_samples_than_there_are_change_nothing(trained_vae, prepared_digits, tmp_path):
+    words = ["--weights", trained_vae / "model.safetensors", "--data", prepared_digits, "--samples", 5, "--threads", 1]
+    found = []
+    for number in (0, 500):
+        more = ["--sampled-images", number, "--train-images", 0, "--curve-images", 0, "--output", tmp_path / "x.json"]
+        succeed("estimate_likelihood", *words, *more)
+        found.append(json.loads((tmp_path / "x.json").read_text())["splits"])
+    assert found[0] == found[1]
 
 
 @pytest.fixture(scope="module")

@@ -153,3 +153,34 @@ def test_holm_multiplies_the_smallest_by_all_and_keeps_the_order():
     np.testing.assert_allclose(intervals.holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(intervals.holm([0.9, 0.8]), [1, 1])
     assert intervals.holm([]).shape == (0,)
+
+
+@pytest.fixture
+def population():
+    """(values, bounds) of 400 images, whose difference varies little and rises a little with the bound."""
+    bounds = normal(400, seed=8) * 20 - 100
+    return bounds + 6 + normal(400, seed=9) - 0.05 * (bounds + 100), bounds
+
+
+def test_a_mean_by_difference_has_the_error_that_it_says(population):
+    values, bounds = population
+    rng, means, errors = np.random.default_rng(10), [], []
+    for _ in range(2000):  # 400 images of many, and of these a random tenth
+        images = rng.integers(0, 400, 400)
+        some = images[:40]
+        found = intervals.mean_by_difference(values[some], bounds[some], bounds[images])
+        means.append(found["mean"])
+        errors.append(found["standard_error"])
+    assert np.mean(means) == pytest.approx(values.mean(), abs=4 * np.std(means) / np.sqrt(2000))
+    assert np.mean(errors) == pytest.approx(np.std(means), rel=0.05)
+
+
+def test_a_mean_by_difference_of_all_images_is_their_mean(population):
+    values, bounds = population
+    found, plain = intervals.mean_by_difference(values, bounds, bounds), intervals.mean_and_error_of_images(values)
+    assert found == pytest.approx(plain)
+
+
+def test_a_mean_by_difference_from_a_single_image():
+    found = intervals.mean_by_difference(np.array([-90.0]), np.array([-95.0]), np.array([-95.0, -105.0]))
+    assert found == {"mean": -95.0, "standard_error": 0.0}

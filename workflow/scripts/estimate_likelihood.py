@@ -7,6 +7,9 @@ closed form). All values are in nats per image; standard errors are over images.
 estimate is a lower bound that rises with K. A few validation and test images get more samples, to
 show how far it rises beyond K.
 
+With --sampled-images n, only n random images of a split get K samples, the others an ELBO from one draw. The
+log-likelihood of all is then the mean ELBO plus the mean gap of those n, which varies little from image to image.
+
 example:
   python workflow/scripts/estimate_likelihood.py --weights vae.safetensors \\
       --data resources/prepared/embedded/binarized_mnist.npz --output log_likelihood.json \\
@@ -59,16 +62,23 @@ def main(options):
     splits, gains, curve = {}, {}, []
     for split, count, samples in evaluations:
         ks = sorted({k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if k < samples} | {K, samples})
-        numbers = evaluate(model, getattr(prepared, split), split, count, samples, ks, settings, device)
+        packed = getattr(prepared, split)
+        # Not the first images: the official test file is sorted by digit. A smaller subset is part of a larger one.
+        rows = np.random.default_rng(seed_of(split, settings)).permutation(len(packed))[: count or None]
+        sampled = rows[: (samples == K and settings["sampled_images"]) or None]
+        numbers = evaluate(model, packed[np.sort(sampled)], split, samples, ks, settings, device)
+        bounds = (
+            single_draws(model, packed[np.sort(rows)], split, settings, device) if len(sampled) < len(rows) else None
+        )
         if wrong := [name for name in ("elbo", "log_likelihood") if not np.isfinite(numbers[name]).all()]:
             raise ComputationError(f"{options.weights}: {wrong[0]} of {split} images is not finite; train it anew")
-        rows = curve_rows(numbers["curve"], ks, K)
-        evaluated = {"split": split, "images": len(numbers["curve"]), "samples": samples}
-        curve += [evaluated | row for row in rows]
+        lines = curve_rows(numbers, bounds, ks, K)
+        evaluated = {"split": split, "images": len(rows), "samples": samples}
+        curve += [evaluated | line for line in lines]
         if samples == K:
-            splits[split] = summarise(numbers)
+            splits[split] = summarise(numbers, bounds)
         else:
-            gain = {"mean": rows[-1]["gain"], "standard_error": rows[-1]["gain_standard_error"]}
+            gain = {"mean": lines[-1]["gain"], "standard_error": lines[-1]["gain_standard_error"]}
             gains[split] = {"k": samples, "images": evaluated["images"], **gain}
     with files.atomic(options.output.with_suffix(".csv")) as temporary:
         pandas.DataFrame(curve).to_csv(temporary, index=False)
@@ -95,39 +105,57 @@ def main(options):
         )
 
 
-def evaluate(model, packed, split, count, samples, ks, settings, device):
-    """The results of `vae.evaluate_likelihood`, as arrays, for `count` random images of a split (0: all)."""
+def seed_of(split, settings):
+    """The seed of what is drawn for a split."""
+    return [settings["evaluation_seed"], SPLITS.index(split)]
+
+
+def single_draws(model, packed, split, settings, device):
+    """The ELBO of each of `packed` images from one draw of z, float64 (N,)."""
     import numpy as np
     import torch
     from genlab.data import amat
     from genlab.models import vae
 
-    # Not the first images: the official test file is sorted by digit. A smaller subset is part of a larger one.
-    seed = [settings["evaluation_seed"], SPLITS.index(split)]
-    chosen = np.random.default_rng(seed).permutation(len(packed))[: count or None]
-    noise = np.random.default_rng([*seed, samples]).integers(2**63)
+    rng = torch.Generator().manual_seed(int(np.random.default_rng([*seed_of(split, settings), 1]).integers(2**63)))
+    parts = []
+    for start in range(0, len(packed), BLOCK):
+        images = torch.from_numpy(amat.unpack_bits(packed[start : start + BLOCK])).to(device)
+        reconstruction, kl = vae.evaluate_elbo(model, images, rng)
+        parts.append((reconstruction - kl).cpu().numpy())
+    return np.concatenate(parts)
+
+
+def evaluate(model, packed, split, samples, ks, settings, device):
+    """The results of `vae.evaluate_likelihood`, as arrays, for `packed` images of a split."""
+    import numpy as np
+    import torch
+    from genlab.data import amat
+    from genlab.models import vae
+
+    noise = np.random.default_rng([*seed_of(split, settings), samples]).integers(2**63)
     generator = torch.Generator(device).manual_seed(int(noise))
     numbers = {}
-    with cli.progress(total=len(chosen), label=f"{split}, K = {samples}", unit="image") as bar:
-        for block in np.split(np.sort(chosen), range(BLOCK, len(chosen), BLOCK)):
-            images = torch.from_numpy(amat.unpack_bits(packed[block]))
+    with cli.progress(total=len(packed), label=f"{split}, K = {samples}", unit="image") as bar:
+        for block in np.split(packed, range(BLOCK, len(packed), BLOCK)):
+            images = torch.from_numpy(amat.unpack_bits(block))
             found = vae.evaluate_likelihood(model, images, samples, ks, generator, settings["chunk"], bar.update)
             for name, values in found.items():
                 numbers.setdefault(name, []).append(values.numpy())
     return {name: np.concatenate(values) for name, values in numbers.items()}
 
 
-def curve_rows(curve, ks, K):
-    """A row for each k in `ks` of `curve` (N, len(ks)): the mean, and by how much it exceeds that at K.
+def curve_rows(numbers, bounds, ks, K):
+    """A row for each k in `ks` of `numbers["curve"]` (N, len(ks)): the mean, and by how much it exceeds that at K.
 
     The error of the gain is that of the images' own gains. It is far below that of the mean, because images differ more
     than their gains.
     """
     from genlab.measures import intervals
 
-    rows = []
-    for k, estimates in zip(ks, curve.T, strict=True):
-        means = (intervals.mean_and_error_of_images(each) for each in (estimates, estimates - curve[:, ks.index(K)]))
+    rows, at_k = [], numbers["curve"][:, ks.index(K)]
+    for k, estimates in zip(ks, numbers["curve"].T, strict=True):
+        means = mean(estimates, numbers, bounds), intervals.mean_and_error_of_images(estimates - at_k)
         values = [value for each in means for value in each.values()]
         names = ("log_likelihood", "standard_error", "gain", "gain_standard_error")
         rows.append({"k": k} | dict(zip(names, values, strict=True)))
@@ -151,12 +179,28 @@ def overfitting(splits):
     }
 
 
-def summarise(numbers):
-    """Means, standard errors and quantiles over images of the results of `vae.evaluate_likelihood`."""
+def mean(values, numbers, bounds):
+    """Mean and standard error of a log-likelihood over all images; bounds: their ELBOs if not all have one, or None."""
     from genlab.measures import intervals
 
-    summary = {"images": len(numbers["elbo"])}
-    for name in ("elbo", "log_likelihood", "elbo_gap", "kl"):
+    if bounds is None:
+        return intervals.mean_and_error_of_images(values)
+    return intervals.mean_by_difference(values, numbers["elbo"], bounds)
+
+
+def summarise(numbers, bounds=None):
+    """Means, standard errors and quantiles over images of the results of `vae.evaluate_likelihood`.
+
+    bounds: the ELBOs of all images (`single_draws`) if the numbers are of some of them, else None.
+    """
+    from genlab.measures import intervals
+
+    summary = {"images": len(numbers["elbo"] if bounds is None else bounds)}
+    if bounds is not None:
+        summary["sampled_images"] = len(numbers["elbo"])
+    summary["elbo"] = intervals.mean_and_error_of_images(numbers["elbo"] if bounds is None else bounds)
+    summary["log_likelihood"] = mean(numbers["log_likelihood"], numbers, bounds)
+    for name in ("elbo_gap", "kl"):
         summary[name] = intervals.mean_and_error_of_images(numbers[name])
     summary |= intervals.reliability(numbers["effective_sample_size"], numbers["pareto_k"])
     return summary

@@ -139,7 +139,7 @@ def over_seeds(estimates):
 
 def gather(splits):
     """The numbers of one split over seeds."""
-    result = {"images": splits[0]["images"]}
+    result = {key: splits[0][key] for key in ("images", "sampled_images") if key in splits[0]}
     for name in NAMES:
         result[name] = over_seeds([split[name] for split in splits])
     for name in ("effective_sample_size", "pareto_k"):
@@ -177,6 +177,11 @@ def table(summary):
         shapes = ("K too small", "-") if shape is None else (f"{shape:.2f}", f"{share:.1%}")
         lines.append(f"{split:6} {size:>18} {shapes[0]:>14} {shapes[1]:>17}")
     lines.append("")
+    for split, numbers in summary["splits"].items():
+        if "sampled_images" in numbers:
+            lines.append(
+                f"{split}: K samples for {numbers['sampled_images']} images; the log-likelihood is by difference"
+            )
     if summary["overfitting"]:
         pairs = (f"{NAMES[name]} {plus_minus(numbers)}" for name, numbers in summary["overfitting"].items())
         lines += [f"Overfitting, training less test: {', '.join(pairs)}"]

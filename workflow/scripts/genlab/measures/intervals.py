@@ -17,6 +17,25 @@ def mean_and_error_of_images(values):
     return {"mean": float(mean), "standard_error": float(error)}
 
 
+def mean_by_difference(values, bounds, all_bounds):
+    """The mean of a number over N images, of which it is known for n: as in `mean_and_error_of_images`.
+
+    values      (n,), the number, such as the log-likelihood, of a random subset of the images
+    bounds      (n,), something cheap that goes up and down with it, such as the ELBO, of the subset
+    all_bounds  (N,), the same of all images
+    The mean is that of `all_bounds`, plus that of values - bounds: the difference estimator of survey sampling (Cochran
+    1977, section 7.3). Its variance, with b = all_bounds and d = values - bounds, is var(b) / N + var(d) / n +
+    2 cov(b, d) / N. With n = N it is the plain mean's.
+    """
+    n, total, differences = len(values), len(all_bounds), values - bounds
+    mean = all_bounds.mean() + differences.mean()
+    if n < 2:
+        return {"mean": float(mean), "standard_error": 0.0}
+    (_, together), (_, spread) = np.cov(bounds, differences)
+    variance = all_bounds.var(ddof=1) / total + spread / n + 2 * together / total
+    return {"mean": float(mean), "standard_error": float(np.sqrt(max(variance, 0)))}
+
+
 def reliability(sizes, shapes):
     """How sound importance weights are over images, from effective sample sizes (N,) and Pareto k-hat (N,).
 

@@ -68,7 +68,7 @@ def likelihood_table(results):
                 [
                     model,
                     SPLITS[split],
-                    (f"{numbers['images']:,}", numbers["images"]),
+                    (f"{numbers['images']:,}" + sampled_of(numbers), numbers["images"]),
                     *(spread_cell(numbers[name], len(seeds)) for name in ("elbo", "log_likelihood", "elbo_gap")),
                     cell(numbers["effective_sample_size"]["median"], 3),
                     (share(numbers["pareto_k"]["share_above_0.7"]), numbers["pareto_k"]["share_above_0.7"]),
@@ -81,6 +81,11 @@ def likelihood_table(results):
         f"Data: {results.title('likelihood')}."
     )
     return Table("likelihood", caption, header, rows)
+
+
+def sampled_of(numbers):
+    """How many images of a split got importance samples, if not all."""
+    return f" ({numbers['sampled_images']:,} sampled)" if "sampled_images" in numbers else ""
 
 
 def fid_table(results):
