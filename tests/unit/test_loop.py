@@ -84,6 +84,7 @@ def test_an_interrupted_run_ends_with_the_same_weights_and_numbers(tmp_path, at_
     resumed = Regression()
     history_resumed, best_resumed, _ = run(resumed, tmp_path / "b")
     assert best == best_resumed
+    assert [*map(list, history_resumed)] == [*map(list, history)]  # columns in one order
     timing = ("images_per_second", "seconds")
     assert [{k: v for k, v in row.items() if k not in timing} for row in history] == [
         {k: v for k, v in row.items() if k not in timing} for row in history_resumed

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 from .. import InputError, Interrupted, cli, files, log
 
-FORMAT = 1  # of the saved state; raise it when a new version could misread an old state
+FORMAT = 2  # of the saved state; raise it when a new version could misread an old state
 METADATA = "genlab"  # a single key, because safetensors writes several in arbitrary order
 
 

@@ -107,12 +107,11 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
         tensors, about = saved
         restore(task, tensors, data.device)
         best = {key.removeprefix("best."): value for key, value in tensors.items() if key.startswith("best.")}
-        sums |= {
-            key.removeprefix("sum."): value.to(data.device) for key, value in tensors.items() if key.startswith("sum.")
-        }
+        sums |= {name: tensors[f"sum.{name}"].to(data.device) for name in about["columns"]}
         history, best_epoch, stretches, start, first, seconds = (
             about[key] for key in ("history", "best_epoch", "stretches", "epoch", "step", "seconds")
         )
+        history = [dict(row) for row in history]
         watch.resuming(start, first, steps)
     stretch = {"epochs": epochs, "threads": torch.get_num_threads()}
     if not stretches or stretches[-1] != stretch | {"from_step": stretches[-1]["from_step"]}:
@@ -129,7 +128,9 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
 
     def save(next_epoch, next_step):
         check(next_epoch, next_step)
-        about = {"history": history, "best_epoch": best_epoch, "stretches": stretches, "seconds": seconds}
+        # Lists, because the file sorts keys: the columns of the history keep their order.
+        about = {"history": [list(row.items()) for row in history], "columns": list(sums)}
+        about |= {"best_epoch": best_epoch, "stretches": stretches, "seconds": seconds}
         tensors = (
             collect(task, data.device)
             | {f"best.{k}": v for k, v in best.items()}
