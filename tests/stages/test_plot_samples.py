@@ -33,7 +33,7 @@ def statistics(model="vae", factor=0.5, **changes):
     ):
         result[part] = {
             name: {"value": scale * level, error: 0.02 * level}
-            for level, name in enumerate(plot_image_statistics.MEASURES, start=5)
+            for level, name in enumerate(plot_image_statistics.LABELS, start=5)
         }
         result[part]["class_divergence"] = {"value": 0.004 * abs(scale - 1)}
         result[part]["class_shares"] = shares if part == "test" else shares[::-1]
@@ -277,7 +277,7 @@ def test_spectra_stand_on_logarithmic_axes(statistics_figure):
 
 def test_each_measure_is_drawn_as_its_ratio_to_that_of_test_images(statistics_figure):
     axes = statistics_figure.axes[1]
-    assert [label.get_text() for label in axes.get_yticklabels()] == list(plot_image_statistics.MEASURES.values())
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(plot_image_statistics.LABELS.values())
     for bars, factor in zip(axes.containers, (0.5, 1.5), strict=True):
         np.testing.assert_allclose(bars[0].get_xydata()[:, 0], factor)
 
