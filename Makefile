@@ -19,6 +19,9 @@ RUN := $(VENV)/bin
 # The packages that `make peers` measures have an environment of their own.
 PEERS := .venv-peers
 UV = $$(command -v uv || echo $(RUN)/uv)
+# A lock with hashes, and without the address of the package index.
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-header --upgrade
 # In a terminal, what runs and how long it will take; in a file or a pipe, Snakemake's own lines.
 WATCHED := PYTHONPATH="$(CURDIR)/workflow/terminal$${PYTHONPATH:+:$$PYTHONPATH}" $(RUN)/snakemake --logger genlab
 SNAKEMAKE := $(if $(MAKE_TERMOUT),$(WATCHED),$(RUN)/snakemake) --cores $(CORES)
@@ -48,7 +51,7 @@ fuzz: $(STAMP)  ## try damaged and made-up files on every reader, SECONDS for ea
 	$(UV) pip install --quiet --require-hashes --python $(RUN)/python --requirement tests/fuzz/requirements.txt || echo "atheris cannot be installed here"
 	PYTHONPATH=workflow/scripts $(RUN)/python tests/fuzz/fuzz.py $(SECONDS)
 
-soak: $(STAMP)  ## run the workflow ROUNDS times, by default 20, while its jobs and Snakemake are killed (an hour or two)
+soak: $(STAMP)  ## run the workflow ROUNDS times, by default 20, while its jobs and Snakemake are killed (about an hour)
 	$(RUN)/python tests/faults/soak.py $(ROUNDS)
 
 benchmark: $(STAMP)  ## measure speed and memory side by side with plain references, into docs/performance.md (minutes)
@@ -90,12 +93,9 @@ $(STAMP): requirements.txt
 	@touch $@
 
 lock: $(STAMP)  ## resolve pyproject.toml anew into requirements.txt
-	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--upgrade --group dev pyproject.toml --output-file requirements.txt
-	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--upgrade --group pyproject.toml:fuzz --output-file tests/fuzz/requirements.txt
-	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-		--upgrade --no-deps --group pyproject.toml:peers --output-file benchmarks/peers.txt
+	$(COMPILE) --group dev pyproject.toml --output-file requirements.txt
+	$(COMPILE) --group pyproject.toml:fuzz --output-file tests/fuzz/requirements.txt
+	$(COMPILE) --no-deps --group pyproject.toml:peers --output-file benchmarks/peers.txt
 
 audit: $(STAMP)  ## look for known vulnerabilities of the locked packages, where a database of them can be reached
 	$(RUN)/python tests/audit.py $(UV) tool run --quiet pip-audit@2.10.1

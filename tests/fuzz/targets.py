@@ -5,9 +5,10 @@ that reads it there. A reader may raise `InputError` and nothing else. It runs n
 file but its own.
 """
 
+# Those marked F401 are what a reader imports when it first needs it: done here, it is no deed that `Watch` sees.
 import contextlib
 import encodings.cp437
-import encodings.raw_unicode_escape  # noqa: F401  of text in a pickle
+import encodings.raw_unicode_escape  # noqa: F401
 import io
 import json
 import os

@@ -101,7 +101,7 @@ def edits(name, **changed):
 
 
 def replaces(name, old, new):
-    """The sound text file, at any depth of a sound folder, with one text in place of another."""
+    """The sound text file, at any depth of a sound folder, with one text instead of another."""
 
     def change(folder):
         path = load(folder, name.split("/")[0]).parent / name

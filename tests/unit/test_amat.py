@@ -83,7 +83,7 @@ def test_amat_refused(tmp_path, content, words):
     (tmp_path / "x.amat").write_bytes(content)
     with pytest.raises(InputError, match=words) as caught:
         amat.read(tmp_path / "x.amat", 3)
-    assert str(tmp_path / "x.amat") in str(caught.value) and "expected lines of 3 characters" in str(caught.value)
+    assert str(tmp_path / "x.amat") in str(caught.value) and "each line must hold 3 digits" in str(caught.value)
 
 
 def test_amat_names_the_line_in_a_later_block(tmp_path):

@@ -137,6 +137,6 @@ def test_npz_files_refused(tmp_path, changes, message):
 
 def test_what_is_neither_is_refused(tmp_path):
     (tmp_path / "x.zip").write_bytes(b"")
-    for name, problem in (("x.zip", "no folder and no .npz file"), ("none", "no such file or folder")):
+    for name, problem in (("x.zip", "neither a folder nor an .npz file"), ("none", "no such file or folder")):
         with pytest.raises(InputError, match=problem):
             own_images.read(tmp_path / name)

@@ -187,7 +187,8 @@ def test_an_array_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(tmp_
 
 
 @pytest.mark.parametrize(
-    "name, message", [("a.tar", "no folder and no .npz file"), ("b", "no such file or folder"), ("c.npz", "not an NPZ")]
+    "name, message",
+    [("a.tar", "neither a folder nor an .npz file"), ("b", "no such file or folder"), ("c.npz", "not an NPZ")],
 )
 def test_what_is_no_samples_is_refused(tmp_path, name, message):
     if name != "b":

@@ -71,8 +71,8 @@ def test_svhn_compressed(tmp_path):
     [
         ({"X": None}, "holds no variable X"),
         ({"y": None}, "holds no variable y"),
-        ({"X": np.zeros((32, 32, 3, 20))}, "X is double, expected uint8"),
-        ({"X": np.zeros((32, 32, 3, 20), bool)}, "X is logical or complex, expected uint8"),
+        ({"X": np.zeros((32, 32, 3, 20))}, "X is double, not uint8"),
+        ({"X": np.zeros((32, 32, 3, 20), bool)}, "X is logical or complex, not uint8"),
         ({"X": "text"}, "X is char"),
         ({"X": {"field": 1}}, "X is struct"),
         ({"X": scipy.sparse.eye_array(3).tocsc()}, "X is sparse"),

@@ -113,33 +113,39 @@ def seed_of(split, settings):
 def single_draws(model, packed, split, settings, device):
     """The ELBO of each of `packed` images from one draw of z, float64 (N,)."""
     import numpy as np
-    import torch
-    from genlab.data import amat
     from genlab.models import vae
 
-    rng = torch.Generator().manual_seed(int(np.random.default_rng([*seed_of(split, settings), 1]).integers(2**63)))
-    parts = []
+    rng = generator([*seed_of(split, settings), 1], "cpu")
+    terms = (vae.evaluate_elbo(model, images.to(device), rng) for images in blocks(packed))
+    return np.concatenate([(reconstruction - kl).cpu().numpy() for reconstruction, kl in terms])
+
+
+def blocks(packed):
+    """Yield `packed` images as tensors, some thousands at a time."""
+    import torch
+    from genlab.data import amat
+
     for start in range(0, len(packed), BLOCK):
-        images = torch.from_numpy(amat.unpack_bits(packed[start : start + BLOCK])).to(device)
-        reconstruction, kl = vae.evaluate_elbo(model, images, rng)
-        parts.append((reconstruction - kl).cpu().numpy())
-    return np.concatenate(parts)
+        yield torch.from_numpy(amat.unpack_bits(packed[start : start + BLOCK]))
+
+
+def generator(seed, device):
+    """A torch generator of a seed of several numbers."""
+    import numpy as np
+    import torch
+
+    return torch.Generator(device).manual_seed(int(np.random.default_rng(seed).integers(2**63)))
 
 
 def evaluate(model, packed, split, samples, ks, settings, device):
     """The results of `vae.evaluate_likelihood`, as arrays, for `packed` images of a split."""
     import numpy as np
-    import torch
-    from genlab.data import amat
     from genlab.models import vae
 
-    noise = np.random.default_rng([*seed_of(split, settings), samples]).integers(2**63)
-    generator = torch.Generator(device).manual_seed(int(noise))
-    numbers = {}
+    rng, numbers = generator([*seed_of(split, settings), samples], device), {}
     with cli.progress(total=len(packed), label=f"{split}, K = {samples}", unit="image") as bar:
-        for block in np.split(packed, range(BLOCK, len(packed), BLOCK)):
-            images = torch.from_numpy(amat.unpack_bits(block))
-            found = vae.evaluate_likelihood(model, images, samples, ks, generator, settings["chunk"], bar.update)
+        for images in blocks(packed):
+            found = vae.evaluate_likelihood(model, images, samples, ks, rng, settings["chunk"], bar.update)
             for name, values in found.items():
                 numbers.setdefault(name, []).append(values.numpy())
     return {name: np.concatenate(values) for name, values in numbers.items()}

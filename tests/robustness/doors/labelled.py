@@ -49,7 +49,7 @@ def labelled():
         "A folder with one folder a class, or an NPZ file of images and labels.",
         [
             folders("a folder that is not there", "no such file or folder", command=COMMAND.replace("cats", "gone")),
-            folders("a text in place of a folder", "no folder and no .npz file", writes("cats.txt", "x"),
+            folders("a text file instead of a folder", "neither a folder nor an .npz file", writes("cats.txt", "x"),
                     command=COMMAND.replace("cats", "cats.txt")),
             case("an empty folder", says="0 classes", prepare=both(sound, lambda folder: (folder / "none").mkdir()),
                  command=COMMAND.replace("cats", "none")),

@@ -123,7 +123,7 @@ def downloads():
             case("another size", "mirror/digits.amat --bytes 3", "more than 3 bytes", prepare=here),
             case("an empty file", f"mirror/digits.amat --sha256 {good}", "sha256 is",
                  prepare=writes("mirror/digits.amat", b"")),
-            case("a folder in place of the file", "mirror", "Is a directory", prepare=here),
+            case("a folder instead of the file", "mirror", "Is a directory", prepare=here),
             case("`ftp://`", "ftp://example.org/digits.amat", "ftp:// are not known"),
             case("`file://` and a host", "file://host/digits.amat", "three slashes"),
             case("`http://` and no host", "http:///digits.amat", "names no host"),

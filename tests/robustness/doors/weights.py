@@ -81,7 +81,7 @@ def safetensors():
                  prepare=tensors("gan.safetensors", about={"generator": {"latents": 5, "width": 8}})),
             case("a GAN that claims a billion channels", says="not the weights of an image model", command=sample,
                  prepare=tensors("gan.safetensors", about={"generator": {"latents": 5, "width": 10**9}})),
-            case("a GAN of text in place of numbers", says="not the weights of an image model", command=sample,
+            case("a GAN of text instead of numbers", says="not the weights of an image model", command=sample,
                  prepare=tensors("gan.safetensors", about={"generator": {"latents": "many", "width": 4}})),
             case("a GAN of no latents", says="not the weights of an image model", command=sample,
                  prepare=tensors("gan.safetensors", about={"generator": {"latents": 0, "width": 4}})),

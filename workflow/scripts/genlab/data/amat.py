@@ -72,7 +72,7 @@ def _pack(block, width):
 
 def _bad_line(path, number, line, width):
     """The InputError for a line that `read` refuses."""
-    expected = f"expected lines of {width} characters 0 or 1 with single spaces between; fetch or make the file again"
+    expected = f"each line must hold {width} digits 0 or 1, separated by single spaces; download or make the file again"
     text = line.rstrip(b"\r\n ")
     strange = next((i for i, byte in enumerate(text) if byte not in b"01 "), None)
     if not line:

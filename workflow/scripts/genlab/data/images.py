@@ -175,8 +175,8 @@ def check_size(file, image):
 def visible(folder):
     """The entries of `folder` (`os.DirEntry`) sorted by name, without hidden files and those that systems leave."""
     if not os.path.isdir(folder):
-        found = "is a file" if os.path.exists(folder) else "no such directory"
-        raise InputError(f"{folder}: {found}; give a directory with one folder of images inside")
+        found = "is a file, not a folder" if os.path.exists(folder) else "no such folder"
+        raise InputError(f"{folder}: {found}; give a folder that holds one folder of images")
     with os.scandir(folder) as entries:
         visible = [entry for entry in entries if not is_clutter(entry.name)]
     return sorted(visible, key=lambda entry: entry.name)

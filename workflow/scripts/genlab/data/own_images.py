@@ -27,8 +27,9 @@ def read(path):
         return _read_folder(path)
     if path.suffix.lower() == ".npz":
         return _read_npz(path)
-    problem = "no folder and no .npz file" if path.exists() else "no such file or folder"
-    raise InputError(f"{path}: {problem}; give a folder with one folder of images a class, or an .npz file")
+    raise InputError(
+        f"{path}: {samples.problem(path)}; give a folder with one folder of images a class, or an .npz file"
+    )
 
 
 def count(path):

@@ -33,7 +33,7 @@ def read_mat(path):
     The file holds X, uint8 (32, 32, 3, N), and y, uint8 (N, 1), in which 10 means the digit 0.
     Raises InputError for anything else. Memory: little more than the images.
     """
-    remedy = "expected an SVHN file in MATLAB v5 format; fetch or make the file again"
+    remedy = "give an SVHN file in MATLAB v5 format; download or make it again if it is damaged"
     with Path(path).open("rb") as file:
         try:
             content = read_uint8_arrays(file, ("X", "y"))
@@ -160,7 +160,7 @@ def _read_variable(source, order, names, room):
     number = flags[0] & 0xFF
     if number != CLASSES.index("uint8") + 1 or flags[0] & COMPLEX_OR_LOGICAL:
         kind = CLASSES[number - 1] if 0 < number <= len(CLASSES) else "of unknown class"
-        raise ValueError(f"{name} is {'logical or complex' if kind == 'uint8' else kind}, expected uint8")
+        raise ValueError(f"{name} is {'logical or complex' if kind == 'uint8' else kind}, not uint8")
     size = math.prod(dimensions)
     if size > room:
         raise ValueError(f"{name} has {size:,} values; the arrays of a file may have {LIMIT:,}")

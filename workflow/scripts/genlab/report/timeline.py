@@ -43,8 +43,8 @@ def jobs(results):
     import pandas
 
     folder, found = results.folder / "benchmarks", []
-    numbers = [each["seed"] for of_model in results.imported.values() for each in of_model]
-    seeds = {str(seed) for seed in (*results.config["seeds"], *numbers)}
+    imported = [each["seed"] for of_model in results.imported.values() for each in of_model]
+    seeds = {str(seed) for seed in (*results.config["seeds"], *imported)}
     names = {*results.likelihood, *results.fid, "references"}
     for path in sorted(folder.rglob("*.tsv")):
         rule, *job = path.relative_to(folder).with_suffix("").parts
