@@ -215,7 +215,7 @@ def bad(world):
     ("message", "keywords"),
     [
         ("pickle.pt: ", {"model": "pickle.pt"}),
-        ("absent: no such directory", {"directory": "absent"}),
+        ("absent: no such folder", {"directory": "absent"}),
         ("samples: holds no folder and 30 files", {"directory": "gan/samples"}),
         ("absent.npz: No such file", {"reference": "absent.npz"}),
         (

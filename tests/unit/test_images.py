@@ -262,7 +262,7 @@ def test_shapes_of_directories_that_are_refused(folder, tmp_path):
             images.read_directory(path)
 
     refused(tmp_path / "absent", "absent: no such folder; give a folder that holds one folder of images")
-    refused(folder / "0000.png", r"0000\.png: is a file; give a directory")
+    refused(folder / "0000.png", r"0000\.png: is a file, not a folder; give a folder")
     refused(folder, r"samples: holds no folder and 7 files; expected one folder that holds the images")
     (folder.parent / "other").mkdir()
     refused(folder.parent, r"set: holds 2 folders \(other, samples\) and 0 files; expected one folder")

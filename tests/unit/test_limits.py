@@ -158,7 +158,7 @@ NPZ = {
     "absurd shape": (npy((2**64, 0)), zipfile.ZIP_STORED, None, "announces uint8"),
     "negative shape": (npy((-1, -1)) + b"a", zipfile.ZIP_STORED, None, "announces uint8"),
     "packed": (npy((10**8,)) + bytes(2 * 10**8), zipfile.ZIP_DEFLATED, None, "announces uint8"),
-    "size": (npy((1,)) + b"a", zipfile.ZIP_STORED, 2**32 - 2, "'images' takes 4,294,967,294 bytes"),
+    "size": (npy((1,)) + b"a", zipfile.ZIP_STORED, 2**32 - 2, "'images': takes 4,294,967,294 bytes"),
     "description": (npy((1,), 2, 2 * 10**8) + b"a", zipfile.ZIP_DEFLATED, None, "more than 10,000 characters"),
     "other compression": (npy((1,)) + b"a", zipfile.ZIP_LZMA, None, "in a way that numpy does not write"),
 }

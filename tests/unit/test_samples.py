@@ -180,9 +180,7 @@ def test_other_npz_files_are_refused(tmp_path, arrays, message):
 def test_an_array_that_unpacks_to_too_much_is_refused_before_it_is_unpacked(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "a.npz", images=np.zeros((100, 32, 32, 3), np.uint8))
     monkeypatch.setattr(samples, "LIMIT", 99 * 3072)
-    with pytest.raises(
-        InputError, match=r"a.npz: 'images' takes 307,328 bytes; give at most 304,128, a million images"
-    ):
+    with pytest.raises(InputError, match=r"a.npz: .*'images': takes 307,328 bytes, more than 304,128"):
         samples.read(tmp_path / "a.npz")
 
 
