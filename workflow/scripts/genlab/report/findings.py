@@ -110,7 +110,8 @@ def likelihood(results):
         size, heavy = test["effective_sample_size"]["median"], test["pareto_k"]["share_above_0.7"]
         loose = f"Of {k} weights {number(size, 3)} count (median)"
         if heavy is not None:
-            loose += f", and on {share(heavy)} of the test images k\u0302 is above 0.7: their error is unknown"
+            which = "the sampled test images" if "sampled_images" in test else "the test images"
+            loose += f", and on {share(heavy)} of {which} k\u0302 is above 0.7: their error is unknown"
         gain = summary["gain_beyond_k"].get("test")
         if gain:
             loose += f"; K = {gain['k']} would give {text(gain)} nats more on {gain['images']} of them"
