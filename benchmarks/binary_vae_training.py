@@ -79,9 +79,9 @@ def ours(threads, count, batch_size, precision):
     loop.set_up("cpu", threads, seed=1)
     model, settings, images, _ = begin(threads, count, batch_size, precision)
     import plain
-    from genlab.models import vae
+    from genlab.models import vae_training
 
-    task = vae.VAETraining(model, images[:64], settings)
+    task = vae_training.VAETraining(model, images[:64], settings)
     plain.epoch(task, images[: 3 * batch_size], batch_size, seed=1)
     return side_by_side.timed(lambda: plain.epoch(task, images, batch_size, seed=1)["train_elbo"])
 

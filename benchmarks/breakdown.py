@@ -95,8 +95,8 @@ class Stopwatch:
         ]
 
 
-def vae_training(options, computation, task, batch):
-    """Records of a step of a `vae.VAETraining` by class of layer."""
+def steps_of_vae(options, computation, task, batch):
+    """Records of a step of a `vae_training.VAETraining` by class of layer."""
     from genlab.training.optimization import Progress
 
     watch = Stopwatch()
@@ -116,21 +116,21 @@ def vae_training(options, computation, task, batch):
 
 def binary_vae(options):
     import binary_vae_training
-    from genlab.models import vae
+    from genlab.models import vae_training
 
     model, settings, images, _ = binary_vae_training.begin(options.threads, 64, 64, "bfloat16")
-    task = vae.VAETraining(model, images, settings)
-    return vae_training(options, "train the binary VAE, bfloat16, 64 images", task, images)
+    task = vae_training.VAETraining(model, images, settings)
+    return steps_of_vae(options, "train the binary VAE, bfloat16, 64 images", task, images)
 
 
 def image_vae(options):
     import image_vae_training
     from genlab.data import images
-    from genlab.models import vae
+    from genlab.models import vae_training
 
     model, _, settings, pixels, _ = image_vae_training.begin(options.threads, 64, 64, options.width, "bfloat16")
-    task = vae.VAETraining(model, pixels.flatten(1), settings, images.to_model)
-    return vae_training(options, "train the VAE of images, bfloat16, 64 images", task, pixels.flatten(1))
+    task = vae_training.VAETraining(model, pixels.flatten(1), settings, images.to_model)
+    return steps_of_vae(options, "train the VAE of images, bfloat16, 64 images", task, pixels.flatten(1))
 
 
 def gan(options):

@@ -86,10 +86,10 @@ def ours(threads, count, batch_size, width, precision):
     model, _, settings, pixels, _ = begin(threads, count, batch_size, width, precision)
     import plain
     from genlab.data import images
-    from genlab.models import likelihoods, vae
+    from genlab.models import likelihoods, vae_training
 
     pixels = pixels.flatten(1)
-    task = vae.VAETraining(model, pixels[:64], settings, images.to_model)
+    task = vae_training.VAETraining(model, pixels[:64], settings, images.to_model)
     plain.epoch(task, pixels[: 2 * batch_size], batch_size, seed=1)
     times, sums = side_by_side.timed(lambda: plain.epoch(task, pixels, batch_size, seed=1))
     return times, sums["train_elbo"] + 0.5 * pixels.shape[1] * likelihoods.LOG_2PI

@@ -110,7 +110,7 @@ def computations(options):
     import plain
     import torch
     from genlab.data import images
-    from genlab.models import classifier, image_model, networks, vae, wgan
+    from genlab.models import classifier, image_model, networks, vae, vae_training, wgan
     from genlab.training import optimization
 
     start = optimization.Progress(0, 1000, 0.0)
@@ -124,7 +124,7 @@ def computations(options):
     pixels = plain.coloured_blobs(64)
     for dtype in ("float32", "bfloat16"):
         settings = defaults["likelihood"]["models"]["vae"] | {"precision": dtype}
-        task = vae.VAETraining(vae.binary_vae("suggested", 100), bits, settings)
+        task = vae_training.VAETraining(vae.binary_vae("suggested", 100), bits, settings)
         yield "train_binary_vae, 64 images", dtype, lambda task=task: task.step(bits, task.schedule(start))
     model = vae.binary_vae("suggested", 100).eval()
     chunk = defaults["likelihood"]["evaluation"]["chunk"]
@@ -139,7 +139,7 @@ def computations(options):
     for dtype in ("float32", "bfloat16"):
         settings = defaults["images"]["models"]["vae"] | {"precision": dtype}
         model = vae.image_vae(image_networks[0], image_model.encoder(size))
-        task = vae.VAETraining(model, pixels.flatten(1), settings, images.to_model)
+        task = vae_training.VAETraining(model, pixels.flatten(1), settings, images.to_model)
         yield "train_vae, 64 images", dtype, lambda task=task: task.step(pixels.flatten(1), task.schedule(start))
     for dtype in ("float32", "bfloat16"):
         settings = defaults["images"]["models"]["gan"] | {"precision": dtype, "epochs": 1, "critic_steps": 1}

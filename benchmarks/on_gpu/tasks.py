@@ -9,7 +9,7 @@ import yaml
 from gan_training import WGANTraining
 from genlab import configuration
 from genlab.data import images
-from genlab.models import binary_networks, classifier, image_model, networks, vae, wgan
+from genlab.models import binary_networks, classifier, image_model, networks, vae, vae_training, wgan
 
 ROOT = Path(__file__).parents[2]
 LATENTS = 100
@@ -46,7 +46,7 @@ def make(name, pixels, device, options):
     valid = pixels[:500]
     if name == "binary VAE":
         model = vae.binary_vae(options.get("architecture", "suggested"), LATENTS)
-        return vae.VAETraining(model.to(device), valid, options), pixels
+        return vae_training.VAETraining(model.to(device), valid, options), pixels
     if name == "classifier":
         labels = torch.from_numpy(np.random.default_rng(1).integers(0, 10, len(pixels))).to(device)
         model = networks.FeatureClassifier().to(device)
@@ -56,7 +56,7 @@ def make(name, pixels, device, options):
     generator = image_model.generator(size)
     if name == "image VAE":
         model = vae.image_vae(generator, image_model.encoder(size)).to(device)
-        return vae.VAETraining(model, valid.flatten(1), options, images.to_model), pixels.flatten(1)
+        return vae_training.VAETraining(model, valid.flatten(1), options, images.to_model), pixels.flatten(1)
     critic, features = image_model.critic(options["critic_width"]), networks.FeatureClassifier().eval()
     features = features.requires_grad_(False).to(device)
     return wgan.WGANTraining(generator.to(device), critic.to(device), valid, features, options), pixels

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 import torch
 from genlab.data import images
-from genlab.models import classifier, image_model, layers, networks, vae, wgan
+from genlab.models import classifier, image_model, layers, networks, vae, vae_training, wgan
 from genlab.training import graphs, optimization
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -144,12 +144,12 @@ def tasks():
     bits = torch.randint(0, 2, (6, 784), dtype=torch.uint8)
     pixels = torch.randint(0, 256, (6, 3, 32, 32), dtype=torch.uint8)
     labels, features = torch.arange(6), networks.FeatureClassifier().eval().requires_grad_(False)
-    for objective in ("elbo", "iwae"):
-        task = vae.VAETraining(vae.binary_vae("suggested", 5), bits, settings | {"objective": objective})
+    for objective in ("elbo", "iwae", "dreg"):
+        task = vae_training.VAETraining(vae.binary_vae("suggested", 5), bits, settings | {"objective": objective})
         yield f"binary VAE, {objective}", task, bits
     settings["objective"] = "elbo"
     model = vae.image_vae(image_model.generator(SIZE), image_model.encoder(SIZE))
-    yield "image VAE", vae.VAETraining(model, pixels.flatten(1), settings, images.to_model), pixels.flatten(1)
+    yield "image VAE", vae_training.VAETraining(model, pixels.flatten(1), settings, images.to_model), pixels.flatten(1)
     yield (
         "GAN",
         wgan.WGANTraining(image_model.generator(SIZE), image_model.critic(4), pixels, features, settings),
@@ -168,7 +168,7 @@ def test_a_step_asks_the_device_for_no_value(name, monkeypatch):
     numbers = task.schedule(optimization.Progress(0, 10, 0.0))
     numbers = {key: torch.tensor(value) for key, value in numbers.items()}
     # The optimizer's rate is a tensor on a GPU, where the fused kernel reads it; the CPU's kernel asks for its value.
-    for module in (vae, wgan, classifier):
+    for module in (vae_training, wgan, classifier):
         monkeypatch.setattr(module, "set_rate", lambda optimizer, rate: None)
     with NoValues():
         sums = task.step(batch, numbers)

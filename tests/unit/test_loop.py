@@ -290,6 +290,21 @@ def test_more_epochs_of_another_schedule_are_not_passed_off_as_undisturbed_ones(
     assert "followed a schedule of 2 epochs: the result differs from 4 undisturbed epochs" in caplog.text
 
 
+def test_the_epoch_with_the_smallest_number_can_be_kept(tmp_path):
+    class Measured(Regression):
+        select = "-valid_fid"
+
+        def evaluate(self, progress):
+            scores = {2: 5.0, 4: 3.0, 6: 4.0}  # not in every epoch
+            self.seen = getattr(self, "seen", {}) | {progress.epochs: self.model[0].bias.detach().clone()}
+            return {"valid_fid": scores[progress.epochs]} if progress.epochs in scores else {}
+
+    task = Measured()
+    history, best_epoch, _ = run(task, tmp_path, epochs=7)
+    assert best_epoch == 4 and "valid_fid" not in history[0]
+    assert torch.equal(task.model[0].bias, task.seen[4]) and not torch.equal(task.seen[4], task.seen[7])
+
+
 def test_the_best_epoch_may_be_of_an_earlier_stretch(tmp_path):
     first, more = Regression(scores=[1.0, 5.0]), Regression(scores=[1.0, 5.0, 2.0, 3.0])
     run(first, tmp_path, epochs=2, finish=True)

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-from genlab.models import annealing, gaussian, likelihoods, priors, proposals, vae
+from genlab.models import annealing, gaussian, likelihoods, priors, proposals, vae, vae_training
 from scipy import stats
 from torch import nn
 
@@ -70,32 +70,93 @@ def test_noise_becomes_draws_from_the_density():
     assert all(stats.kstest(each, "norm").pvalue > 1e-3 for each in made(draws)[0].T.numpy())
 
 
-class Model:
-    """A VAE of 6 pixels and 2 latents with random weights and a flow, in float64; log p(x) by integration."""
+def mixture(latents=2, components=3):
+    """A mixture with random weights, means and variances."""
+    torch.manual_seed(2)
+    made = priors.Mixture(latents, components)
+    with torch.no_grad():
+        made.logits.normal_()
+        made.log_variances.normal_()
+    return made.double().requires_grad_(False)
 
-    def __init__(self):
+
+def vamp():
+    torch.manual_seed(3)
+    made = priors.Vamp(6, 4)
+    with torch.no_grad():
+        made.pseudo_inputs.mul_(4)
+    return made.double().requires_grad_(False)
+
+
+def test_a_mixture_has_the_density_of_its_components():
+    made, z = mixture(4), torch.randn(5, 3, 4, dtype=torch.float64)
+    components = torch.distributions.Independent(
+        torch.distributions.Normal(made.means, torch.exp(0.5 * made.log_variances)), 1
+    )
+    expected = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(logits=made.logits), components)
+    found = made.log_density(z) - 2 * math.log(2 * math.pi)
+    torch.testing.assert_close(found, expected.log_prob(z))
+
+
+def test_noise_becomes_draws_from_a_mixture():
+    made = mixture()
+    noise = torch.randn(40_000, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    draws, weights = made.inverse(noise), torch.softmax(made.logits, 0)
+    variances = made.log_variances.exp()
+    for number in range(2):  # each coordinate by itself: its distribution function is that of a mixture of normals
+
+        def distribution(x, number=number):
+            place = (torch.as_tensor(x)[:, None] - made.means[:, number]) / variances[:, number].sqrt()
+            return (weights * torch.special.ndtr(place)).sum(1).numpy()
+
+        assert stats.kstest(draws[:, number].numpy(), distribution).pvalue > 1e-3
+    mean = weights @ made.means
+    product = weights @ (made.means[:, 0] * made.means[:, 1])  # the coordinates depend on each other by the component
+    error = (draws[:, 0] * draws[:, 1]).std() / math.sqrt(len(draws))
+    assert abs((draws[:, 0] * draws[:, 1]).mean() - product) < 4 * error
+    assert abs(product - mean[0] * mean[1]) > 15 * error
+
+
+def test_two_levels_are_a_normal_given_a_normal():
+    torch.manual_seed(1)
+    made = priors.TwoLevels(6).double().requires_grad_(False)
+    made.layers[0].outer.weight.normal_(0, 0.3)
+    z = torch.randn(5, 6, dtype=torch.float64)
+    kept, moved = z[:, made.orders[0]].split(3, 1)
+    log_scale, shift = made.layers[0](kept)
+    normal = torch.distributions.Normal
+    expected = normal(0, 1).log_prob(kept).sum(1) + normal(-shift, torch.exp(-log_scale)).log_prob(moved).sum(1)
+    torch.testing.assert_close(made.log_density(z) - 3 * math.log(2 * math.pi), expected)
+
+
+class Model:
+    """A VAE of 6 pixels and 2 latents with random weights and a learned prior, in float64; log p(x) by integration."""
+
+    def __init__(self, prior):
         torch.manual_seed(5)
         encoder, decoder = nn.Linear(6, 4), nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 6))
         with torch.no_grad():  # posteriors wider than the true ones, so that importance sampling works
             encoder.weight.mul_(0.3)
             encoder.bias.copy_(torch.tensor([0.0, 0.0, 2.0, 2.0]))
         self.vae = vae.VAE(encoder, decoder, 2, likelihoods.Bernoulli(), (6,))
-        self.vae.prior = flow(2, scale=0.4)
+        self.vae.prior = prior
         self.vae.double().requires_grad_(False)
         self.x = torch.bernoulli(torch.full((3, 6), 0.5, dtype=torch.float64))
         points, area = grid(count=401)
-        log_joint = self.vae.log_prob(self.x[:, None], self.vae.decode(points)) + log_density(self.vae.prior, points)
+        log_prior = self.vae.log_prior(points) - math.log(2 * math.pi)
+        assert float(log_prior.exp().sum()) * area == pytest.approx(1, abs=1e-3)
+        log_joint = self.vae.log_prob(self.x[:, None], self.vae.decode(points)) + log_prior
         self.exact = torch.logsumexp(log_joint, 1) + math.log(area)
         mean, log_variance = self.vae.posterior(self.x)
         log_q = (
             torch.distributions.Normal(mean[:, None], torch.exp(0.5 * log_variance)[:, None]).log_prob(points).sum(-1)
         )
-        self.kl = ((log_q - log_density(self.vae.prior, points)) * log_q.exp()).sum(1) * area
+        self.kl = ((log_q - log_prior) * log_q.exp()).sum(1) * area
 
 
-@pytest.fixture(scope="module")
-def model():
-    return Model()
+@pytest.fixture(scope="module", params=["flow", "mixture", "vamp"])
+def model(request):
+    return Model({"flow": lambda: flow(2, scale=0.4), "mixture": mixture, "vamp": vamp}[request.param]())
 
 
 def draws(model, count, seed=1):
@@ -146,7 +207,11 @@ def test_a_proposal_s_ratio_is_the_same_as_the_importance_weight(model):
 
 def test_simulated_latents_are_draws_from_the_prior(model):
     _, z = annealing.simulate(model.vae, 4000, torch.Generator().manual_seed(6))
-    assert all(stats.kstest(each, "norm").pvalue > 1e-3 for each in model.vae.prior(z)[0].T.numpy())
+    points, area = grid(count=401)
+    density = (model.vae.log_prior(points) - math.log(2 * math.pi)).exp() * area
+    for function in (lambda z: z[:, 0], lambda z: z[:, 1], lambda z: z[:, 0] * z[:, 1]):
+        found = function(z)
+        assert abs(found.mean() - density @ function(points)) < 4 * found.std() / math.sqrt(len(z))
 
 
 @pytest.mark.parametrize("objective", ["elbo", "iwae"])
@@ -165,7 +230,7 @@ def test_training_moves_the_prior_towards_the_posteriors(objective):
         "precision": "float32",
     }  # fmt: skip
     x = torch.bernoulli(torch.full((64, 6), 0.5))
-    task = vae.VAETraining(model, x.byte(), settings)
+    task = vae_training.VAETraining(model, x.byte(), settings)
     numbers = {"learning_rate": 0.002, "kl_weight": 1.0, "average_rate": 1.0}
     first = float(task.step(x, numbers)["train_kl"]) / 64
     for _ in range(200):

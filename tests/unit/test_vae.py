@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from genlab.models import gaussian, likelihoods, vae
+from genlab.models import gaussian, likelihoods, vae, vae_training
 from torch import distributions as D
 from torch import nn
 
@@ -220,7 +220,7 @@ def test_a_training_step_descends_the_negative_bound(objective, samples, warmup)
     settings = SETTINGS | {"objective": objective, "samples_per_image": samples, "kl_warmup_epochs": warmup}
     model = vae.VAE(nn.Linear(6, 4), nn.Linear(2, 6), 2, likelihoods.Bernoulli(), (6,))
     x = torch.randint(0, 2, (5, 6), dtype=torch.uint8)
-    task = vae.VAETraining(model, x, settings)
+    task = vae_training.VAETraining(model, x, settings)
     state = torch.get_rng_state()
     noise = torch.randn(samples, 5, 2)
 
@@ -245,12 +245,53 @@ def test_a_training_step_descends_the_negative_bound(objective, samples, warmup)
     torch.testing.assert_close(sums["train_kl"], kl.sum().detach())
 
 
+def gradients_of_a_step(objective, x, samples):
+    """{parameter: gradient} of the bound, from a step of SGD; random numbers and weights are the same in each call."""
+    from genlab.training.optimization import Progress
+
+    torch.manual_seed(3)
+    model = vae.VAE(nn.Linear(6, 4), nn.Linear(2, 6), 2, likelihoods.Bernoulli(), (6,))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    settings = SETTINGS | {"objective": objective, "samples_per_image": samples, "learning_rate": 1.0}
+    task = vae_training.VAETraining(model, x, settings)
+    task.step(x, task.schedule(Progress(step=20, total=100, epochs=4.0)))
+    return {name: value - before[name] for name, value in model.state_dict().items()}
+
+
+def test_the_doubly_reparameterised_gradient_is_that_of_the_importance_weighted_bound():
+    x = torch.bernoulli(torch.full((6,), 0.5)).byte().repeat(200_000, 1)  # one image often: the mean over its noise
+    plain, doubly = (gradients_of_a_step(objective, x, samples=4) for objective in ("iwae", "dreg"))
+    for name, value in plain.items():
+        # For the decoder it is the same number; for the encoder it has the same expectation, with other noise.
+        allowed = 1e-5 if name.startswith("decoder") else 0.01
+        torch.testing.assert_close(doubly[name], value, rtol=0, atol=allowed)
+    assert plain["encoder.bias"].abs().min() > 0.02
+
+
+def test_noise_turns_a_share_of_the_encoder_s_pixels_round():
+    model = vae.VAE(nn.Linear(6, 4), nn.Linear(2, 6), 2, likelihoods.Bernoulli(), (6,))
+    x = torch.randint(0, 2, (20_000, 6)).float()
+    seen = vae_training.VAETraining(model, x, SETTINGS | {"input_noise": 0.1}).seen(x)
+    assert set(seen.unique().tolist()) == {0.0, 1.0}
+    assert (seen != x).float().mean().item() == pytest.approx(0.1, abs=0.005)
+    assert torch.equal(vae_training.VAETraining(model, x, SETTINGS).seen(x), x)
+
+
+def test_dropout_and_width_reach_the_residual_architecture():
+    narrow, wide = (vae.binary_vae("residual", 5, width=width, dropout=0.5) for width in (8, 16))
+    size = [sum(p.numel() for p in model.parameters()) for model in (narrow, wide)]
+    assert size[1] > 2 * size[0]
+    drops = [module for module in wide.modules() if isinstance(module, nn.Dropout)]
+    assert len(drops) == 10 and all(module.p == 0.5 for module in drops)
+    assert not [module for module in vae.binary_vae("residual", 5).modules() if isinstance(module, nn.Dropout)]
+
+
 def test_validation_numbers_are_per_image_means_of_all_images():
     model = vae.binary_vae("suggested", 3)
     x = torch.randint(0, 2, (300, 784), dtype=torch.uint8)  # more than one batch, the last one smaller
     from genlab.training.optimization import Progress
 
-    task = vae.VAETraining(model, x, SETTINGS)
+    task = vae_training.VAETraining(model, x, SETTINGS)
     numbers = task.evaluate(Progress(1, 2, 1.0))
     with torch.no_grad():
         mean, log_variance = model.posterior(x.float())

@@ -47,7 +47,7 @@ def main(options):
         z = gaussian.reparameterise(mean, log_variance, torch.randn_like(mean))
         reconstructions = torch.sigmoid(model.decode(z))
         noise = torch.randn(options.count, model.latents, device=device)
-        samples = torch.sigmoid(model.decode(model.prior.inverse(noise)))
+        samples = torch.sigmoid(model.decode(model.prior.inverse(noise, model.posterior)))
     about = {
         "data": prepared.about,
         "model": about["model"],

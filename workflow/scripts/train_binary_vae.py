@@ -11,7 +11,7 @@ example:
       --output trained/vae --epochs 5
 """
 
-from genlab import cli, configuration, consistency
+from genlab import InputError, cli, configuration, consistency
 from genlab.training import experiment
 
 
@@ -21,20 +21,22 @@ def parser():
 
 def main(options):
     settings = configuration.settings(options, "binary_vae")
+    if fault := consistency.architecture_fault(settings):
+        raise InputError(f"--{fault.replace('_', '-')}")
 
     import torch
     from genlab.data import amat, arrays
-    from genlab.models import own_networks, vae
+    from genlab.models import own_networks, vae, vae_training
     from genlab.training import loop
 
     prepared = arrays.load_binarized_mnist(options.data)
     device = loop.set_up(options.device, options.threads, options.seed)
     train, valid = (torch.from_numpy(amat.unpack_bits(split)).to(device) for split in (prepared.train, prepared.valid))
-    model = vae.binary_vae(settings["architecture"], settings["latents"], settings["prior"]).to(device)
-    task = vae.VAETraining(model, valid, settings)
+    size = {key: settings[key] for key in ("architecture", "latents", "prior", "width")}
+    model = vae.binary_vae(**size, dropout=settings["dropout"]).to(device)
+    task = vae_training.VAETraining(model, valid, settings)
 
     def publish(path, facts):
-        size = {key: settings[key] for key in ("architecture", "latents", "prior")}
         vae.save_vae(path, task.average.module, facts | size | {"networks": own_networks.noted(settings)})
 
     more = consistency.own_files(settings)

@@ -28,7 +28,7 @@ def main(options):
 
     import torch
     from genlab.data import arrays, images
-    from genlab.models import image_model, likelihoods, own_networks, vae
+    from genlab.models import image_model, likelihoods, own_networks, vae, vae_training
     from genlab.training import loop
 
     prepared = arrays.load_images(options.data)
@@ -41,7 +41,7 @@ def main(options):
         raise InputError(f"--likelihood {settings['likelihood']}: needs more outputs than your own generator's images")
     parts = image_model.generator(size, settings["generator"], outputs), image_model.encoder(size, settings["encoder"])
     model = vae.image_vae(*parts, settings["likelihood"], settings["prior"]).to(device)
-    task = vae.VAETraining(model, valid, settings, images.to_model)
+    task = vae_training.VAETraining(model, valid, settings, images.to_model)
 
     def publish(path, facts):
         best = task.average.module

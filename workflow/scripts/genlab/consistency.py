@@ -44,6 +44,9 @@ def contradictions(config):
         for name in config[problem]["models"]:
             if lower.count(name.lower()) > 1:
                 faults.append(f"{problem}.models.{name}: another name differs only in case, and some disks tell none")
+    for name, model in config["likelihood"]["models"].items():
+        if fault := architecture_fault(model):
+            faults.append(f"likelihood.models.{name}.{fault}")
     if "noise" in config["images"]["models"]:
         faults.append("images.models.noise: the reference of uniform pixels has this name; give the model another one")
     for name, model in config["images"]["models"].items():
@@ -103,6 +106,16 @@ def critic_fault(settings, images):
         f"{settings['critic_steps']}, and the critic has {updates} updates in all, so the generator would have none; "
         "give more epochs or smaller batches"
     )
+
+
+def architecture_fault(settings):
+    """Which of a binary VAE's settings its architecture does not have, in words; None if it has all."""
+    if settings["architecture"] == "residual":
+        return None
+    for key, unused in (("dropout", 0), ("width", 32)):
+        if settings[key] != unused:
+            return f"{key}: {settings[key]}, which only the architecture residual has; leave it at {unused}"
+    return None
 
 
 def _own_data_faults(images):

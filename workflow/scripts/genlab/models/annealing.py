@@ -95,7 +95,8 @@ def simulate(model, count, generator):
 
     Given x, z is an exact sample of the posterior p(z|x).
     """
-    z = model.prior.inverse(normal(generator, next(model.decoder.parameters()), count, model.latents))
+    e = normal(generator, next(model.decoder.parameters()), count, model.latents)
+    z = model.prior.inverse(e, model.posterior)
     decoded = model.decode(z)
     return model.log_prob.draw(decoded, generator), z
 

@@ -7,9 +7,12 @@ from torch import nn
 
 
 class Residual(nn.Module):
-    """Pre-activation residual block of two 3x3 convolutions (He et al. 2016), width unchanged."""
+    """Pre-activation residual block of two 3x3 convolutions (He et al. 2016), width unchanged.
 
-    def __init__(self, width):
+    dropout  share of the numbers between them that are set to 0 in training (Zagoruyko & Komodakis 2016)
+    """
+
+    def __init__(self, width, dropout=0.0):
         super().__init__()
         self.body = nn.Sequential(
             nn.GroupNorm(8, width),
@@ -17,6 +20,7 @@ class Residual(nn.Module):
             nn.Conv2d(width, width, 3, padding=1),
             nn.GroupNorm(8, width),
             nn.SiLU(),
+            *([nn.Dropout(dropout)] if dropout else []),
             nn.Conv2d(width, width, 3, padding=1),
         )
         nn.init.zeros_(self.body[-1].weight)  # every block starts as the identity
@@ -61,18 +65,21 @@ def suggested_binary_vae(latents):
     return encoder, decoder
 
 
-def residual_binary_vae(latents):
-    """Encoder and decoder of the same shapes as `suggested_binary_vae`, from residual blocks at 28, 14 and 7 pixels."""
-    wide, wider = 32, 64
+def residual_binary_vae(latents, width=32, dropout=0.0):
+    """Encoder and decoder of the same shapes as `suggested_binary_vae`, from residual blocks at 28, 14 and 7 pixels.
+
+    width: channels at 28 pixels, twice as many at 14 and 7.
+    """
+    wide, wider = width, 2 * width
     encoder = nn.Sequential(
         nn.Conv2d(1, wide, 3, padding=1),
-        Residual(wide),
+        Residual(wide, dropout),
         nn.Conv2d(wide, wider, 4, stride=2, padding=1),
-        Residual(wider),
-        Residual(wider),
+        Residual(wider, dropout),
+        Residual(wider, dropout),
         nn.Conv2d(wider, wider, 4, stride=2, padding=1),
-        Residual(wider),
-        Residual(wider),
+        Residual(wider, dropout),
+        Residual(wider, dropout),
         nn.SiLU(),
         nn.Conv2d(wider, 256, 7),
         nn.SiLU(),
@@ -84,13 +91,13 @@ def residual_binary_vae(latents):
         nn.SiLU(),
         nn.Unflatten(1, (256, 1, 1)),
         nn.Conv2d(256, wider, 7, padding=6),
-        Residual(wider),
-        Residual(wider),
+        Residual(wider, dropout),
+        Residual(wider, dropout),
         nn.ConvTranspose2d(wider, wider, 4, stride=2, padding=1),
-        Residual(wider),
-        Residual(wider),
+        Residual(wider, dropout),
+        Residual(wider, dropout),
         nn.ConvTranspose2d(wider, wide, 4, stride=2, padding=1),
-        Residual(wide),
+        Residual(wide, dropout),
         nn.SiLU(),
         nn.Conv2d(wide, 1, 3, padding=1),
     )

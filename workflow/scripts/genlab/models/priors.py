@@ -1,15 +1,20 @@
 """Priors p(z) of a VAE's latents: the standard normal, or one that is learned together with the networks.
 
-A prior is a module that maps latents to noise e, which is standard normal under it, and back:
+A prior is a module with
 
-    prior(z)          (e, log_det): z (..., L) -> e (..., L) and log |det de/dz| (...), so that
-                      log p(z) = log N(e; 0, I) + log_det
-    inverse(e)        z of e: noise e ~ N(0, I) gives z ~ p(z)
+    log_density(z, posterior)  log p(z) + L/2 log 2 pi of z (..., L), in nats (...): without the constant of N(0, I),
+                      which cancels against that of q(z|x). posterior: images x (M, D) -> mean and log-variance of
+                      q(z|x), (M, L) each; only `vamp` needs it.
+    inverse(e, posterior)  z of e (..., L): noise e ~ N(0, I) gives z ~ p(z)
     learned           whether it has weights
+
+A flow also maps latents to noise: prior(z) is (e, log |det de/dz|), and log p(z) = log N(e; 0, I) + log |det de/dz|.
 
 The aggregate of all posteriors q(z|x) is far from normal. A prior that follows it costs the ELBO less, and its samples
 come from where the decoder was trained (Tomczak & Welling 2018; with a flow, Chen et al. 2017).
 """
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +22,7 @@ from torch import nn
 
 LAYERS, WIDTH = 8, 256
 LIMIT = 2.0  # of the log-scale of one layer, so that no layer can blow up
+COMPONENTS = 500  # of a mixture, as in Tomczak & Welling (2018)
 
 
 class StandardNormal(nn.Module):
@@ -27,7 +33,10 @@ class StandardNormal(nn.Module):
     def forward(self, z):
         return z, 0.0
 
-    def inverse(self, e):
+    def log_density(self, z, posterior=None):
+        return -0.5 * z.square().sum(-1)
+
+    def inverse(self, e, posterior=None):
         return e
 
 
@@ -56,7 +65,11 @@ class CouplingFlow(nn.Module):
             log_det = log_det + log_scale.sum(-1)
         return z, log_det
 
-    def inverse(self, e):
+    def log_density(self, z, posterior=None):
+        e, log_det = self(z)
+        return log_det - 0.5 * e.square().sum(-1)
+
+    def inverse(self, e, posterior=None):
         for order, layer in zip(self.orders.flip(0), reversed(self.layers), strict=True):
             kept, moved = e.tensor_split([self.kept], -1)
             log_scale, shift = layer(kept)
@@ -79,6 +92,72 @@ class Conditioner(nn.Module):
         return LIMIT * torch.tanh(log_scale / LIMIT), shift
 
 
-def prior(name, latents):
-    """The prior of a name in the configuration: "standard_normal" or "flow"."""
-    return CouplingFlow(latents) if name == "flow" else StandardNormal()
+class TwoLevels(CouplingFlow):
+    """p(z_1 | z_2) p(z_2), each normal and of L/2 dimensions: a single coupling layer. z is both, z_2 first.
+
+    q(z|x) stays one diagonal Gaussian, so z_1 and z_2 are independent under it.
+    """
+
+    def __init__(self, latents):
+        super().__init__(latents, layers=1)
+
+
+class Mixture(nn.Module):
+    """A mixture of diagonal Gaussians with learned weights, means and variances."""
+
+    learned = True
+
+    def __init__(self, latents, components=COMPONENTS):
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(components))
+        self.means = nn.Parameter(torch.randn(components, latents))
+        self.log_variances = nn.Parameter(torch.zeros(components, latents))
+
+    def parameters_of_components(self, posterior):
+        """Log-weights (C,), means and log-variances (C, L) of the components."""
+        return F.log_softmax(self.logits, 0), self.means, self.log_variances
+
+    def log_density(self, z, posterior=None):
+        log_weights, means, log_variances = self.parameters_of_components(posterior)
+        precision = torch.exp(-log_variances)
+        # (z - m)^2 / v as products of matrices: no tensor with a number for each latent and component.
+        squares = z.square() @ precision.T - 2 * z @ (means * precision).T + (means.square() * precision).sum(-1)
+        return torch.logsumexp(log_weights - 0.5 * (squares + log_variances.sum(-1)), -1)
+
+    def inverse(self, e, posterior=None):
+        """The place of the first number in its distribution chooses the component; what is left of it is used again."""
+        log_weights, means, log_variances = self.parameters_of_components(posterior)
+        ends = log_weights.double().exp().cumsum(0)
+        ends = ends / ends[-1]
+        place = torch.special.ndtr(e[..., 0].double())
+        component = torch.searchsorted(ends, place.contiguous()).clamp(max=len(ends) - 1)
+        starts = torch.cat([ends.new_zeros(1), ends[:-1]])
+        left = (place - starts[component]) / (ends - starts)[component]
+        left = torch.special.ndtri(left.clamp(1e-15, 1 - 1e-15)).to(e.dtype)
+        e = torch.cat([left[..., None], e[..., 1:]], -1)
+        return means[component] + torch.exp(0.5 * log_variances[component]) * e
+
+
+class Vamp(Mixture):
+    """The posteriors of learned pseudo-inputs in equal parts (Tomczak & Welling 2018, VampPrior)."""
+
+    def __init__(self, dimensions, components=COMPONENTS):
+        nn.Module.__init__(self)
+        # As in their code, pseudo-inputs start near the mean image of a sparse set.
+        self.pseudo_inputs = nn.Parameter(torch.randn(components, dimensions) - 2)
+
+    def parameters_of_components(self, posterior):
+        mean, log_variance = posterior(torch.sigmoid(self.pseudo_inputs))
+        return mean.new_full((len(mean),), -math.log(len(mean))), mean, log_variance
+
+
+def prior(name, latents, dimensions=None):
+    """The prior of a name in the configuration. dimensions: D of the images, for `vamp`."""
+    made = {
+        "standard_normal": StandardNormal,
+        "flow": lambda: CouplingFlow(latents),
+        "two_levels": lambda: TwoLevels(latents),
+        "mixture": lambda: Mixture(latents),
+        "vamp": lambda: Vamp(dimensions),
+    }
+    return made[name]()

@@ -21,8 +21,7 @@ def log_ratio(model, x, proposal, u):
     mean, log_variance = (parameter[:, None] for parameter in proposal)
     z = gaussian.reparameterise(mean, log_variance, u)
     log_p_x = model.log_prob(x[:, None], model.decode(z))
-    e, log_det = model.prior(z)
-    return log_p_x.double() + (0.5 * (u**2 - e**2 + log_variance).sum(-1) + log_det).double()
+    return log_p_x.double() + (0.5 * (u**2 + log_variance).sum(-1) + model.log_prior(z)).double()
 
 
 def normal(generator, like, *shape):

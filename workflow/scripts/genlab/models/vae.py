@@ -1,4 +1,4 @@
-"""The variational autoencoder: ELBO, importance-sampled log-likelihood, and its training task.
+"""The variational autoencoder: ELBO and importance-sampled log-likelihood.
 
 Images are rows x (M, D); latents z have L dimensions; the prior is p(z) = N(0, I), or learned, and the
 approximate posterior q(z|x) = N(mean, diag exp(log_variance)). All log-densities are in
@@ -14,7 +14,6 @@ from torch import nn
 from .. import InputError
 from ..data import images
 from ..training.checkpoint import check_model, load_tensors, save_tensors
-from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
 from . import binary_networks, gaussian, layers, likelihoods, own_networks, priors
 from .pareto import pareto_k
 
@@ -38,11 +37,16 @@ class VAE(nn.Module):
         super().__init__()
         self.encoder, self.decoder, self.latents = encoder, decoder, latents
         self.log_prob, self.shape = likelihood, tuple(shape)
-        self.dimensions, self.prior = math.prod(shape), priors.prior(prior, latents)
+        self.dimensions = math.prod(shape)
+        self.prior = priors.prior(prior, latents, self.dimensions)
 
     def posterior(self, x):
         """q(z|x) for x (M, D): mean and log-variance, (M, L) each."""
         return self.encoder(x.view(-1, *self.shape)).chunk(2, dim=1)
+
+    def log_prior(self, z):
+        """log p(z) + L/2 log 2 pi of z (..., L), in nats (...)."""
+        return self.prior.log_density(z, self.posterior)
 
     def decode(self, z):
         """The likelihood's parameters for z (..., L): (..., D), or a multiple of D."""
@@ -64,8 +68,8 @@ def load_binary_vae(path, device="cpu", architecture=""):
     try:
         if type(about["latents"]) is not int or about["latents"] < 1:
             raise TypeError(f"'latents' is {about['latents']!r}")
-        prior = about.get("prior", "standard_normal")
-        model = binary_vae(architecture or about["architecture"], about["latents"], prior)
+        more = {key: about[key] for key in ("prior", "width") if key in about}  # older weights have neither
+        model = binary_vae(architecture or about["architecture"], about["latents"], **more)
         model.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()[:200]  # torch names the differences below its first line
@@ -76,12 +80,16 @@ def load_binary_vae(path, device="cpu", architecture=""):
     return model.to(device).eval(), about
 
 
-def binary_vae(architecture, latents, prior="standard_normal"):
-    """A `VAE` of binary 28x28 images (D = 784) with the named architecture, or one's own of "FILE.py:FUNCTION"."""
+def binary_vae(architecture, latents, prior="standard_normal", width=32, dropout=0.0):
+    """A `VAE` of binary 28x28 images (D = 784) with the named architecture, or one's own of "FILE.py:FUNCTION".
+
+    width, dropout: of the architecture `residual`.
+    """
     if ":" in architecture:
         encoder, decoder = own_networks.architecture(architecture, latents)
     else:
-        encoder, decoder = binary_networks.BINARY_VAES[architecture](latents)
+        more = {"width": width, "dropout": dropout} if architecture == "residual" else {}
+        encoder, decoder = binary_networks.BINARY_VAES[architecture](latents, **more)
         layers.accelerate(encoder, 1, 28, 28)
         layers.accelerate(decoder, latents)
     model = VAE(encoder, decoder, latents, likelihoods.Bernoulli(), (1, 28, 28), prior)
@@ -116,15 +124,14 @@ def kl_terms(model, mean, log_variance, noise, z):
     """KL(q(z|x) || p(z)) per image, (M,): in closed form, or of a learned prior averaged over draws z (S, M, L)."""
     if not model.prior.learned:
         return gaussian.kl(mean, log_variance)
-    e, log_det = model.prior(z)
-    return (0.5 * (e**2 - noise**2 - log_variance).sum(-1) - log_det).mean(0)
+    return (-model.log_prior(z) - 0.5 * (noise**2 + log_variance).sum(-1)).mean(0)
 
 
 @torch.no_grad()
 def evaluate_elbo(model, pictures, rng, convert=torch.Tensor.float, batch=250):
     """Reconstruction and KL of images (N, D), as in `elbo_terms`, with one draw of z for each: float64 (N,) each.
 
-    rng: a torch generator; on the CPU it gives the same draws on every device. convert: as in `VAETraining`.
+    rng: a torch generator; on the CPU it gives the same draws on every device. convert: as in `vae_training`.
     """
     found = []
     for x in pictures.split(batch):
@@ -144,8 +151,7 @@ def importance_terms(model, x, z, chunk=100):
             f"x is {tuple(x.shape)} and z is {tuple(z.shape)}; expected (M, D) and (M, K, L) with the same M"
         )
     mean, log_variance = (parameter[:, None] for parameter in model.posterior(x))
-    e, log_det = model.prior(z)
-    log_ratio = 0.5 * (log_variance + (z - mean) ** 2 / log_variance.exp() - e**2).sum(-1) + log_det
+    log_ratio = 0.5 * (log_variance + (z - mean) ** 2 / log_variance.exp()).sum(-1) + model.log_prior(z)
     image = torch.arange(len(z), device=z.device).repeat_interleave(
         z.shape[1]
     )  # index of the x that each latent belongs to
@@ -223,76 +229,3 @@ def evaluate_likelihood(model, pictures, samples, ks, generator, chunk=0, progre
             columns.setdefault(name, []).append(value.double().cpu())
         progress(len(x))
     return {name: torch.cat(values) for name, values in columns.items()}
-
-
-class VAETraining:
-    """The task that `loop.train` runs: maximise the ELBO (or the IWAE bound) of a `VAE`.
-
-    valid     validation images (V, D), of the same type as the training images
-    settings  learning_rate, optimizer, weight_decay, schedule, warmup_steps, kl_warmup_epochs,
-              average_decay, objective, samples_per_image, precision: keys of the configuration schema
-    convert   turns a batch of stored images into the floats that the likelihood expects
-    """
-
-    select = "valid_elbo"  # the epoch with the largest value is kept
-
-    def __init__(self, model, valid, settings, convert=torch.Tensor.float):
-        self.model, self.valid, self.settings, self.convert = model, valid, settings, convert
-        self.average = WeightAverage(model, settings["average_decay"])
-        self.modules = {"model": model, "average": self.average}
-        self.optimizers = {"optimizer": optimizer(model.parameters(), settings)}
-
-    def schedule(self, progress):
-        """The numbers of the next step that change with every step."""
-        return {
-            "learning_rate": learning_rate(progress, self.settings),
-            "kl_weight": self.kl_weight(progress),
-            "average_rate": self.average.next_rate(),
-        }
-
-    def step(self, x, numbers):
-        """One update on a batch x (B, D); returns sums over the batch by column."""
-        settings, x, kl_weight = self.settings, self.convert(x), numbers["kl_weight"]
-        samples = settings["samples_per_image"]
-        with autocast(settings, x.device):
-            mean, log_variance = (parameter.float() for parameter in self.model.posterior(x))
-            noise = torch.randn(samples, *mean.shape, device=x.device)
-            z = gaussian.reparameterise(mean, log_variance, noise)
-            decoded = self.model.decode(z).float()
-        self.model.log_prob.fit(x, decoded)
-        log_p_x = self.model.log_prob(x, decoded)
-        reconstruction, kl = log_p_x.mean(0), kl_terms(self.model, mean, log_variance, noise, z)
-        if settings["objective"] == "iwae":
-            e, log_det = self.model.prior(z)
-            log_ratio = 0.5 * (noise**2 - e**2 + log_variance).sum(-1) + log_det
-            bound = log_mean_exp((log_p_x + kl_weight * log_ratio).T)
-        else:
-            bound = reconstruction - kl_weight * kl
-        self.optimizers["optimizer"].zero_grad(set_to_none=True)
-        (-bound.mean()).backward()
-        set_rate(self.optimizers["optimizer"], numbers["learning_rate"])
-        self.optimizers["optimizer"].step()
-        self.average.update(self.model, numbers["average_rate"])
-        reconstruction, kl = reconstruction.detach().sum(), kl.detach().sum()
-        return {"train_elbo": reconstruction - kl, "train_reconstruction": reconstruction, "train_kl": kl}
-
-    def kl_weight(self, progress):
-        """The weight of the KL term in the objective: linear from 0 to 1 over kl_warmup_epochs."""
-        warmup = self.settings["kl_warmup_epochs"]
-        return min(1.0, progress.epochs / warmup) if warmup else 1.0
-
-    @torch.no_grad()
-    def evaluate(self, progress):
-        """Validation ELBO, reconstruction and KL of the averaged weights, in nats per image.
-
-        The noise is the same in every epoch, so epochs differ only in their weights.
-        """
-        model, rng = self.average.module.eval(), torch.Generator(self.valid.device).manual_seed(0)
-        reconstruction, kl = evaluate_elbo(model, self.valid, rng, self.convert).mean(1).tolist()
-        row = {"valid_elbo": reconstruction - kl, "valid_reconstruction": reconstruction, "valid_kl": kl}
-        if model.log_prob.bits:
-            row["valid_bits_per_dimension"] = model.log_prob.bits(row["valid_elbo"], self.valid.shape[1])
-        return row | {
-            "learning_rate": learning_rate(progress, self.settings),
-            "kl_weight": self.kl_weight(progress),
-        }

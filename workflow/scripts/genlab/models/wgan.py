@@ -59,9 +59,10 @@ class Frames(nn.Module):
         self.images[self.epochs == epoch] = pictures
 
     def load_state_dict(self, state):
-        """Load kept frames, also those of a training with another number of epochs."""
+        """Load kept frames, also those of a training with another number of epochs. Later ones stay."""
         for epoch, pictures in zip(state["epochs"], state["images"], strict=True):
-            self.keep(epoch, pictures)
+            if pictures.any():
+                self.keep(epoch, pictures)
 
 
 class WGANTraining:
@@ -74,11 +75,10 @@ class WGANTraining:
     settings    keys of the configuration schema's `image_gan`
     """
 
-    select = None  # keep the last epoch: a GAN has no validation objective that ranks epochs fairly
-
     def __init__(self, model, critic, valid, features, settings):
         self.generator, self.critic = model, critic
         self.valid, self.settings = valid, settings
+        self.select = "-valid_fid" if settings.get("keep") == "best" else None  # None keeps the last epoch
         self.average = WeightAverage(model, settings["average_decay"])
         self.frames = Frames(settings["frames"], settings["epochs"])
         self.modules = {"generator": model, "critic": critic, "average": self.average, "frames": self.frames}

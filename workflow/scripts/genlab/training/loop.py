@@ -4,7 +4,8 @@
 
     modules     dict of torch modules whose parameters and buffers are saved
     optimizers  dict of torch optimizers
-    select      name of the validation column to maximise, or None to keep the last epoch
+    select      name of the validation column to maximise, with "-" before it to minimise, or None to keep the last
+                epoch. An epoch without the column is not kept, unless it is the first.
     schedule(progress)  {name: float} of the numbers that change with every step; called once before each step
     step(batch, numbers)  one update with these numbers, floats or tensors (); returns sums over the batch by column.
                 The names in `numbers` decide what it does. It must not ask the device for a value.
@@ -166,7 +167,7 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
             row |= {"images_per_second": len(data) / (seconds - previous), "seconds": seconds}
             if not all(math.isfinite(value) for value in row.values()):
                 raise watch.not_finite_on_validation(row)
-            if not history or task.select is None or row[task.select] > history[best_epoch - 1][task.select]:
+            if not history or task.select is None or _better(row, history[best_epoch - 1], task.select):
                 best_epoch, best = epoch + 1, {key: value.clone() for key, value in modules().items()}
             history.append(row)
             run.reset()
@@ -182,6 +183,12 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
         prefix = f"{name}."
         module.load_state_dict({k.removeprefix(prefix): v for k, v in best.items() if k.startswith(prefix)})
     return history, best_epoch, stretches
+
+
+def _better(row, best, select):
+    """Whether a row of the history is better than the best so far, by a task's `select`."""
+    name, sign = select.removeprefix("-"), -1 if select.startswith("-") else 1
+    return name in row and (name not in best or sign * row[name] > sign * best[name])
 
 
 def _standing(checkpoints, epochs):

@@ -1,0 +1,96 @@
+"""The training of a variational autoencoder: its objectives, and the task that `loop.train` runs."""
+
+import torch
+
+from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
+from . import gaussian, vae
+
+
+class VAETraining:
+    """The task that `loop.train` runs: maximise the ELBO (or the IWAE bound) of a `VAE`.
+
+    valid     validation images (V, D), of the same type as the training images
+    settings  learning_rate, optimizer, weight_decay, schedule, warmup_steps, kl_warmup_epochs,
+              average_decay, objective, samples_per_image, input_noise, precision: keys of the configuration schema
+    convert   turns a batch of stored images into the floats that the likelihood expects
+    """
+
+    select = "valid_elbo"  # the epoch with the largest value is kept
+
+    def __init__(self, model, valid, settings, convert=torch.Tensor.float):
+        self.model, self.valid, self.settings, self.convert = model, valid, settings, convert
+        self.average = WeightAverage(model, settings["average_decay"])
+        self.modules = {"model": model, "average": self.average}
+        self.optimizers = {"optimizer": optimizer(model.parameters(), settings)}
+
+    def schedule(self, progress):
+        """The numbers of the next step that change with every step."""
+        return {
+            "learning_rate": learning_rate(progress, self.settings),
+            "kl_weight": self.kl_weight(progress),
+            "average_rate": self.average.next_rate(),
+        }
+
+    def step(self, x, numbers):
+        """One update on a batch x (B, D); returns sums over the batch by column."""
+        settings, x, kl_weight = self.settings, self.convert(x), numbers["kl_weight"]
+        samples, dreg = settings["samples_per_image"], settings["objective"] == "dreg"
+        with autocast(settings, x.device):
+            mean, log_variance = (parameter.float() for parameter in self.model.posterior(self.seen(x)))
+            noise = torch.randn(samples, *mean.shape, device=x.device)
+            z = gaussian.reparameterise(mean, log_variance, noise)
+            if dreg:
+                z.register_hook(lambda gradient: shares[..., None] * gradient)
+            decoded = self.model.decode(z).float()
+        self.model.log_prob.fit(x, decoded)
+        log_p_x = self.model.log_prob(x, decoded)
+        reconstruction, kl = log_p_x.mean(0), vae.kl_terms(self.model, mean, log_variance, noise, z)
+        if settings["objective"] == "iwae":
+            log_ratio = 0.5 * (noise**2 + log_variance).sum(-1) + self.model.log_prior(z)
+            bound = vae.log_mean_exp((log_p_x + kl_weight * log_ratio).T)
+        elif dreg:
+            # Tucker et al. (2019): log q(z|x) moves only through z, and that gradient, by the hook on z, has the
+            # squares of the normalised weights. Its expectation is the gradient of the bound above.
+            mean, log_variance = mean.detach(), log_variance.detach()
+            log_ratio = 0.5 * ((z - mean) ** 2 / log_variance.exp() + log_variance).sum(-1) + self.model.log_prior(z)
+            log_weights = log_p_x + kl_weight * log_ratio
+            shares = torch.softmax(log_weights.detach(), 0)
+            bound = (shares * log_weights).sum(0)
+        else:
+            bound = reconstruction - kl_weight * kl
+        self.optimizers["optimizer"].zero_grad(set_to_none=True)
+        (-bound.mean()).backward()
+        set_rate(self.optimizers["optimizer"], numbers["learning_rate"])
+        self.optimizers["optimizer"].step()
+        self.average.update(self.model, numbers["average_rate"])
+        reconstruction, kl = reconstruction.detach().sum(), kl.detach().sum()
+        return {"train_elbo": reconstruction - kl, "train_reconstruction": reconstruction, "train_kl": kl}
+
+    def seen(self, x):
+        """What the encoder sees of binary images x (B, D): a share `input_noise` of the pixels is turned round.
+
+        The bound holds for any q, also one that looks at noise; the encoder learns fewer images by heart.
+        """
+        noise = self.settings.get("input_noise", 0.0)
+        return (x - (torch.rand_like(x) < noise).to(x.dtype)).abs() if noise else x
+
+    def kl_weight(self, progress):
+        """The weight of the KL term in the objective: linear from 0 to 1 over kl_warmup_epochs."""
+        warmup = self.settings["kl_warmup_epochs"]
+        return min(1.0, progress.epochs / warmup) if warmup else 1.0
+
+    @torch.no_grad()
+    def evaluate(self, progress):
+        """Validation ELBO, reconstruction and KL of the averaged weights, in nats per image.
+
+        The noise is the same in every epoch, so epochs differ only in their weights.
+        """
+        model, rng = self.average.module.eval(), torch.Generator(self.valid.device).manual_seed(0)
+        reconstruction, kl = vae.evaluate_elbo(model, self.valid, rng, self.convert).mean(1).tolist()
+        row = {"valid_elbo": reconstruction - kl, "valid_reconstruction": reconstruction, "valid_kl": kl}
+        if model.log_prob.bits:
+            row["valid_bits_per_dimension"] = model.log_prob.bits(row["valid_elbo"], self.valid.shape[1])
+        return row | {
+            "learning_rate": learning_rate(progress, self.settings),
+            "kl_weight": self.kl_weight(progress),
+        }
