@@ -113,6 +113,7 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
             about[key] for key in ("history", "best_epoch", "stretches", "epoch", "step", "seconds")
         )
         history = [dict(row) for row in history]
+        stretches = [{key: each[key] for key in ("epochs", "threads", "from_step")} for each in stretches]
         watch.resuming(start, first, steps)
     stretch = {"epochs": epochs, "threads": torch.get_num_threads()}
     if not stretches or stretches[-1] != stretch | {"from_step": stretches[-1]["from_step"]}:
