@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from genlab.models import gaussian, likelihoods, vae, vae_training
+from genlab.models import binary_networks, gaussian, likelihoods, vae, vae_training
 from torch import distributions as D
 from torch import nn
 
@@ -283,7 +283,13 @@ def test_dropout_and_width_reach_the_residual_architecture():
     assert size[1] > 2 * size[0]
     drops = [module for module in wide.modules() if isinstance(module, nn.Dropout)]
     assert len(drops) == 10 and all(module.p == 0.5 for module in drops)
-    assert not [module for module in vae.binary_vae("residual", 5).modules() if isinstance(module, nn.Dropout)]
+    x = torch.rand(2, 784)
+    for block in (module for module in wide.modules() if isinstance(module, binary_networks.Residual)):
+        nn.init.normal_(block.body[-1].weight)
+    assert not torch.equal(*(wide.posterior(x)[0] for _ in range(2)))
+    same = vae.binary_vae("residual", 5, width=16).eval()  # dropout is no part of the weights
+    same.load_state_dict(wide.state_dict())
+    torch.testing.assert_close(same.posterior(x), wide.eval().posterior(x))
 
 
 def test_validation_numbers_are_per_image_means_of_all_images():

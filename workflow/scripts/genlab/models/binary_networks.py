@@ -20,14 +20,18 @@ class Residual(nn.Module):
             nn.Conv2d(width, width, 3, padding=1),
             nn.GroupNorm(8, width),
             nn.SiLU(),
-            *([nn.Dropout(dropout)] if dropout else []),
             nn.Conv2d(width, width, 3, padding=1),
         )
+        self.dropout = nn.Dropout(dropout)
         nn.init.zeros_(self.body[-1].weight)  # every block starts as the identity
         nn.init.zeros_(self.body[-1].bias)
 
     def forward(self, x):
-        return x + self.body(x)
+        *first, last = self.body  # not within it: the weights have the same names with and without dropout
+        inner = x
+        for layer in first:
+            inner = layer(inner)
+        return x + last(self.dropout(inner))
 
 
 def suggested_binary_vae(latents):
