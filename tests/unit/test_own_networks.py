@@ -88,6 +88,14 @@ def test_a_critic_with_batch_normalisation_is_refused(place):
         own_networks.critic(place(body))
 
 
+def test_a_critic_that_sees_a_little_of_the_other_images_is_refused(place):
+    body = module("nn.Flatten(), nn.Linear(3072, 1), nn.Flatten(0)", init="self").replace(
+        "self.layers(x)", "0.001 * (self.layers(x) + 0.1 * x.var(0, correction=0).mean())"
+    )  # small scores, and a small part of them a statistic of the batch
+    with pytest.raises(InputError, match=r"gives another output for an example alone than among others; the contract"):
+        own_networks.critic(place(body))
+
+
 def test_a_critic_whose_gradient_has_no_gradient_is_refused(place):
     body = module("nn.Flatten(), nn.Linear(3072, 1), nn.Flatten(0)", init="self").replace(
         "self.layers(x)", "self.layers(x.detach())"
