@@ -245,7 +245,7 @@ def test_a_training_step_descends_the_negative_bound(objective, samples, warmup)
     torch.testing.assert_close(sums["train_kl"], kl.sum().detach())
 
 
-def gradients_of_a_step(objective, x, samples):
+def gradients_of_a_step(objective, x, samples, clip_norm=0.0):
     """{parameter: gradient} of the bound, from a step of SGD; random numbers and weights are the same in each call."""
     from genlab.training.optimization import Progress
 
@@ -253,6 +253,7 @@ def gradients_of_a_step(objective, x, samples):
     model = vae.VAE(nn.Linear(6, 4), nn.Linear(2, 6), 2, likelihoods.Bernoulli(), (6,))
     before = {name: value.clone() for name, value in model.state_dict().items()}
     settings = SETTINGS | {"objective": objective, "samples_per_image": samples, "learning_rate": 1.0}
+    settings |= {"clip_norm": clip_norm}
     task = vae_training.VAETraining(model, x, settings)
     task.step(x, task.schedule(Progress(step=20, total=100, epochs=4.0)))
     return {name: value - before[name] for name, value in model.state_dict().items()}
@@ -266,6 +267,16 @@ def test_the_doubly_reparameterised_gradient_is_that_of_the_importance_weighted_
         allowed = 1e-5 if name.startswith("decoder") else 0.01
         torch.testing.assert_close(doubly[name], value, rtol=0, atol=allowed)
     assert plain["encoder.bias"].abs().min() > 0.02
+
+
+def test_a_long_gradient_is_shortened_and_keeps_its_direction():
+    x = torch.randint(0, 2, (9, 6), dtype=torch.uint8)
+    whole, clipped, loose = (
+        torch.cat([each.flatten() for each in gradients_of_a_step("elbo", x, 1, clip_norm).values()])
+        for clip_norm in (0.0, 0.25, 100.0)
+    )
+    assert whole.norm() > 0.5 and torch.equal(whole, loose)
+    torch.testing.assert_close(clipped, 0.25 * whole / whole.norm(), rtol=1e-4, atol=1e-6)
 
 
 def test_noise_turns_a_share_of_the_encoder_s_pixels_round():

@@ -11,7 +11,8 @@ class VAETraining:
 
     valid     validation images (V, D), of the same type as the training images
     settings  learning_rate, optimizer, weight_decay, schedule, warmup_steps, kl_warmup_epochs,
-              average_decay, objective, samples_per_image, input_noise, precision: keys of the configuration schema
+              average_decay, objective, samples_per_image, clip_norm, input_noise, precision: keys of the configuration
+              schema
     convert   turns a batch of stored images into the floats that the likelihood expects
     """
 
@@ -60,6 +61,8 @@ class VAETraining:
             bound = reconstruction - kl_weight * kl
         self.optimizers["optimizer"].zero_grad(set_to_none=True)
         (-bound.mean()).backward()
+        if settings.get("clip_norm"):
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings["clip_norm"])
         set_rate(self.optimizers["optimizer"], numbers["learning_rate"])
         self.optimizers["optimizer"].step()
         self.average.update(self.model, numbers["average_rate"])
