@@ -7,7 +7,7 @@ import plot_learning_curves
 import plot_log_likelihood
 import pytest
 from genlab import InputError
-from genlab.report import plotting
+from genlab.report import plotting, results
 from matplotlib.collections import PolyCollection
 from PIL import Image
 from stage import run_here, run_stage, run_without_torch
@@ -316,6 +316,30 @@ def likelihood_axes(inputs):
 def lines(likelihood_axes):
     """{label: line} of the figure of log-likelihoods."""
     return {line.get_label(): line for line in likelihood_axes.lines}
+
+
+def bracket(k=200):
+    shortfall = {"mean": 1.25, "standard_error": 0.5}
+    curve = [{"k": 1, "shortfall": {"mean": 9.0, "standard_error": 9.0}}, {"k": k, "shortfall": shortfall}]
+    simulated = {"images": 7, "gap": {"mean": 0.1, "standard_error": 0.02}}
+    return {"sets": {"test": {"images": 30, "posterior": {"curve": curve}}, "simulated": simulated}}
+
+
+def test_a_bracket_is_a_line_at_the_annealed_value(inputs):
+    path = inputs[0] / "bracket.json"
+    path.write_text(json.dumps(bracket()))
+    table, summary = likelihoods((1, 2))
+    read = plot_log_likelihood.read_summary(inputs[0] / "summary.json")
+    figure = plot_log_likelihood.draw(table, read, results.read_bracket(path, 200))
+    value = summary["splits"]["test"]["log_likelihood"]["mean"] + 1.25
+    (line,) = (line for line in figure.axes[0].lines if "annealing" in line.get_label())
+    assert list(line.get_ydata()) == pytest.approx([value, value])
+    assert line.get_label() == f"test by annealing: \u2212{-value:.2f}, 30 images"
+    arguments = [*inputs[1]["plot_log_likelihood"], "--bracket", path]
+    run_here(plot_log_likelihood, *arguments)
+    path.write_text(json.dumps(bracket(100)))
+    with pytest.raises(InputError, match="no comparison with K = 200"):
+        results.read_bracket(path, 200)
 
 
 each_split = pytest.mark.parametrize(

@@ -220,6 +220,13 @@ def test_numbers_that_come_as_text_are_read():
         ({"images": {"models": {"a": {"epochs": 3}}}}, "images.models.a: 'kind' is a required property"),
         ({"images": {"models": {"noise": {"kind": "gan"}}}}, "images.models.noise: the reference of uniform"),
         ({"images": {"evaluation": {"sample_seed": 2}}}, "images.evaluation.pool_seed: 2 is sample_seed too"),
+        ({"likelihood": {"models": {"vae": {"dropout": 0.1}}}}, "likelihood.models.vae.dropout: 0.1, which only the"),
+        ({"likelihood": {"models": {"vae": {"width": 64}}}}, "likelihood.models.vae.width: 64, which only the"),
+        (
+            {"likelihood": {"bracket": True, "evaluation": {"samples": 300}}},
+            "evaluation.samples: 300, and brackets compare with 1, 10, 50, 200, 1000, 5000; give one of these",
+        ),
+        ({"likelihood": {"bracket": True, "annealing": {"images": 1}}}, "annealing.images: 1; likelihood.bracket"),
     ],
 )  # fmt: skip
 def test_faults_are_named(config, message):

@@ -54,7 +54,8 @@ rule estimate_likelihood:
         " --threads {threads} {params.settings} {params.own} > {log:q} 2>&1"
 
 
-# Not part of `all`: minutes for a few images. Ask for results/runs/binary_vae/seed1/bracket.json, say.
+# Part of `all` only with `likelihood.bracket`: minutes for a few images. Else ask for
+# results/runs/binary_vae/seed1/bracket.json, say.
 rule bracket_likelihood:
     input:
         **stage("bracket_likelihood"),
@@ -79,6 +80,11 @@ rule bracket_likelihood:
     shell:
         "python {input.script:q} --weights {input.model:q} --data {input.data:q} --output {output.summary:q}"
         " --max-seconds {params.limit} --threads {threads} {params.settings} {params.own} > {log:q} 2>&1"
+
+
+# The brackets that figures and the report show.
+BRACKETS = [rules.bracket_likelihood.output.summary] if config["likelihood"]["bracket"] else []
+BRACKETS = expand(BRACKETS, seed=config["seeds"][0], allow_missing=True)
 
 
 rule summarise_likelihood:
@@ -187,6 +193,7 @@ rule plot_log_likelihood:
         **stage("plot_log_likelihood"),
         table=rules.summarise_likelihood.output.csv,
         summary=rules.summarise_likelihood.output.json,
+        bracket=BRACKETS,
     output:
         **figure("log_likelihood_{model}", "Likelihood"),
     log:
@@ -197,8 +204,11 @@ rule plot_log_likelihood:
         "../envs/data.yaml"
     resources:
         **growing(mem_mb=1000, runtime=10),
+    params:
+        bracket=lambda wildcards, input: options({"bracket": input.bracket[0]} if input.bracket else {}),
     shell:
-        "python {input.script:q} --table {input.table:q} --summary {input.summary:q} --output {output.png:q} > {log:q} 2>&1"
+        "python {input.script:q} --table {input.table:q} --summary {input.summary:q} {params.bracket}"
+        " --output {output.png:q} > {log:q} 2>&1"
 
 
 rule likelihood:
@@ -212,3 +222,4 @@ rule likelihood:
         expand(rules.plot_learning_curves.output, run=[f"binary_{model}" for model in BINARY_MODELS]),
         expand(rules.plot_digits.output, model=BINARY_MODELS),
         expand(rules.plot_log_likelihood.output, model=BINARY_MODELS),
+        expand(BRACKETS, model=BINARY_MODELS),

@@ -3,7 +3,8 @@
 Reads what summarise_likelihood.py writes: the estimates at each K, seed and split, and the summary
 over seeds. In expectation every estimate is a lower bound on log p(x) that rises with K. The slope
 of the curve at the reported K shows how loose the bound still is. Beyond that K, the figure adds the
-gain on a few images to the value of all, because the mean of a few images differs from that of all.
+gain on a few images to the value of all, because the mean of a few images differs from that of all. With --bracket,
+what bracket_likelihood.py wrote, a line shows where annealed importance sampling puts the test images.
 
 example:
   python workflow/scripts/plot_log_likelihood.py --table log_likelihood.csv \\
@@ -24,12 +25,13 @@ def parser():
     result = cli.parser(__doc__)
     result.add_argument("--table", type=Path, required=True, metavar="CSV", help="estimates at each K of all seeds")
     result.add_argument("--summary", type=Path, required=True, metavar="JSON", help="estimates over all seeds")
+    result.add_argument("--bracket", type=Path, metavar="JSON", help="bracket of one seed (default: none)")
     result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
     return result
 
 
 def main(options):
-    from genlab.report import plotting
+    from genlab.report import plotting, results
 
     table = plotting.read_table(options.table, NUMBERS, ["split"])
     for column, least in (("images", 1), ("samples", 1), ("k", 1), ("standard_error", 0), ("gain_standard_error", 0)):
@@ -47,7 +49,8 @@ def main(options):
                 f"{options.summary} has {numbers['log_likelihood.mean']:.3f}; "
                 "give the table and the summary of one evaluation"
             )
-    plotting.save_figure(draw(table, summary), options.output)
+    bracket = results.read_bracket(options.bracket, summary["k"]) if options.bracket else None
+    plotting.save_figure(draw(table, summary, bracket), options.output)
 
 
 def read_summary(path):
@@ -70,8 +73,8 @@ def read_summary(path):
     }
 
 
-def draw(table, summary):
-    """The figure of the table and of what `read_summary` returns."""
+def draw(table, summary, bracket=None):
+    """The figure of the table, of what `read_summary` returns, and of what `results.read_bracket` returns."""
     from genlab.report import plotting
 
     figure = plotting.new_figure(8.5, 5.0)
@@ -105,6 +108,12 @@ def draw(table, summary):
             axes.errorbar(
                 line.index, line, mean["gain_standard_error"], fmt="none", ecolor=look["color"], capsize=3, zorder=1
             )
+    if bracket and "test" in summary["splits"]:
+        look = plotting.SPLITS["test"]
+        value, error = summary["splits"]["test"]["log_likelihood.mean"] + bracket["gain"], bracket["gain_error"]
+        axes.axhspan(value - error, value + error, color=look["color"], alpha=0.15, linewidth=0)
+        label = f"{look['label']} by annealing: {plotting.signed(value)}, {bracket['images']} images"
+        axes.axhline(value, color=look["color"], linewidth=2.0, label=label)
     axes.axvline(summary["k"], color="0.3", linestyle=":", linewidth=1.3, zorder=1)
     axes.text(summary["k"], 1.01, f"K = {summary['k']}", transform=axes.get_xaxis_transform(), ha="center", color="0.3")
     axes.set_xscale("log")

@@ -47,6 +47,8 @@ def contradictions(config):
     for name, model in config["likelihood"]["models"].items():
         if fault := architecture_fault(model):
             faults.append(f"likelihood.models.{name}.{fault}")
+    if config["likelihood"]["bracket"]:
+        faults += _bracket_faults(config["likelihood"])
     if "noise" in config["images"]["models"]:
         faults.append("images.models.noise: the reference of uniform pixels has this name; give the model another one")
     for name, model in config["images"]["models"].items():
@@ -106,6 +108,24 @@ def critic_fault(settings, images):
         f"{settings['critic_steps']}, and the critic has {updates} updates in all, so the generator would have none; "
         "give more epochs or smaller batches"
     )
+
+
+def sample_counts(samples):
+    """The numbers K of samples at which a bracket reports importance sampling, the last one `samples`."""
+    return [k for k in (1, 10, 50, 200, 1000, 5000) if k < samples] + [samples]
+
+
+def _bracket_faults(likelihood):
+    """A line for each fault of `likelihood` that only matters where brackets are shown."""
+    annealing, k = likelihood["annealing"], likelihood["evaluation"]["samples"]
+    for key in ("images", "simulated_images"):
+        if annealing[key] < 2:
+            yield f"likelihood.annealing.{key}: {annealing[key]}; likelihood.bracket: true needs 2 or more"
+    if k not in (counts := sample_counts(annealing["samples"])):
+        yield (
+            f"likelihood.evaluation.samples: {k}, and brackets compare with {', '.join(map(str, counts))}; give one of "
+            "these, or likelihood.bracket: false"
+        )
 
 
 def architecture_fault(settings):

@@ -116,6 +116,14 @@ def likelihood(results):
         if gain:
             loose += f"; K = {gain['k']} would give {text(gain)} nats more on {gain['images']} of them"
         said.append(loose + (": the bound is loose." if size < 0.1 * k else "."))
+        if bracket := results.brackets.get(model):
+            true = number(test["log_likelihood"]["mean"] + bracket["gain"], 4)
+            gain, gap = (plus_minus(bracket[name], bracket[f"{name}_error"]) for name in ("gain", "gap"))
+            said.append(
+                f"Annealed importance sampling reads {gain} nats more than K = {k} on {bracket['images']} test images "
+                f"(first seed), so the log-likelihood of test images is about {true}. On {bracket['simulated']} images "
+                f"of the model itself, where the truth lies between two bounds, these are {gap} nats apart."
+            )
         if over := summary["overfitting"].get("log_likelihood"):
             size, error = over["mean"], over["standard_error"]
             if size > 2 * error:

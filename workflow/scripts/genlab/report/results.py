@@ -37,6 +37,11 @@ LIKELIHOOD = {
     **{f"splits/{split}/pareto_k/share_above_0.7": OPTIONAL for split in ("valid", "test")},
     **DATA,
 }
+BRACKET = {
+    **{f"sets/{name}/images": int for name in ("test", "simulated")},
+    **{f"sets/simulated/gap/{key}": NUMBER for key in ("mean", "standard_error")},
+    "sets/test/posterior/curve": list,
+}
 FID = {
     **{"samples": int, "seeds": list, "reference/images": int},
     **dict.fromkeys(("features/sha256", "features/words", "features/network"), str),
@@ -83,6 +88,7 @@ class Results:
     folder, config   the results folder and the completed configuration
     divergences, density  the summaries of Problem 1; `thetas` the table of estimates at each theta
     likelihood       {binary model: summary over seeds}
+    brackets         {binary model: what `read_bracket` says of the first seed}, if the configuration asks for them
     fid              {image model: summary over seeds}
     statistics, latents  {image model: what the first seed's samples and latents are like}
     elbo             {image VAE: ELBO of the first seed}
@@ -98,6 +104,7 @@ class Results:
     density: dict
     thetas: object
     likelihood: dict = field(default_factory=dict)
+    brackets: dict = field(default_factory=dict)
     fid: dict = field(default_factory=dict)
     statistics: dict = field(default_factory=dict)
     latents: dict = field(default_factory=dict)
@@ -176,6 +183,11 @@ def read(folder, config):
         read_table(folder / "divergences.csv"),
     )
     found.likelihood = {model: files.read_json(folder / f"log_likelihood_{model}.json", LIKELIHOOD) for model in binary}
+    if config["likelihood"]["bracket"]:
+        first = f"seed{config['seeds'][0]}"
+        for model, summary in found.likelihood.items():
+            path = folder / "runs" / f"binary_{model}" / first / "bracket.json"
+            found.brackets[model] = read_bracket(path, summary["k"])
     found.fid = {model: files.read_json(folder / f"fid_{model}.json", FID) for model in images}
     found.statistics = {model: of_first(model, "statistics.json", STATISTICS) for model in images}
     generators = models_with("generator", images)
@@ -189,6 +201,23 @@ def read(folder, config):
         found.training[run] = [files.read_json(path, TRAINING) for path in seeds]
     found.summary, found.comparison = read_table(folder / "summary.csv"), read_table(folder / "comparison.csv")
     return found
+
+
+def read_bracket(path, k):
+    """What bracket_likelihood.py found of a training, as a dict of numbers in nats.
+
+    `gain` and `gain_error`: how much more annealing reads on `images` test images than importance sampling with K = k;
+    `gap` and `gap_error`: how far the two bounds are apart on `simulated` images of the model.
+    """
+    content = files.read_json(path, BRACKET)
+    test, simulated = content["sets"]["test"], content["sets"]["simulated"]
+    try:
+        (shortfall,) = (row["shortfall"] for row in test["posterior"]["curve"] if row["k"] == k)
+        gain = {"gain": float(shortfall["mean"]), "gain_error": float(shortfall["standard_error"])}
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{path}: no comparison with K = {k}; {files.REMAKE}") from None
+    gap = {"gap": simulated["gap"]["mean"], "gap_error": simulated["gap"]["standard_error"]}
+    return gain | gap | {"images": test["images"], "simulated": simulated["images"]}
 
 
 def read_table(path):
