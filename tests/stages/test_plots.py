@@ -3,11 +3,12 @@ import json
 import numpy as np
 import pandas as pd
 import plot_digits
+import plot_ladder
 import plot_learning_curves
 import plot_log_likelihood
 import pytest
 from genlab import InputError
-from genlab.report import plotting, results
+from genlab.report import brackets, plotting
 from matplotlib.collections import PolyCollection
 from PIL import Image
 from stage import run_here, run_stage, run_without_torch
@@ -330,7 +331,7 @@ def test_a_bracket_is_a_line_at_the_annealed_value(inputs):
     path.write_text(json.dumps(bracket()))
     table, summary = likelihoods((1, 2))
     read = plot_log_likelihood.read_summary(inputs[0] / "summary.json")
-    figure = plot_log_likelihood.draw(table, read, results.read_bracket(path, 200))
+    figure = plot_log_likelihood.draw(table, read, brackets.read_bracket(path, 200))
     value = summary["splits"]["test"]["log_likelihood"]["mean"] + 1.25
     (line,) = (line for line in figure.axes[0].lines if "annealing" in line.get_label())
     assert list(line.get_ydata()) == pytest.approx([value, value])
@@ -339,7 +340,7 @@ def test_a_bracket_is_a_line_at_the_annealed_value(inputs):
     run_here(plot_log_likelihood, *arguments)
     path.write_text(json.dumps(bracket(100)))
     with pytest.raises(InputError, match="no comparison with K = 200"):
-        results.read_bracket(path, 200)
+        brackets.read_bracket(path, 200)
 
 
 each_split = pytest.mark.parametrize(
@@ -441,3 +442,65 @@ def without(summary, split, *fields):
 def test_log_likelihood_refuses(inputs, file, content, message):
     (inputs[0] / file).write_text(content)
     refused(inputs, plot_log_likelihood, message)
+
+
+# The ladder of binary VAEs
+
+
+def rung(model, level, seeds=(1,), k=200):
+    def estimates(mean):
+        return {"mean": mean, "sd": 0.5 if len(seeds) > 1 else None, "standard_error": 0.25}
+
+    test = {"elbo": estimates(level - 4), "log_likelihood": estimates(level)}
+    return {"model": model, "k": k, "seeds": list(seeds), "data": ABOUT, "splits": {"test": test}}
+
+
+@pytest.fixture
+def ladder(tmp_path):
+    """The arguments of plot_ladder for two models and their brackets, by name."""
+    for name, content in (
+        ("a", rung("a", -90.0)), ("b", rung("b", -80.0)), ("other", rung("b", -80.0, k=100)),
+        ("bracket", bracket()), ("no_bracket", {"sets": {}}),
+    ):  # fmt: skip
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+
+    def arguments(*summaries, brackets=()):
+        words = ["--summaries", *(tmp_path / f"{name}.json" for name in summaries)]
+        words += ["--brackets", *(tmp_path / f"{name}.json" for name in brackets)] if brackets else []
+        return [*words, "--output", tmp_path / "out" / "ladder.png"]
+
+    return arguments
+
+
+def test_the_ladder_is_drawn_with_a_pdf_beside(ladder):
+    run_here(plot_ladder, *ladder("a", "b", brackets=("bracket", "bracket")))
+    assert {path.name for path in ladder("a")[-1].parent.iterdir()} == {"ladder.png", "ladder.pdf"}
+
+
+def test_a_rung_has_its_values_and_errors():
+    one, several = rung("a", -90.0), rung("b", -80.0, seeds=(1, 2))
+    assert plot_ladder.rows(one) == [("elbo", -94.0, 0.25), ("log_likelihood", -90.0, 0.25)]
+    assert plot_ladder.rows(several)[1] == ("log_likelihood", -80.0, 0.5)
+    assert plot_ladder.rows(one, {"gain": 1.5, "gain_error": 0.1})[2] == ("annealed", -88.5, 0.1)
+    figure = plot_ladder.draw([one, several], [{"gain": 1.5, "gain_error": 0.1}] * 2)
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+    assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first on top
+    drawn = [tuple(container.lines[0].get_xydata()[0]) for container in axes.containers]
+    assert drawn == [(-94.0, 0), (-90.0, 0), (-88.5, 0), (-84.0, 1), (-80.0, 1), (-78.5, 1)]
+    assert [text.get_text() for text in axes.texts] == ["\u221288.50", "\u221278.50"]
+
+
+@pytest.mark.parametrize(
+    ("summaries", "brackets", "message"),
+    [
+        (("a", "other"), (), "other.json: K = 100 on embedded stand-in .* has K = 200 on embedded"),
+        (("a", "b"), ("bracket",), "--brackets: 1 for 2 summaries; give one for each"),
+        (("a", "b"), ("bracket", "no_bracket"), "no_bracket.json: 'sets.*' is missing"),
+        (("a", "bracket"), (), "bracket.json: 'model' is missing"),
+    ],
+)
+def test_what_is_no_ladder_is_refused(ladder, summaries, brackets, message):
+    with pytest.raises(InputError, match=message):
+        run_here(plot_ladder, *ladder(*summaries, brackets=brackets))
+    assert not ladder("a")[-1].parent.exists()

@@ -211,6 +211,27 @@ rule plot_log_likelihood:
         " --output {output.png:q} > {log:q} 2>&1"
 
 
+rule plot_ladder:
+    input:
+        **stage("plot_ladder"),
+        summaries=expand(rules.summarise_likelihood.output.json, model=BINARY_MODELS),
+        brackets=expand(BRACKETS, model=BINARY_MODELS),
+    output:
+        **figure("ladder", "Likelihood"),
+    log:
+        "<results>/logs/plot_ladder.log",
+    benchmark:
+        "<results>/benchmarks/plot_ladder.tsv"
+    conda:
+        "../envs/data.yaml"
+    resources:
+        **growing(mem_mb=1000, runtime=10),
+    params:
+        brackets=lambda wildcards, input: f"--brackets {shlex.join(input.brackets)}" if input.brackets else "",
+    shell:
+        "python {input.script:q} --summaries {input.summaries:q} {params.brackets} --output {output.png:q} > {log:q} 2>&1"
+
+
 rule likelihood:
     input:
         raw_files("binarized_mnist"),
@@ -223,3 +244,4 @@ rule likelihood:
         expand(rules.plot_digits.output, model=BINARY_MODELS),
         expand(rules.plot_log_likelihood.output, model=BINARY_MODELS),
         expand(BRACKETS, model=BINARY_MODELS),
+        rules.plot_ladder.output if len(BINARY_MODELS) > 1 else [],

@@ -31,7 +31,7 @@ def parser():
 
 
 def main(options):
-    from genlab.report import plotting, results
+    from genlab.report import brackets, plotting
 
     table = plotting.read_table(options.table, NUMBERS, ["split"])
     for column, least in (("images", 1), ("samples", 1), ("k", 1), ("standard_error", 0), ("gain_standard_error", 0)):
@@ -49,7 +49,7 @@ def main(options):
                 f"{options.summary} has {numbers['log_likelihood.mean']:.3f}; "
                 "give the table and the summary of one evaluation"
             )
-    bracket = results.read_bracket(options.bracket, summary["k"]) if options.bracket else None
+    bracket = brackets.read_bracket(options.bracket, summary["k"]) if options.bracket else None
     plotting.save_figure(draw(table, summary, bracket), options.output)
 
 
@@ -74,7 +74,7 @@ def read_summary(path):
 
 
 def draw(table, summary, bracket=None):
-    """The figure of the table, of what `read_summary` returns, and of what `results.read_bracket` returns."""
+    """The figure of the table, of what `read_summary` returns, and of what `brackets.read_bracket` returns."""
     from genlab.report import plotting
 
     figure = plotting.new_figure(8.5, 5.0)

@@ -13,7 +13,8 @@ class Figure:
     name     of its file in the folder `figures`; {model} stands for a model's name
     alt      what is to be seen, for who cannot see it
     of       which models have one each: "binary" for those of binary digits, "images" for all image models, or the
-             network that image models need for it; "" for one figure in all
+             network that image models need for it; "" for one figure in all, "several" for one if there are several
+             models of binary digits
     caption  its file in workflow/report, less the suffix; "" if it has the name of the figure
     """
 
@@ -37,6 +38,12 @@ FIGURES = (
         "density",
         "The discriminator's output beside the best one, and the density it gives beside the exact density and a "
         "histogram of samples.",
+    ),
+    Figure(
+        "likelihood",
+        "ladder",
+        "ELBO and log-likelihood of each model of binary digits on test images, one below the other.",
+        of="several",
     ),
     Figure(
         "likelihood",
@@ -119,7 +126,7 @@ def figures_of(config):
     for figure in FIGURES:
         if figure.section in OF_IMAGES and not images:
             continue
-        tables = {"": [""], "binary": binary, "images": images}
+        tables = {"": [""], "several": [""] if len(binary) > 1 else [], "binary": binary, "images": images}
         models = tables[figure.of] if figure.of in tables else models_with(figure.of, images)
         found += [(figure, model, figure.name.format(model=model)) for model in models]
     return found

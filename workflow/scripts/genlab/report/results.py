@@ -6,6 +6,7 @@ from pathlib import Path
 from .. import InputError, files
 from ..data.arrays import PATHS
 from ..kinds import KINDS, models_with, seeds_of
+from . import brackets
 from .tables import MEASURES
 
 # What the report reads of each file: the place of a value in a JSON file and its type, the columns of a table.
@@ -36,11 +37,6 @@ LIKELIHOOD = {
     **{f"splits/{split}/effective_sample_size/median": NUMBER for split in ("valid", "test")},
     **{f"splits/{split}/pareto_k/share_above_0.7": OPTIONAL for split in ("valid", "test")},
     **DATA,
-}
-BRACKET = {
-    **{f"sets/{name}/images": int for name in ("test", "simulated")},
-    **{f"sets/simulated/gap/{key}": NUMBER for key in ("mean", "standard_error")},
-    "sets/test/posterior/curve": list,
 }
 FID = {
     **{"samples": int, "seeds": list, "reference/images": int},
@@ -187,7 +183,7 @@ def read(folder, config):
         first = f"seed{config['seeds'][0]}"
         for model, summary in found.likelihood.items():
             path = folder / "runs" / f"binary_{model}" / first / "bracket.json"
-            found.brackets[model] = read_bracket(path, summary["k"])
+            found.brackets[model] = brackets.read_bracket(path, summary["k"])
     found.fid = {model: files.read_json(folder / f"fid_{model}.json", FID) for model in images}
     found.statistics = {model: of_first(model, "statistics.json", STATISTICS) for model in images}
     generators = models_with("generator", images)
@@ -201,23 +197,6 @@ def read(folder, config):
         found.training[run] = [files.read_json(path, TRAINING) for path in seeds]
     found.summary, found.comparison = read_table(folder / "summary.csv"), read_table(folder / "comparison.csv")
     return found
-
-
-def read_bracket(path, k):
-    """What bracket_likelihood.py found of a training, as a dict of numbers in nats.
-
-    `gain` and `gain_error`: how much more annealing reads on `images` test images than importance sampling with K = k;
-    `gap` and `gap_error`: how far the two bounds are apart on `simulated` images of the model.
-    """
-    content = files.read_json(path, BRACKET)
-    test, simulated = content["sets"]["test"], content["sets"]["simulated"]
-    try:
-        (shortfall,) = (row["shortfall"] for row in test["posterior"]["curve"] if row["k"] == k)
-        gain = {"gain": float(shortfall["mean"]), "gain_error": float(shortfall["standard_error"])}
-    except (KeyError, TypeError, ValueError):
-        raise InputError(f"{path}: no comparison with K = {k}; {files.REMAKE}") from None
-    gap = {"gap": simulated["gap"]["mean"], "gap_error": simulated["gap"]["standard_error"]}
-    return gain | gap | {"images": test["images"], "simulated": simulated["images"]}
 
 
 def read_table(path):

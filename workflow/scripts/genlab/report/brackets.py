@@ -1,0 +1,27 @@
+"""What a bracket of a log-likelihood says, for figures and the report."""
+
+from .. import InputError, files
+
+NUMBER = files.NUMBER
+BRACKET = {
+    **{f"sets/{name}/images": int for name in ("test", "simulated")},
+    **{f"sets/simulated/gap/{key}": NUMBER for key in ("mean", "standard_error")},
+    "sets/test/posterior/curve": list,
+}
+
+
+def read_bracket(path, k):
+    """What bracket_likelihood.py found of a training, as a dict of numbers in nats.
+
+    `gain` and `gain_error`: how much more annealing reads on `images` test images than importance sampling with K = k;
+    `gap` and `gap_error`: how far the two bounds are apart on `simulated` images of the model.
+    """
+    content = files.read_json(path, BRACKET)
+    test, simulated = content["sets"]["test"], content["sets"]["simulated"]
+    try:
+        (shortfall,) = (row["shortfall"] for row in test["posterior"]["curve"] if row["k"] == k)
+        gain = {"gain": float(shortfall["mean"]), "gain_error": float(shortfall["standard_error"])}
+    except (KeyError, TypeError, ValueError):
+        raise InputError(f"{path}: no comparison with K = {k}; {files.REMAKE}") from None
+    gap = {"gap": simulated["gap"]["mean"], "gap_error": simulated["gap"]["standard_error"]}
+    return gain | gap | {"images": test["images"], "simulated": simulated["images"]}
