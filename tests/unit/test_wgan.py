@@ -216,3 +216,19 @@ def test_the_critic_s_rate_is_a_multiple_of_the_generator_s(task):
     task.step(torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8), {"learning_rate": 0.01, "average_rate": 0.5})
     rates = {name: group["lr"] for name, each in task.optimizers.items() for group in each.param_groups}
     assert rates == {"generator": 0.01, "critic": pytest.approx(0.03)}
+
+
+def test_the_best_epoch_s_state_leaves_later_frames():
+    frames = wgan.Frames(2, 20)
+    picture = torch.full((2, 3, 32, 32), 9, dtype=torch.uint8)
+    frames.keep(8, picture)
+    best = {name: value.clone() for name, value in frames.state_dict().items()}
+    frames.keep(20, picture + 1)
+    frames.load_state_dict(best)
+    assert (frames.images[3] == 9).all() and (frames.images[-1] == 10).all()
+
+
+@pytest.mark.parametrize(("keep", "select"), [("last", None), ("best", "-valid_fid")])
+def test_the_setting_says_which_epoch_is_kept(task, keep, select):
+    made = wgan.WGANTraining(task.generator, task.critic, task.valid, task.monitor.network, SETTINGS | {"keep": keep})
+    assert made.select == select
