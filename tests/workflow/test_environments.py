@@ -87,6 +87,9 @@ def calls(project):
     samples = project / "results" / "smoke" / "runs" / "gan" / "seed1" / "samples"
     script, output = str(SCRIPTS / "import_samples.py"), str(project / "imported")
     found["import_samples"] = [[script, "--samples", str(samples), "--count", "60", "--output", output], ""]
+    summary = str(project / "results" / "smoke" / "log_likelihood_vae.json")  # one model has no ladder, so it is two
+    script, output = str(SCRIPTS / "plot_ladder.py"), str(project / "ladder.png")
+    found["plot_ladder"] = [[script, "--summaries", summary, summary, "--output", output], ""]
     own = project / "own.npz"
     pictures = np.random.default_rng(1).integers(0, 256, (40, 32, 32, 3), dtype=np.uint8)
     np.savez(own, images=pictures, labels=np.arange(40) % 2)

@@ -249,7 +249,11 @@ def test_no_results_land_beside_the_snakefile(run):
         (
             "likelihood={'models': {'deep': {'architecture': 'residual'}}}",
             {"train_binary_vae": 1, "sample_binary_vae": 1, "estimate_likelihood": 1, "summarise_likelihood": 1}
-            | LIKELIHOOD_PLOTS | SUMMARY,
+            | LIKELIHOOD_PLOTS | SUMMARY | {"plot_ladder": 1},
+        ),
+        (  # with brackets, the annealing and what shows it
+            "likelihood={'bracket': True}",
+            {"bracket_likelihood": 1, "plot_log_likelihood": 1},
         ),
     ],
 )  # fmt: skip
