@@ -84,7 +84,13 @@ rule compare:
     resources:
         **growing(mem_mb=500, runtime=10),
     params:
-        upstream=[config["data"], *map(image_settings, IMAGE_MODELS), config["likelihood"], config["device"]],
+        upstream=[
+            config["data"],
+            *map(image_settings, IMAGE_MODELS),
+            BINARY_MODELS,
+            config["likelihood"]["evaluation"],
+            config["device"],
+        ],
         metrics=lambda wildcards, input: files.in_braces(input.metrics),
         likelihoods=lambda wildcards, input: files.in_braces(input.likelihoods),
         folder=lambda wildcards, output: os.path.dirname(output.summary),
