@@ -279,7 +279,7 @@ def test_a_long_gradient_is_shortened_and_keeps_its_direction():
     torch.testing.assert_close(clipped, 0.25 * whole / whole.norm(), rtol=1e-4, atol=1e-6)
 
 
-def test_noise_turns_a_share_of_the_encoder_s_pixels_round():
+def test_noise_flips_a_share_of_the_encoder_s_pixels():
     model = vae.VAE(nn.Linear(6, 4), nn.Linear(2, 6), 2, likelihoods.Bernoulli(), (6,))
     x = torch.randint(0, 2, (20_000, 6)).float()
     seen = vae_training.VAETraining(model, x, SETTINGS | {"input_noise": 0.1}).seen(x)

@@ -22,7 +22,7 @@ def parser():
 def main(options):
     settings = configuration.settings(options, "binary_vae")
     if fault := consistency.architecture_fault(settings):
-        raise InputError(f"--{fault.replace('_', '-')}")
+        raise InputError(f"--{fault}")
 
     import torch
     from genlab.data import amat, arrays

@@ -9,7 +9,7 @@ from torch import nn
 class Residual(nn.Module):
     """Pre-activation residual block of two 3x3 convolutions (He et al. 2016), width unchanged.
 
-    dropout  share of the numbers between them that are set to 0 in training (Zagoruyko & Komodakis 2016)
+    dropout  dropout probability between them (Zagoruyko & Komodakis 2016)
     """
 
     def __init__(self, width, dropout=0.0):

@@ -70,9 +70,9 @@ class VAETraining:
         return {"train_elbo": reconstruction - kl, "train_reconstruction": reconstruction, "train_kl": kl}
 
     def seen(self, x):
-        """What the encoder sees of binary images x (B, D): a share `input_noise` of the pixels is turned round.
+        """What the encoder sees of binary images x (B, D): x with a share `input_noise` of its pixels flipped.
 
-        The bound holds for any q, also one that looks at noise; the encoder learns fewer images by heart.
+        The ELBO is a lower bound for any q(z|x), so also for this one.
         """
         noise = self.settings.get("input_noise", 0.0)
         return (x - (torch.rand_like(x) < noise).to(x.dtype)).abs() if noise else x
