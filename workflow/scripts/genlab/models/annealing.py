@@ -26,7 +26,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from . import vae
+from . import gaussian, vae
 from .proposals import log_ratio, normal
 
 ADAPTATION = 0.2  # of the log step size, for each transition of the warm-up, per unit of acceptance
@@ -76,8 +76,7 @@ def annealed_log_likelihood(model, x, proposal, generator, settings, z=None, hee
         "acceptance": acceptance,
     }
     if z is not None:
-        mean, log_variance = proposal
-        u = ((z - mean) / torch.exp(0.5 * log_variance))[:, None].expand(-1, chains, -1)
+        u = gaussian.standardise(*proposal, z)[:, None].expand(-1, chains, -1)
         log_weights, acceptance = anneal(target, u, betas[::-1], steps.flip(0), leapfrog, generator)
         upper = -vae.log_mean_exp(log_weights)
         numbers |= {

@@ -11,6 +11,16 @@ def reparameterise(mean, log_variance, noise):
     return mean + torch.exp(0.5 * log_variance) * noise
 
 
+def standardise(mean, log_variance, z):
+    """The `noise` that `reparameterise` turns into z."""
+    return (z - mean) * torch.exp(-0.5 * log_variance)
+
+
+def minus_log_density(log_variance, noise):
+    """-log q(z) - L/2 log 2 pi at z = `reparameterise(mean, log_variance, noise)`, in nats: (..., L) -> (...)."""
+    return 0.5 * (noise**2 + log_variance).sum(-1)
+
+
 def kl(mean, log_variance):
     """KL(N(mean, diag exp(log_variance)) || N(0, I)) in nats, (M, L) -> (M,)."""
     return 0.5 * (mean**2 + log_variance.exp() - log_variance - 1).sum(-1)

@@ -92,33 +92,13 @@ class Conditioner(nn.Module):
         return LIMIT * torch.tanh(log_scale / LIMIT), shift
 
 
-class TwoLevels(CouplingFlow):
-    """p(z_1 | z_2) p(z_2), each normal and of L/2 dimensions: a single coupling layer. z is both, z_2 first.
-
-    q(z|x) stays one diagonal Gaussian, so z_1 and z_2 are independent under it.
-    """
-
-    def __init__(self, latents):
-        super().__init__(latents, layers=1)
-
-
-class Mixture(nn.Module):
-    """A mixture of diagonal Gaussians with learned weights, means and variances."""
+class GaussianMixture(nn.Module):
+    """A mixture of diagonal Gaussians. `components(posterior)` gives log-weights (C,), means and log-variances (C, L)."""
 
     learned = True
 
-    def __init__(self, latents, components=COMPONENTS):
-        super().__init__()
-        self.logits = nn.Parameter(torch.zeros(components))
-        self.means = nn.Parameter(torch.randn(components, latents))
-        self.log_variances = nn.Parameter(torch.zeros(components, latents))
-
-    def parameters_of_components(self, posterior):
-        """Log-weights (C,), means and log-variances (C, L) of the components."""
-        return F.log_softmax(self.logits, 0), self.means, self.log_variances
-
     def log_density(self, z, posterior=None):
-        log_weights, means, log_variances = self.parameters_of_components(posterior)
+        log_weights, means, log_variances = self.components(posterior)
         precision = torch.exp(-log_variances)
         # (z - m)^2 / v as products of matrices: no tensor with a number for each latent and component.
         squares = z.square() @ precision.T - 2 * z @ (means * precision).T + (means.square() * precision).sum(-1)
@@ -126,7 +106,7 @@ class Mixture(nn.Module):
 
     def inverse(self, e, posterior=None):
         """The place of the first number in its distribution chooses the component; what is left of it is used again."""
-        log_weights, means, log_variances = self.parameters_of_components(posterior)
+        log_weights, means, log_variances = self.components(posterior)
         ends = log_weights.double().exp().cumsum(0)
         ends = ends / ends[-1]
         place = torch.special.ndtr(e[..., 0].double())
@@ -138,15 +118,28 @@ class Mixture(nn.Module):
         return means[component] + torch.exp(0.5 * log_variances[component]) * e
 
 
-class Vamp(Mixture):
+class Mixture(GaussianMixture):
+    """A mixture with learned weights, means and variances."""
+
+    def __init__(self, latents, components=COMPONENTS):
+        super().__init__()
+        self.logits = nn.Parameter(torch.zeros(components))
+        self.means = nn.Parameter(torch.randn(components, latents))
+        self.log_variances = nn.Parameter(torch.zeros(components, latents))
+
+    def components(self, posterior=None):
+        return F.log_softmax(self.logits, 0), self.means, self.log_variances
+
+
+class Vamp(GaussianMixture):
     """The posteriors of learned pseudo-inputs in equal parts (Tomczak & Welling 2018, VampPrior)."""
 
     def __init__(self, dimensions, components=COMPONENTS):
-        nn.Module.__init__(self)
+        super().__init__()
         # As in their code, pseudo-inputs start near the mean image of a sparse set.
         self.pseudo_inputs = nn.Parameter(torch.randn(components, dimensions) - 2)
 
-    def parameters_of_components(self, posterior):
+    def components(self, posterior):
         mean, log_variance = posterior(torch.sigmoid(self.pseudo_inputs))
         return mean.new_full((len(mean),), -math.log(len(mean))), mean, log_variance
 
@@ -156,7 +149,8 @@ def prior(name, latents, dimensions=None):
     made = {
         "standard_normal": StandardNormal,
         "flow": lambda: CouplingFlow(latents),
-        "two_levels": lambda: TwoLevels(latents),
+        # p(z_1 | z_2) p(z_2), each normal and of L/2 dimensions. q(z|x) makes the two independent.
+        "two_levels": lambda: CouplingFlow(latents, layers=1),
         "mixture": lambda: Mixture(latents),
         "vamp": lambda: Vamp(dimensions),
     }

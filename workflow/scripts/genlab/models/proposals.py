@@ -21,7 +21,7 @@ def log_ratio(model, x, proposal, u):
     mean, log_variance = (parameter[:, None] for parameter in proposal)
     z = gaussian.reparameterise(mean, log_variance, u)
     log_p_x = model.log_prob(x[:, None], model.decode(z))
-    return log_p_x.double() + (0.5 * (u**2 + log_variance).sum(-1) + model.log_prior(z)).double()
+    return log_p_x.double() + (gaussian.minus_log_density(log_variance, u) + model.log_prior(z)).double()
 
 
 def normal(generator, like, *shape):

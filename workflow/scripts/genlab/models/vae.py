@@ -117,14 +117,16 @@ def elbo_terms(model, x, noise):
     """
     mean, log_variance = model.posterior(x)
     z = gaussian.reparameterise(mean, log_variance, noise)
-    return model.log_prob(x, model.decode(z)).mean(0), kl_terms(model, mean, log_variance, noise, z)
+    log_ratio = gaussian.minus_log_density(log_variance, noise) + model.log_prior(z)
+    return model.log_prob(x, model.decode(z)).mean(0), kl_terms(model, mean, log_variance, log_ratio)
 
 
-def kl_terms(model, mean, log_variance, noise, z):
-    """KL(q(z|x) || p(z)) per image, (M,): in closed form, or of a learned prior averaged over draws z (S, M, L)."""
-    if not model.prior.learned:
-        return gaussian.kl(mean, log_variance)
-    return (-model.log_prior(z) - 0.5 * (noise**2 + log_variance).sum(-1)).mean(0)
+def kl_terms(model, mean, log_variance, log_ratio):
+    """KL(q(z|x) || p(z)) per image, (M,): in closed form, or with a learned prior averaged over draws of z.
+
+    log_ratio (S, M): log p(z) - log q(z|x) of the draws.
+    """
+    return -log_ratio.mean(0) if model.prior.learned else gaussian.kl(mean, log_variance)
 
 
 @torch.no_grad()
@@ -151,7 +153,8 @@ def importance_terms(model, x, z, chunk=100):
             f"x is {tuple(x.shape)} and z is {tuple(z.shape)}; expected (M, D) and (M, K, L) with the same M"
         )
     mean, log_variance = (parameter[:, None] for parameter in model.posterior(x))
-    log_ratio = 0.5 * (log_variance + (z - mean) ** 2 / log_variance.exp()).sum(-1) + model.log_prior(z)
+    noise = gaussian.standardise(mean, log_variance, z)
+    log_ratio = gaussian.minus_log_density(log_variance, noise) + model.log_prior(z)
     image = torch.arange(len(z), device=z.device).repeat_interleave(
         z.shape[1]
     )  # index of the x that each latent belongs to
@@ -214,7 +217,7 @@ def evaluate_likelihood(model, pictures, samples, ks, generator, chunk=0, progre
         z = gaussian.reparameterise(mean[:, None], log_variance[:, None], noise)
         log_p_x, log_ratio = (term.double() for term in importance_terms(model, x, z, chunk))
         log_weights = log_p_x + log_ratio
-        kl = -log_ratio.mean(1) if model.prior.learned else gaussian.kl(mean, log_variance)
+        kl = kl_terms(model, mean, log_variance, log_ratio.T)
         elbo, log_likelihood = log_p_x.mean(1) - kl, log_mean_exp(log_weights)
         numbers = {
             "elbo": elbo,

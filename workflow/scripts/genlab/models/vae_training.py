@@ -45,15 +45,17 @@ class VAETraining:
             decoded = self.model.decode(z).float()
         self.model.log_prob.fit(x, decoded)
         log_p_x = self.model.log_prob(x, decoded)
-        reconstruction, kl = log_p_x.mean(0), vae.kl_terms(self.model, mean, log_variance, noise, z)
+        log_prior = self.model.log_prior(z)
+        log_ratio = gaussian.minus_log_density(log_variance, noise) + log_prior
+        reconstruction, kl = log_p_x.mean(0), vae.kl_terms(self.model, mean, log_variance, log_ratio)
         if settings["objective"] == "iwae":
-            log_ratio = 0.5 * (noise**2 + log_variance).sum(-1) + self.model.log_prior(z)
             bound = vae.log_mean_exp((log_p_x + kl_weight * log_ratio).T)
         elif dreg:
             # Tucker et al. (2019): log q(z|x) moves only through z, and that gradient, by the hook on z, has the
             # squares of the normalised weights. Its expectation is the gradient of the bound above.
             mean, log_variance = mean.detach(), log_variance.detach()
-            log_ratio = 0.5 * ((z - mean) ** 2 / log_variance.exp() + log_variance).sum(-1) + self.model.log_prior(z)
+            noise = gaussian.standardise(mean, log_variance, z)
+            log_ratio = gaussian.minus_log_density(log_variance, noise) + log_prior
             log_weights = log_p_x + kl_weight * log_ratio
             shares = torch.softmax(log_weights.detach(), 0)
             bound = (shares * log_weights).sum(0)
