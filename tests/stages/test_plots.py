@@ -331,8 +331,8 @@ def test_a_bracket_is_a_line_at_the_annealed_value(inputs):
     path.write_text(json.dumps(bracket()))
     table, summary = likelihoods((1, 2))
     read = plot_log_likelihood.read_summary(inputs[0] / "summary.json")
-    figure = plot_log_likelihood.draw(table, read, brackets.read_bracket(path, 200))
-    value = summary["splits"]["test"]["log_likelihood"]["mean"] + 1.25
+    at_k = summary["splits"]["test"]["log_likelihood"]["mean"]
+    figure, value = plot_log_likelihood.draw(table, read, brackets.read_bracket(path, 200, at_k)), at_k + 1.25
     (line,) = (line for line in figure.axes[0].lines if "annealing" in line.get_label())
     assert list(line.get_ydata()) == pytest.approx([value, value])
     assert line.get_label() == f"test by annealing: \u2212{-value:.2f}, 30 images"
@@ -340,7 +340,7 @@ def test_a_bracket_is_a_line_at_the_annealed_value(inputs):
     run_here(plot_log_likelihood, *arguments)
     path.write_text(json.dumps(bracket(100)))
     with pytest.raises(InputError, match="no comparison with K = 200"):
-        brackets.read_bracket(path, 200)
+        brackets.read_bracket(path, 200, at_k)
 
 
 each_split = pytest.mark.parametrize(
@@ -481,8 +481,10 @@ def test_a_rung_has_its_values_and_errors():
     one, several = rung("a", -90.0), rung("b", -80.0, seeds=(1, 2))
     assert plot_ladder.rows(one) == [("elbo", -94.0, 0.25), ("log_likelihood", -90.0, 0.25)]
     assert plot_ladder.rows(several)[1] == ("log_likelihood", -80.0, 0.5)
-    assert plot_ladder.rows(one, {"gain": 1.5, "gain_error": 0.1})[2] == ("annealed", -88.5, 0.1)
-    figure = plot_ladder.draw([one, several], [{"gain": 1.5, "gain_error": 0.1}] * 2)
+    assert plot_ladder.rows(one, {"log_likelihood": -88.5, "gain_error": 0.1})[2] == ("annealed", -88.5, 0.1)
+    figure = plot_ladder.draw(
+        [one, several], [{"log_likelihood": value, "gain_error": 0.1} for value in (-88.5, -78.5)]
+    )
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
     assert axes.get_ylim()[0] > axes.get_ylim()[1]  # the first on top

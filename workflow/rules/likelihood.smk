@@ -204,10 +204,8 @@ rule plot_log_likelihood:
         "../envs/data.yaml"
     resources:
         **growing(mem_mb=1000, runtime=10),
-    params:
-        bracket=lambda wildcards, input: options({"bracket": input.bracket[0]} if input.bracket else {}),
     shell:
-        "python {input.script:q} --table {input.table:q} --summary {input.summary:q} {params.bracket}"
+        "python {input.script:q} --table {input.table:q} --summary {input.summary:q} --bracket {input.bracket:q}"
         " --output {output.png:q} > {log:q} 2>&1"
 
 
@@ -226,10 +224,9 @@ rule plot_ladder:
         "../envs/data.yaml"
     resources:
         **growing(mem_mb=1000, runtime=10),
-    params:
-        brackets=lambda wildcards, input: f"--brackets {shlex.join(input.brackets)}" if input.brackets else "",
     shell:
-        "python {input.script:q} --summaries {input.summaries:q} {params.brackets} --output {output.png:q} > {log:q} 2>&1"
+        "python {input.script:q} --summaries {input.summaries:q} --brackets {input.brackets:q}"
+        " --output {output.png:q} > {log:q} 2>&1"
 
 
 rule likelihood:

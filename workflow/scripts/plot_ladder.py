@@ -28,7 +28,7 @@ LOOKS = {"elbo": ("blue", "o", "white"), "log_likelihood": ("vermillion", "s", N
 def parser():
     result = cli.parser(__doc__)
     result.add_argument("--summaries", type=Path, required=True, nargs="+", metavar="JSON", help="one for each model")
-    result.add_argument("--brackets", type=Path, nargs="+", default=[], metavar="JSON", help="one for each, or none")
+    result.add_argument("--brackets", type=Path, nargs="*", default=[], metavar="JSON", help="one for each, or none")
     result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
     return result
 
@@ -49,8 +49,8 @@ def main(options):
                     path, *found, options.summaries[0], *wanted
                 )
             )
-    k = summaries[0]["k"]
-    found = [brackets.read_bracket(path, k) for path in options.brackets]
+    at_k = [summary["splits"]["test"]["log_likelihood"]["mean"] for summary in summaries]
+    found = [brackets.read_bracket(path, wanted[0], value) for path, value in zip(options.brackets, at_k, strict=False)]
     plotting.save_figure(draw(summaries, found), options.output)
 
 
@@ -62,7 +62,7 @@ def rows(summary, bracket=None):
         for name in ("elbo", "log_likelihood")
     ]
     if bracket:
-        found.append(("annealed", test["log_likelihood"]["mean"] + bracket["gain"], bracket["gain_error"]))
+        found.append(("annealed", bracket["log_likelihood"], bracket["gain_error"]))
     return found
 
 

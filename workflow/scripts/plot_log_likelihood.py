@@ -25,7 +25,7 @@ def parser():
     result = cli.parser(__doc__)
     result.add_argument("--table", type=Path, required=True, metavar="CSV", help="estimates at each K of all seeds")
     result.add_argument("--summary", type=Path, required=True, metavar="JSON", help="estimates over all seeds")
-    result.add_argument("--bracket", type=Path, metavar="JSON", help="bracket of one seed (default: none)")
+    result.add_argument("--bracket", type=Path, nargs="?", metavar="JSON", help="bracket of one seed (default: none)")
     result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
     return result
 
@@ -49,7 +49,9 @@ def main(options):
                 f"{options.summary} has {numbers['log_likelihood.mean']:.3f}; "
                 "give the table and the summary of one evaluation"
             )
-    bracket = brackets.read_bracket(options.bracket, summary["k"]) if options.bracket else None
+    bracket = None
+    if options.bracket and (test := summary["splits"].get("test")):
+        bracket = brackets.read_bracket(options.bracket, summary["k"], test["log_likelihood.mean"])
     plotting.save_figure(draw(table, summary, bracket), options.output)
 
 
@@ -108,9 +110,9 @@ def draw(table, summary, bracket=None):
             axes.errorbar(
                 line.index, line, mean["gain_standard_error"], fmt="none", ecolor=look["color"], capsize=3, zorder=1
             )
-    if bracket and "test" in summary["splits"]:
+    if bracket:
         look = plotting.SPLITS["test"]
-        value, error = summary["splits"]["test"]["log_likelihood.mean"] + bracket["gain"], bracket["gain_error"]
+        value, error = bracket["log_likelihood"], bracket["gain_error"]
         axes.axhspan(value - error, value + error, color=look["color"], alpha=0.15, linewidth=0)
         label = f"{look['label']} by annealing: {plotting.signed(value)}, {bracket['images']} images"
         axes.axhline(value, color=look["color"], linewidth=2.0, label=label)

@@ -93,7 +93,10 @@ class Conditioner(nn.Module):
 
 
 class GaussianMixture(nn.Module):
-    """A mixture of diagonal Gaussians. `components(posterior)` gives log-weights (C,), means and log-variances (C, L)."""
+    """A mixture of diagonal Gaussians.
+
+    components(posterior)  their log-weights (C,), means and log-variances (C, L)
+    """
 
     learned = True
 

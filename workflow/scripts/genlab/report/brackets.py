@@ -10,9 +10,11 @@ BRACKET = {
 }
 
 
-def read_bracket(path, k):
+def read_bracket(path, k, at_k):
     """What bracket_likelihood.py found of a training, as a dict of numbers in nats.
 
+    at_k: the log-likelihood of all test images by importance sampling with K = k.
+    `log_likelihood`: at_k and the gain, so what annealing would read on all test images;
     `gain` and `gain_error`: how much more annealing reads on `images` test images than importance sampling with K = k;
     `gap` and `gap_error`: how far the two bounds are apart on `simulated` images of the model.
     """
@@ -24,4 +26,6 @@ def read_bracket(path, k):
     except (KeyError, TypeError, ValueError):
         raise InputError(f"{path}: no comparison with K = {k}; {files.REMAKE}") from None
     gap = {"gap": simulated["gap"]["mean"], "gap_error": simulated["gap"]["standard_error"]}
-    return gain | gap | {"images": test["images"], "simulated": simulated["images"]}
+    return (
+        gain | gap | {"log_likelihood": at_k + gain["gain"], "images": test["images"], "simulated": simulated["images"]}
+    )

@@ -117,7 +117,7 @@ def likelihood(results):
             loose += f"; K = {gain['k']} would give {text(gain)} nats more on {gain['images']} of them"
         said.append(loose + (": the bound is loose." if size < 0.1 * k else "."))
         if bracket := results.brackets.get(model):
-            true = number(test["log_likelihood"]["mean"] + bracket["gain"], 4)
+            true = number(bracket["log_likelihood"], 4)
             gain, gap = (plus_minus(bracket[name], bracket[f"{name}_error"]) for name in ("gain", "gap"))
             said.append(
                 f"Annealed importance sampling reads {gain} nats more than K = {k} on {bracket['images']} test images "

@@ -183,7 +183,9 @@ def read(folder, config):
         first = f"seed{config['seeds'][0]}"
         for model, summary in found.likelihood.items():
             path = folder / "runs" / f"binary_{model}" / first / "bracket.json"
-            found.brackets[model] = brackets.read_bracket(path, summary["k"])
+            found.brackets[model] = brackets.read_bracket(
+                path, summary["k"], summary["splits"]["test"]["log_likelihood"]["mean"]
+            )
     found.fid = {model: files.read_json(folder / f"fid_{model}.json", FID) for model in images}
     found.statistics = {model: of_first(model, "statistics.json", STATISTICS) for model in images}
     generators = models_with("generator", images)
