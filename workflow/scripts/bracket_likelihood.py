@@ -103,7 +103,7 @@ def estimate(model, packed, name, count, settings, device, checkpoints):
     import numpy as np
     import torch
     from genlab.data import amat
-    from genlab.models import annealing, vae
+    from genlab.models import annealing, gaussian, vae
 
     seed = [settings["evaluation_seed"], TEST_SPLIT]
     rows = np.sort(np.random.default_rng(seed).permutation(len(packed))[:count]) if name == "test" else np.arange(count)
@@ -116,8 +116,7 @@ def estimate(model, packed, name, count, settings, device, checkpoints):
         for start in range(about["done"], len(rows), at_once):
             block = rows[start : start + at_once]
             # A seed for each block: a run that resumes draws what an undisturbed one does.
-            noise = np.random.default_rng([*seed, SETS.index(name), start]).integers(2**63)
-            generator = torch.Generator(device).manual_seed(int(noise))
+            generator = gaussian.generator([*seed, SETS.index(name), start], device)
             if name == "test":
                 x, z = torch.from_numpy(amat.unpack_bits(packed[block])).to(device).float(), None
             else:

@@ -113,9 +113,9 @@ def seed_of(split, settings):
 def single_draws(model, packed, split, settings, device):
     """The ELBO of each of `packed` images from one draw of z, float64 (N,)."""
     import numpy as np
-    from genlab.models import vae
+    from genlab.models import gaussian, vae
 
-    rng = generator([*seed_of(split, settings), 1], "cpu")
+    rng = gaussian.generator([*seed_of(split, settings), 1], "cpu")
     terms = (vae.evaluate_elbo(model, images.to(device), rng) for images in blocks(packed))
     return np.concatenate([(reconstruction - kl).cpu().numpy() for reconstruction, kl in terms])
 
@@ -129,20 +129,12 @@ def blocks(packed):
         yield torch.from_numpy(amat.unpack_bits(packed[start : start + BLOCK]))
 
 
-def generator(seed, device):
-    """A torch generator of a seed of several numbers."""
-    import numpy as np
-    import torch
-
-    return torch.Generator(device).manual_seed(int(np.random.default_rng(seed).integers(2**63)))
-
-
 def evaluate(model, packed, split, samples, ks, settings, device):
     """The results of `vae.evaluate_likelihood`, as arrays, for `packed` images of a split."""
     import numpy as np
-    from genlab.models import vae
+    from genlab.models import gaussian, vae
 
-    rng, numbers = generator([*seed_of(split, settings), samples], device), {}
+    rng, numbers = gaussian.generator([*seed_of(split, settings), samples], device), {}
     with cli.progress(total=len(packed), label=f"{split}, K = {samples}", unit="image") as bar:
         for images in blocks(packed):
             found = vae.evaluate_likelihood(model, images, samples, ks, rng, settings["chunk"], bar.update)

@@ -1,6 +1,12 @@
 """Diagonal Gaussians N(mean, diag exp(log_variance)): the approximate posterior of an image's latents."""
 
+import numpy as np
 import torch
+
+
+def generator(seed, device):
+    """A torch generator whose seed is several numbers, each of which counts."""
+    return torch.Generator(device).manual_seed(int(np.random.default_rng(seed).integers(2**63)))
 
 
 def reparameterise(mean, log_variance, noise):
