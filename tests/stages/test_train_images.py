@@ -163,6 +163,19 @@ OWN = {
 }
 
 
+def test_a_fitted_prior_follows_the_latents(options, prepared_numbers, tmp_path):
+    from genlab.data import arrays, images
+
+    done = succeed("train_vae", *options("vae", tmp_path, 8), "--prior", "fitted_mixture", "--kl-weight", 0.01)
+    assert "with the fitted prior: valid_elbo" in done.stderr and "with N(0, I) as the prior" in done.stdout
+    model = vae.of_parts(image_model.load_model(tmp_path / "model.safetensors")[0])
+    x = images.to_model(torch.from_numpy(arrays.load_images(prepared_numbers).train_images).flatten(1))
+    z = vae.posterior_draws(model, x, torch.Generator().manual_seed(9), torch.Tensor.float)
+    assert model.log_prior(z).mean() > -0.5 * z.square().sum(1).mean() + 10
+    drawn = model.prior.inverse(torch.randn(20_000, 10, generator=torch.Generator().manual_seed(1)))
+    assert z.var(0).max() > 5 and ((drawn.var(0) / z.var(0)).log().abs() < 0.7).all()
+
+
 @pytest.fixture(scope="module")
 def own(options, tmp_path_factory):
     """{kind: weights} of trainings of the example networks, one resumed after a SIGKILL."""

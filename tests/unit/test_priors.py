@@ -88,6 +88,83 @@ def vamp():
     return made.double().requires_grad_(False)
 
 
+def fitted(latents=2, components=3):
+    """A mixture with random weights, means and full covariances."""
+    torch.manual_seed(7)
+    made = priors.FittedMixture(latents, components).double()
+    made.log_weights = torch.randn(components, dtype=torch.float64).log_softmax(0)
+    made.means = torch.randn(components, latents, dtype=torch.float64)
+    made.factors = torch.randn(components, latents, latents, dtype=torch.float64).tril(-1)
+    made.factors += torch.diag_embed(torch.rand(components, latents, dtype=torch.float64) + 0.5)
+    return made
+
+
+def normals(made):
+    """The components of `fitted`, by torch."""
+    return torch.distributions.MultivariateNormal(made.means, scale_tril=made.factors)
+
+
+def test_a_mixture_with_full_covariances_has_the_density_of_its_components():
+    made, z = fitted(4), torch.randn(5, 3, 4, dtype=torch.float64)
+    choice = torch.distributions.Categorical(logits=made.log_weights)
+    expected = torch.distributions.MixtureSameFamily(choice, normals(made))
+    torch.testing.assert_close(made.log_density(z) - 2 * math.log(2 * math.pi), expected.log_prob(z))
+
+
+def test_noise_becomes_draws_from_a_mixture_with_full_covariances():
+    made = fitted()
+    rng = torch.Generator().manual_seed(3)
+    draws = made.inverse(torch.randn(40_000, 2, generator=rng, dtype=torch.float64))
+    weights, covariances = made.log_weights.exp(), made.factors @ made.factors.mT
+    mean = weights @ made.means
+    products = torch.einsum("c,cij->ij", weights, covariances + made.means[:, :, None] * made.means[:, None])
+    error = draws.std(0) / math.sqrt(len(draws))
+    assert ((draws.mean(0) - mean).abs() < 4 * error).all()
+    torch.testing.assert_close(draws.T @ draws / len(draws), products, rtol=0.02, atol=0.02)
+
+
+def test_a_fitted_mixture_is_standard_normal_before():
+    z = torch.randn(6, 5)
+    torch.testing.assert_close(priors.prior("fitted_mixture", 5).log_density(z), -0.5 * z.square().sum(1))
+
+
+def test_a_prior_that_would_fit_worse_than_the_standard_normal_is_not_taken():
+    z = torch.randn(40, 20, generator=torch.Generator().manual_seed(1))
+    made = priors.FittedMixture(20)
+    made.fit(z[:20], z[20:], torch.Generator().manual_seed(2))
+    torch.testing.assert_close(made.log_density(z), -0.5 * z.square().sum(1))
+
+
+def test_one_component_is_fitted_in_closed_form():
+    rng = torch.Generator().manual_seed(1)
+    z = torch.randn(300, 3, generator=rng) @ torch.randn(3, 3, generator=rng) + 2
+    made = priors.FittedMixture(3, 1)
+    made.fit(z, z, rng)
+    torch.testing.assert_close(made.means[0], z.mean(0))
+    # The covariance of all latents counts as fifty more of them, so it is the same as without.
+    torch.testing.assert_close(made.factors[0] @ made.factors[0].T, torch.cov(z.T, correction=0), rtol=1e-4, atol=1e-4)
+
+
+def test_a_fit_finds_the_mixture_that_latents_are_drawn_from():
+    truth, rng = fitted(3), torch.Generator().manual_seed(5)
+    noise = torch.randn(31_000, 3, generator=rng, dtype=torch.float64)
+    z, held_out, fresh = truth.inverse(noise).float().split([9000, 2000, 20_000])
+    made = priors.FittedMixture(3, 6)
+    made.fit(z, held_out, rng)
+    exact, found = truth.log_density(fresh.double()).mean(), made.log_density(fresh).mean()
+    normal = torch.distributions.MultivariateNormal(z.mean(0), torch.cov(z.T)).log_prob(fresh).mean()
+    assert exact - 0.02 < found <= exact + 0.01
+    assert normal + 1.5 * math.log(2 * math.pi) < exact - 0.1
+
+
+@pytest.mark.parametrize("count", [1, 2, 20])
+def test_a_fit_to_a_few_latents_is_a_density(count):
+    z = torch.randn(count, 4, generator=torch.Generator().manual_seed(2))
+    made = priors.FittedMixture(4)
+    made.fit(z, z, torch.Generator().manual_seed(3))
+    assert made.log_density(torch.randn(9, 4)).isfinite().all() and made.inverse(torch.randn(9, 4)).isfinite().all()
+
+
 def test_a_mixture_has_the_density_of_its_components():
     made, z = mixture(4), torch.randn(5, 3, 4, dtype=torch.float64)
     components = torch.distributions.Independent(
@@ -154,9 +231,10 @@ class Model:
         self.kl = ((log_q - log_prior) * log_q.exp()).sum(1) * area
 
 
-@pytest.fixture(scope="module", params=["flow", "mixture", "vamp"])
+@pytest.fixture(scope="module", params=["flow", "mixture", "vamp", "fitted"])
 def model(request):
-    return Model({"flow": lambda: flow(2, scale=0.4), "mixture": mixture, "vamp": vamp}[request.param]())
+    made = {"flow": lambda: flow(2, scale=0.4), "mixture": mixture, "vamp": vamp, "fitted": fitted}
+    return Model(made[request.param]())
 
 
 def draws(model, count, seed=1):

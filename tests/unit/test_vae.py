@@ -212,12 +212,14 @@ SETTINGS = {
 
 
 @pytest.mark.parametrize(
-    "objective, samples, warmup", [("elbo", 1, 0), ("elbo", 3, 0), ("iwae", 4, 0), ("elbo", 1, 10)]
+    "objective, samples, warmup, kl_weight",
+    [("elbo", 1, 0, 1), ("elbo", 3, 0, 1), ("iwae", 4, 0, 1), ("elbo", 1, 10, 1), ("elbo", 1, 0, 5), ("elbo", 1, 9, 5)],
 )
-def test_a_training_step_descends_the_negative_bound(objective, samples, warmup):
+def test_a_training_step_descends_the_negative_bound(objective, samples, warmup, kl_weight):
     from genlab.training.optimization import Progress
 
     settings = SETTINGS | {"objective": objective, "samples_per_image": samples, "kl_warmup_epochs": warmup}
+    settings |= {"kl_weight": kl_weight}
     model = vae.VAE(nn.Linear(6, 4), nn.Linear(2, 6), 2, likelihoods.Bernoulli(), (6,))
     x = torch.randint(0, 2, (5, 6), dtype=torch.uint8)
     task = vae_training.VAETraining(model, x, settings)
@@ -233,7 +235,7 @@ def test_a_training_step_descends_the_negative_bound(objective, samples, warmup)
         log_weights = log_p_x + (p.log_prob(z) - q.log_prob(z)).sum(2)
         bound = (torch.logsumexp(log_weights, 0) - math.log(samples)).mean()
     else:
-        bound = (log_p_x.mean(0) - (0.4 if warmup else 1) * kl).mean()
+        bound = (log_p_x.mean(0) - kl_weight * (4 / warmup if warmup else 1) * kl).mean()
     gradients = torch.autograd.grad(bound, list(model.parameters()))
     expected = [p.detach() + 0.1 * g for p, g in zip(model.parameters(), gradients, strict=True)]
 

@@ -33,14 +33,15 @@ class MeanImages(nn.Module):
         self.decoder, self.likelihood, self.prior, self.latents = decoder, likelihood, prior, decoder.latents
 
     def forward(self, e):
-        return self.likelihood.mean(self._decoded(e)).view(-1, 3, *images.SIZE)
+        return self.of_latents(self.prior.inverse(e))
+
+    def of_latents(self, z):
+        """Mean images of the decoder's latents, (M, L) -> (M, 3, 32, 32)."""
+        return self.likelihood.mean(self.decoder(z).flatten(1)).view(-1, 3, *images.SIZE)
 
     def draw(self, e, rng):
         """Images drawn from p(x|z), with its noise; rng: a torch generator."""
-        return self.likelihood.draw(self._decoded(e), rng).view(-1, 3, *images.SIZE)
-
-    def _decoded(self, e):
-        return self.decoder(self.prior.inverse(e)).flatten(1)
+        return self.likelihood.draw(self.decoder(self.prior.inverse(e)).flatten(1), rng).view(-1, 3, *images.SIZE)
 
 
 def load_model(path, device="cpu", own=()):
@@ -151,6 +152,6 @@ def reconstruct(parts, originals, normal, batch=250):
     for x in originals.split(batch):
         mean, log_variance = parts["encoder"](images.to_model(x.to(device))).chunk(2, dim=1)
         noise = torch.randn(mean.shape, generator=normal).to(device)
-        e, _ = parts["generator"].prior(gaussian.reparameterise(mean, log_variance, noise))
-        pictures.append(generate(parts["generator"], e))
+        z = gaussian.reparameterise(mean, log_variance, noise)
+        pictures.append(images.to_uint8(parts["generator"].of_latents(z)).cpu())
     return torch.cat(pictures)

@@ -1,4 +1,4 @@
-"""Priors p(z) of a VAE's latents: the standard normal, or one that is learned together with the networks.
+"""Priors p(z) of a VAE's latents: the standard normal, one learned with the networks, or one fitted after them.
 
 A prior is a module with
 
@@ -11,9 +11,11 @@ A prior is a module with
 A flow also maps latents to noise: prior(z) is (e, log |det de/dz|), and log p(z) = log N(e; 0, I) + log |det de/dz|.
 
 The aggregate of all posteriors q(z|x) is far from normal. A prior that follows it costs the ELBO less, and its samples
-come from where the decoder was trained (Tomczak & Welling 2018; with a flow, Chen et al. 2017).
+come from where the decoder was trained (Tomczak & Welling 2018; with a flow, Chen et al. 2017; fitted afterwards, Ghosh
+et al. 2020).
 """
 
+import copy
 import math
 
 import torch
@@ -23,6 +25,9 @@ from torch import nn
 LAYERS, WIDTH = 8, 256
 LIMIT = 2.0  # of the log-scale of one layer, so that no layer can blow up
 COMPONENTS = 500  # of a mixture, as in Tomczak & Welling (2018)
+FITTED = 30  # components of a mixture that is fitted after training
+SHRINKAGE = 50.0  # latents that the covariance of all latents counts for in each component's
+ROUNDS, PATIENCE = 60, 10  # of expectation maximisation: at most, and without a better fit to held-out latents
 
 
 class StandardNormal(nn.Module):
@@ -108,17 +113,24 @@ class GaussianMixture(nn.Module):
         return torch.logsumexp(log_weights - 0.5 * (squares + log_variances.sum(-1)), -1)
 
     def inverse(self, e, posterior=None):
-        """The place of the first number in its distribution chooses the component; what is left of it is used again."""
         log_weights, means, log_variances = self.components(posterior)
-        ends = log_weights.double().exp().cumsum(0)
-        ends = ends / ends[-1]
-        place = torch.special.ndtr(e[..., 0].double())
-        component = torch.searchsorted(ends, place.contiguous()).clamp(max=len(ends) - 1)
-        starts = torch.cat([ends.new_zeros(1), ends[:-1]])
-        left = (place - starts[component]) / (ends - starts)[component]
-        left = torch.special.ndtri(left.clamp(1e-15, 1 - 1e-15)).to(e.dtype)
-        e = torch.cat([left[..., None], e[..., 1:]], -1)
+        component, e = choose(log_weights, e)
         return means[component] + torch.exp(0.5 * log_variances[component]) * e
+
+
+def choose(log_weights, e):
+    """A component for each e (..., L), by the weights (C,), and noise that does not depend on it: (...) and (..., L).
+
+    The place of the first number in its distribution chooses the component; what is left of it is used again.
+    """
+    ends = log_weights.double().exp().cumsum(0)
+    ends = ends / ends[-1]
+    place = torch.special.ndtr(e[..., 0].double())
+    component = torch.searchsorted(ends, place.contiguous()).clamp(max=len(ends) - 1)
+    starts = torch.cat([ends.new_zeros(1), ends[:-1]])
+    left = (place - starts[component]) / (ends - starts)[component]
+    left = torch.special.ndtri(left.clamp(1e-15, 1 - 1e-15)).to(e.dtype)
+    return component, torch.cat([left[..., None], e[..., 1:]], -1)
 
 
 class Mixture(GaussianMixture):
@@ -147,6 +159,64 @@ class Vamp(GaussianMixture):
         return mean.new_full((len(mean),), -math.log(len(mean))), mean, log_variance
 
 
+class FittedMixture(nn.Module):
+    """A mixture of Gaussians with full covariances, fitted to latents by `fit`; N(0, I) before."""
+
+    learned = True
+
+    def __init__(self, latents, components=FITTED):
+        super().__init__()
+        self.register_buffer("log_weights", torch.full((components,), -math.log(components)))
+        self.register_buffer("means", torch.zeros(components, latents))
+        self.register_buffer("factors", torch.eye(latents).repeat(components, 1, 1))  # Cholesky, of the covariances
+
+    def joint(self, z):
+        """log p(z, component) + L/2 log 2 pi of z (..., L): (..., C)."""
+        whitening = torch.linalg.solve_triangular(self.factors, torch.eye(z.shape[-1]).to(z), upper=False)
+        e = torch.einsum("...l,ckl->...ck", z, whitening) - torch.einsum("cl,ckl->ck", self.means, whitening)
+        spread = self.factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+        return self.log_weights - spread - 0.5 * e.square().sum(-1)
+
+    def log_density(self, z, posterior=None):
+        return self.joint(z).logsumexp(-1)
+
+    def inverse(self, e, posterior=None):
+        component, e = choose(self.log_weights, e)
+        return self.means[component] + torch.einsum("...kl,...l->...k", self.factors[component], e)
+
+    @torch.no_grad()
+    def fit(self, z, held_out, rng):
+        """Fit to latents z (N, L) by expectation maximisation, in float64.
+
+        Components begin at random latents (rng: a CPU torch generator). The covariance of all latents, as SHRINKAGE
+        more of them, keeps each component's positive. The round with the highest density of the latents `held_out`
+        (V, L) is kept, or the mixture as it was, if that has a higher one.
+        """
+        fitted, z, held_out = copy.deepcopy(self).double(), z.double(), held_out.double()
+        best = float(fitted.log_density(held_out).mean())
+        shape = torch.cov(z.T, correction=0).view(z.shape[1], -1) + 1e-6 * torch.eye(z.shape[1]).to(z)
+        fitted.means = z[torch.randperm(len(z), generator=rng)[torch.arange(len(self.means)) % len(z)].to(z.device)]
+        fitted.factors = torch.linalg.cholesky(shape).expand_as(self.factors)
+        since = 0
+        for _ in range(ROUNDS):
+            shares = torch.cat([fitted.joint(part) for part in z.split(5000)]).softmax(-1)
+            counts = shares.sum(0) + 1e-9
+            fitted.log_weights = torch.log(counts / counts.sum())
+            fitted.means = shares.T @ z / counts[:, None]
+            covariances = [
+                ((share[:, None] * (z - mean)).T @ (z - mean) + SHRINKAGE * shape) / (count + SHRINKAGE)
+                for share, mean, count in zip(shares.T, fitted.means, counts, strict=True)
+            ]
+            fitted.factors = torch.linalg.cholesky(torch.stack(covariances))
+            density = float(fitted.log_density(held_out).mean())
+            since += 1
+            if density > best:
+                best, since = density, 0
+                self.load_state_dict(fitted.state_dict())
+            elif since == PATIENCE:
+                break
+
+
 def prior(name, latents, dimensions=None):
     """The prior of a name in the configuration. dimensions: D of the images, for `vamp`."""
     made = {
@@ -156,5 +226,6 @@ def prior(name, latents, dimensions=None):
         "two_levels": lambda: CouplingFlow(latents, layers=1),
         "mixture": lambda: Mixture(latents),
         "vamp": lambda: Vamp(dimensions),
+        "fitted_mixture": lambda: FittedMixture(latents),
     }
     return made[name]()

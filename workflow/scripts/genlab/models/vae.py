@@ -143,6 +143,17 @@ def evaluate_elbo(model, pictures, rng, convert=torch.Tensor.float, batch=250):
 
 
 @torch.no_grad()
+def posterior_draws(model, pictures, rng, convert=torch.Tensor.float, batch=250):
+    """One draw of z from q(z|x) for each image x of (N, D): (N, L). rng and convert as in `evaluate_elbo`."""
+    draws = []
+    for x in pictures.split(batch):
+        mean, log_variance = model.posterior(convert(x))
+        noise = torch.randn(mean.shape, generator=rng, device=rng.device).to(x.device)
+        draws.append(gaussian.reparameterise(mean, log_variance, noise))
+    return torch.cat(draws)
+
+
+@torch.no_grad()
 def importance_terms(model, x, z, chunk=100):
     """log p(x_i | z_ik) and log p(z_ik) - log q(z_ik | x_i) for x (M, D) and z (M, K, L): (M, K) each, in nats.
 

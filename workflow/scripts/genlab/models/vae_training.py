@@ -3,16 +3,16 @@
 import torch
 
 from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
-from . import gaussian, vae
+from . import gaussian, priors, vae
 
 
 class VAETraining:
     """The task that `loop.train` runs: maximise the ELBO (or the IWAE bound) of a `VAE`.
 
     valid     validation images (V, D), of the same type as the training images
-    settings  learning_rate, optimizer, weight_decay, schedule, warmup_steps, kl_warmup_epochs,
-              average_decay, objective, samples_per_image, clip_norm, input_noise, precision: keys of the configuration
-              schema
+    settings  learning_rate, optimizer, weight_decay, schedule, warmup_steps, kl_weight, kl_warmup_epochs,
+              average_decay, objective, samples_per_image, clip_norm, input_noise, precision: keys of the
+              configuration schema
     convert   turns a batch of stored images into the floats that the likelihood expects
     """
 
@@ -80,12 +80,31 @@ class VAETraining:
         return (x - (torch.rand_like(x) < noise).to(x.dtype)).abs() if noise else x
 
     def kl_weight(self, progress):
-        """The weight of the KL term in the objective: linear from 0 to 1 over kl_warmup_epochs."""
+        """The weight of the KL term in the objective: linear from 0 to kl_weight over kl_warmup_epochs."""
         warmup = self.settings["kl_warmup_epochs"]
-        return min(1.0, progress.epochs / warmup) if warmup else 1.0
+        return self.settings.get("kl_weight", 1.0) * (min(1.0, progress.epochs / warmup) if warmup else 1.0)
 
     @torch.no_grad()
+    def fit_prior(self, train, seed):
+        """Fit a `FittedMixture` to latents of the training images x (N, D), as the prior of the averaged weights.
+
+        Returns what `measure` does.
+        """
+        model, rng = self.average.module.eval(), torch.Generator().manual_seed(seed)
+        latents = [vae.posterior_draws(model, x, rng, self.convert) for x in (train, self.valid)]
+        model.prior = priors.FittedMixture(model.latents).to(train.device)
+        model.prior.fit(*latents, rng)
+        return self.measure()
+
     def evaluate(self, progress):
+        """What `measure` returns, and the numbers of the schedule."""
+        return self.measure() | {
+            "learning_rate": learning_rate(progress, self.settings),
+            "kl_weight": self.kl_weight(progress),
+        }
+
+    @torch.no_grad()
+    def measure(self):
         """Validation ELBO, reconstruction and KL of the averaged weights, in nats per image.
 
         The noise is the same in every epoch, so epochs differ only in their weights.
@@ -95,7 +114,4 @@ class VAETraining:
         row = {"valid_elbo": reconstruction - kl, "valid_reconstruction": reconstruction, "valid_kl": kl}
         if model.log_prob.bits:
             row["valid_bits_per_dimension"] = model.log_prob.bits(row["valid_elbo"], self.valid.shape[1])
-        return row | {
-            "learning_rate": learning_rate(progress, self.settings),
-            "kl_weight": self.kl_weight(progress),
-        }
+        return row
