@@ -1,5 +1,6 @@
 """ELBO and importance sampling against closed forms, exact sums and torch.distributions."""
 
+import copy
 import math
 
 import pytest
@@ -269,6 +270,31 @@ def test_the_doubly_reparameterised_gradient_is_that_of_the_importance_weighted_
         allowed = 1e-5 if name.startswith("decoder") else 0.01
         torch.testing.assert_close(doubly[name], value, rtol=0, atol=allowed)
     assert plain["encoder.bias"].abs().min() > 0.02
+
+
+def test_the_encoder_is_updated_alone_before_all_are():
+    from genlab.training.optimization import Progress
+
+    progress, x = Progress(step=20, total=100, epochs=4.0), torch.randint(0, 2, (9, 6), dtype=torch.uint8)
+    torch.manual_seed(3)
+    model = vae.VAE(nn.Linear(6, 4), nn.Linear(2, 6), 2, likelihoods.Bernoulli(), (6,), "flow")
+    nn.init.normal_(model.prior.layers[0].outer.weight, 0, 0.3)
+    plain, task = (
+        vae_training.VAETraining(copy.deepcopy(model), x, SETTINGS | {"encoder_steps": steps}) for steps in (0, 2)
+    )
+    torch.manual_seed(4)
+    task.step(x, task.schedule(progress))
+
+    # The same by hand: two steps whose changes of decoder and prior are taken back, and a whole one.
+    torch.manual_seed(4)
+    for whole in (False, False, True):
+        before = [copy.deepcopy(part.state_dict()) for part in (plain.model.decoder, plain.model.prior)]
+        plain.step(x, plain.schedule(progress))
+        if not whole:
+            for part, state in zip((plain.model.decoder, plain.model.prior), before, strict=True):
+                part.load_state_dict(state)
+    torch.testing.assert_close(task.model.state_dict(), plain.model.state_dict())
+    assert (task.model.prior.layers[0].outer.weight - model.prior.layers[0].outer.weight).abs().max() > 1e-4
 
 
 def test_a_long_gradient_is_shortened_and_keeps_its_direction():

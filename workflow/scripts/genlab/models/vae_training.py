@@ -11,8 +11,8 @@ class VAETraining:
 
     valid     validation images (V, D), of the same type as the training images
     settings  learning_rate, optimizer, weight_decay, schedule, warmup_steps, kl_weight, kl_warmup_epochs,
-              average_decay, objective, samples_per_image, clip_norm, input_noise, precision: keys of the
-              configuration schema
+              average_decay, objective, samples_per_image, encoder_steps, clip_norm, input_noise, precision: keys of
+              the configuration schema
     convert   turns a batch of stored images into the floats that the likelihood expects
     """
 
@@ -33,8 +33,21 @@ class VAETraining:
         }
 
     def step(self, x, numbers):
-        """One update on a batch x (B, D); returns sums over the batch by column."""
-        settings, x, kl_weight = self.settings, self.convert(x), numbers["kl_weight"]
+        """One update on a batch x (B, D), after `encoder_steps` of the encoder alone (He et al. 2019).
+
+        Returns sums over the batch by column.
+        """
+        x = self.convert(x)
+        set_rate(self.optimizers["optimizer"], numbers["learning_rate"])
+        for _ in range(self.settings.get("encoder_steps", 0)):
+            self.ascend(x, numbers["kl_weight"], encoder_alone=True)
+        sums = self.ascend(x, numbers["kl_weight"])
+        self.average.update(self.model, numbers["average_rate"])
+        return sums
+
+    def ascend(self, x, kl_weight, encoder_alone=False):
+        """One step of the optimizer up the objective, on converted images; returns sums over the batch by column."""
+        settings = self.settings
         samples, dreg = settings["samples_per_image"], settings["objective"] == "dreg"
         with autocast(settings, x.device):
             mean, log_variance = (parameter.float() for parameter in self.model.posterior(self.seen(x)))
@@ -63,11 +76,12 @@ class VAETraining:
             bound = reconstruction - kl_weight * kl
         self.optimizers["optimizer"].zero_grad(set_to_none=True)
         (-bound.mean()).backward()
+        if encoder_alone:
+            for parameter in (*self.model.decoder.parameters(), *self.model.prior.parameters()):
+                parameter.grad = None
         if settings.get("clip_norm"):
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings["clip_norm"])
-        set_rate(self.optimizers["optimizer"], numbers["learning_rate"])
         self.optimizers["optimizer"].step()
-        self.average.update(self.model, numbers["average_rate"])
         reconstruction, kl = reconstruction.detach().sum(), kl.detach().sum()
         return {"train_elbo": reconstruction - kl, "train_reconstruction": reconstruction, "train_kl": kl}
 
