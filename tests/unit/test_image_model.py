@@ -108,7 +108,7 @@ def test_the_generator_of_a_learned_prior_takes_standard_normal_noise(with_flow)
 def test_a_reconstruction_is_decoded_from_its_latents_whatever_the_prior(with_flow):
     model, parts = with_flow
     originals = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
-    found = image_model.reconstruct(parts, originals, torch.Generator().manual_seed(2))
+    found = vae.reconstruct(parts, originals, torch.Generator().manual_seed(2))
     mean, log_variance = model.posterior(images.to_model(originals).flatten(1))
     noise = torch.randn(mean.shape, generator=torch.Generator().manual_seed(2))
     wanted = images.to_uint8(model.decode(mean + (0.5 * log_variance).exp() * noise).view(4, 3, 32, 32))

@@ -304,8 +304,8 @@ def test_training_moves_the_prior_towards_the_posteriors(objective):
     model = vae.VAE(encoder, nn.Linear(2, 6), 2, likelihoods.Bernoulli(), (6,), "flow")
     settings = {
         "learning_rate": 0.002, "optimizer": "adam", "weight_decay": 0.0, "schedule": "constant", "warmup_steps": 0,
-        "kl_warmup_epochs": 0, "average_decay": 0.0, "objective": objective, "samples_per_image": 4,
-        "precision": "float32",
+        "kl_warmup_epochs": 0, "kl_weight": 1.0, "average_decay": 0.0, "objective": objective, "samples_per_image": 4,
+        "encoder_steps": 0, "precision": "float32",
     }  # fmt: skip
     x = torch.bernoulli(torch.full((64, 6), 0.5))
     task = vae_training.VAETraining(model, x.byte(), settings)

@@ -208,7 +208,8 @@ def test_evaluate_likelihood_agrees_with_the_closed_form(linear_gaussian):
 
 SETTINGS = {
     "learning_rate": 0.1, "optimizer": "sgd", "weight_decay": 0.0, "schedule": "constant", "warmup_steps": 0,
-    "kl_warmup_epochs": 0.0, "average_decay": 0.0, "objective": "elbo", "samples_per_image": 1, "precision": "float32",
+    "kl_warmup_epochs": 0.0, "kl_weight": 1.0, "average_decay": 0.0, "objective": "elbo", "samples_per_image": 1,
+    "encoder_steps": 0, "precision": "float32",
 }  # fmt: skip
 
 

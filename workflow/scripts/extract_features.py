@@ -131,7 +131,7 @@ def batches_of(options, prepared, parts):
     """The rows of the images in their split (N,), and an iterator of batches of them, uint8 (M, 3, 32, 32)."""
     import numpy as np
     import torch
-    from genlab.models import image_model
+    from genlab.models import image_model, vae
 
     # On the CPU, so that one seed gives the same images on every device.
     rng, normal = np.random.default_rng(options.seed), torch.Generator().manual_seed(options.seed)
@@ -141,7 +141,7 @@ def batches_of(options, prepared, parts):
         rows = rng.permutation(len(real))
         batches = (real[rows[start : start + BATCH]] for start in range(0, len(real), BATCH))
         if options.source == "reconstructions":
-            batches = (image_model.reconstruct(parts, torch.from_numpy(batch), normal) for batch in batches)
+            batches = (vae.reconstruct(parts, torch.from_numpy(batch), normal) for batch in batches)
         return rows, batches
 
     def drawn(count):

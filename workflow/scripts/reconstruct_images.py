@@ -50,7 +50,7 @@ def main(options):
     chosen = np.random.default_rng(options.seed).permutation(len(prepared.test_images))[: options.count]
     originals = torch.from_numpy(prepared.test_images[chosen])
     normal = torch.Generator().manual_seed(options.seed)
-    reconstructions = image_model.reconstruct(parts, originals, normal)
+    reconstructions = vae.reconstruct(parts, originals, normal)
     rmse = (originals.double() - reconstructions).square().mean().sqrt().item()
     about = {name: trained[name] for name in ("data", "model", "kind", "seed")}
     about["provenance"] = provenance.record(

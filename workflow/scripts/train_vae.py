@@ -15,7 +15,7 @@ example:
       --output trained/vae --epochs 5
 """
 
-from genlab import InputError, cli, configuration, consistency, log
+from genlab import InputError, cli, configuration, consistency
 from genlab.training import experiment
 
 
@@ -40,15 +40,13 @@ def main(options):
     if settings["generator"] and outputs != 3:
         raise InputError(f"--likelihood {settings['likelihood']}: needs more outputs than your own generator's images")
     parts = image_model.generator(size, settings["generator"], outputs), image_model.encoder(size, settings["encoder"])
-    fitted = settings["prior"] == "fitted_mixture"
-    prior = "standard_normal" if fitted else settings["prior"]
-    model = vae.image_vae(*parts, settings["likelihood"], prior).to(device)
+    model = vae.image_vae(*parts, settings["likelihood"], settings["prior"]).to(device)
     task = vae_training.VAETraining(model, valid, settings, images.to_model)
 
+    final = {}
+
     def publish(path, facts):
-        if fitted:
-            row = task.fit_prior(train, options.seed)
-            log.info("with the fitted prior: %s", ", ".join(f"{key} {value:.6g}" for key, value in row.items()))
+        final.update(task.finish(train, options.seed))
         best = task.average.module
         parts = {"generator": best.decoder, "encoder": best.encoder, "likelihood": best.log_prob, "prior": best.prior}
         image_model.save_model(
@@ -57,10 +55,10 @@ def main(options):
 
     more = consistency.own_files(settings)
     summary = experiment.run(options, size | settings, task, train, prepared.about, publish, more)
-    best = summary["best"]
+    best = summary["best"] | final
     print(
         f"best epoch {summary['best_epoch']}: validation ELBO {best['valid_elbo']:.1f} nats, "
-        f"{best['valid_bits_per_dimension']:.4f} bits per dimension{', with N(0, I) as the prior' * fitted}"
+        f"{best['valid_bits_per_dimension']:.4f} bits per dimension"
     )
 
 

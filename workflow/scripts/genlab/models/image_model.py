@@ -13,7 +13,7 @@ from torch import nn
 from .. import InputError
 from ..data import images
 from ..training.checkpoint import check_model, load_tensors, save_tensors
-from . import gaussian, layers, likelihoods, networks, own_networks, priors
+from . import layers, likelihoods, networks, own_networks, priors
 
 
 def save_model(path, parts, about):
@@ -139,19 +139,3 @@ def noise_source(generator, seed):
     if not isinstance(generator, MeanImages):
         raise InputError("--noise: the weights are of no VAE, so there is no p(x|z) to draw from; leave it out")
     return torch.Generator().manual_seed(seed + 1_000_003)  # not the latents' random numbers again
-
-
-@torch.no_grad()
-def reconstruct(parts, originals, normal, batch=250):
-    """Images uint8 (M, 3, 32, 32) on the CPU: g(z) for one draw of z from q(z|x) for each original x, also uint8.
-
-    parts: generator and encoder of `load_model`; normal: a CPU torch generator, so that the draws
-    are the same on every device.
-    """
-    device, pictures = next(parts["encoder"].parameters()).device, []
-    for x in originals.split(batch):
-        mean, log_variance = parts["encoder"](images.to_model(x.to(device))).chunk(2, dim=1)
-        noise = torch.randn(mean.shape, generator=normal).to(device)
-        z = gaussian.reparameterise(mean, log_variance, noise)
-        pictures.append(images.to_uint8(parts["generator"].of_latents(z)).cpu())
-    return torch.cat(pictures)

@@ -25,8 +25,9 @@ from torch import nn
 LAYERS, WIDTH = 8, 256
 LIMIT = 2.0  # of the log-scale of one layer, so that no layer can blow up
 COMPONENTS = 500  # of a mixture, as in Tomczak & Welling (2018)
-FITTED = 30  # components of a mixture that is fitted after training
-SHRINKAGE = 50.0  # latents that the covariance of all latents counts for in each component's
+FITTED = ("fitted_mixture",)  # names of priors that are fitted after training, in which N(0, I) takes their place
+FITTED_COMPONENTS = 30
+SHRINKAGE = 50.0  # how many latents the covariance of all of them counts for in each component's
 ROUNDS, PATIENCE = 60, 10  # of expectation maximisation: at most, and without a better fit to held-out latents
 
 
@@ -164,7 +165,7 @@ class FittedMixture(nn.Module):
 
     learned = True
 
-    def __init__(self, latents, components=FITTED):
+    def __init__(self, latents, components=FITTED_COMPONENTS):
         super().__init__()
         self.register_buffer("log_weights", torch.full((components,), -math.log(components)))
         self.register_buffer("means", torch.zeros(components, latents))
@@ -173,7 +174,7 @@ class FittedMixture(nn.Module):
     def joint(self, z):
         """log p(z, component) + L/2 log 2 pi of z (..., L): (..., C)."""
         whitening = torch.linalg.solve_triangular(self.factors, torch.eye(z.shape[-1]).to(z), upper=False)
-        e = torch.einsum("...l,ckl->...ck", z, whitening) - torch.einsum("cl,ckl->ck", self.means, whitening)
+        e = torch.einsum("...cl,ckl->...ck", z[..., None, :] - self.means, whitening)
         spread = self.factors.diagonal(dim1=-2, dim2=-1).log().sum(-1)
         return self.log_weights - spread - 0.5 * e.square().sum(-1)
 

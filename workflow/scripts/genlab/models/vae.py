@@ -97,7 +97,11 @@ def binary_vae(architecture, latents, prior="standard_normal", width=32, dropout
 
 
 def image_vae(generator, encoder, likelihood="unit_normal", prior="standard_normal"):
-    """A `VAE` of colour images (D = 3072), x in [-1, 1], of two networks and a named likelihood and prior."""
+    """A `VAE` of colour images (D = 3072), x in [-1, 1], to be trained: two networks, a named likelihood and prior.
+
+    A prior that is fitted after training is N(0, I) until then.
+    """
+    prior = "standard_normal" if prior in priors.FITTED else prior
     return VAE(encoder, generator, generator.latents, likelihoods.OF_IMAGES[likelihood](), (3, 32, 32), prior)
 
 
@@ -151,6 +155,18 @@ def posterior_draws(model, pictures, rng, convert=torch.Tensor.float, batch=250)
         noise = torch.randn(mean.shape, generator=rng, device=rng.device).to(x.device)
         draws.append(gaussian.reparameterise(mean, log_variance, noise))
     return torch.cat(draws)
+
+
+@torch.no_grad()
+def reconstruct(parts, originals, normal, batch=250):
+    """Images uint8 (M, 3, 32, 32) on the CPU: g(z) for one draw of z from q(z|x) for each original x, also uint8.
+
+    parts: generator and encoder of `image_model.load_model`; normal: a CPU torch generator, so that the draws
+    are the same on every device.
+    """
+    device = next(parts["encoder"].parameters()).device
+    z = posterior_draws(of_parts(parts), originals.to(device), normal, images.to_model, batch)
+    return torch.cat([images.to_uint8(parts["generator"].of_latents(part)).cpu() for part in z.split(batch)])
 
 
 @torch.no_grad()

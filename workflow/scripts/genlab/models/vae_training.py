@@ -39,7 +39,7 @@ class VAETraining:
         """
         x = self.convert(x)
         set_rate(self.optimizers["optimizer"], numbers["learning_rate"])
-        for _ in range(self.settings.get("encoder_steps", 0)):
+        for _ in range(self.settings["encoder_steps"]):
             self.ascend(x, numbers["kl_weight"], encoder_alone=True)
         sums = self.ascend(x, numbers["kl_weight"])
         self.average.update(self.model, numbers["average_rate"])
@@ -88,7 +88,7 @@ class VAETraining:
     def seen(self, x):
         """What the encoder sees of binary images x (B, D): x with a share `input_noise` of its pixels flipped.
 
-        The ELBO is a lower bound for any q(z|x), so also for this one.
+        The ELBO is a lower bound for any q(z|x), so noise in the encoder does not invalidate it.
         """
         noise = self.settings.get("input_noise", 0.0)
         return (x - (torch.rand_like(x) < noise).to(x.dtype)).abs() if noise else x
@@ -96,17 +96,19 @@ class VAETraining:
     def kl_weight(self, progress):
         """The weight of the KL term in the objective: linear from 0 to kl_weight over kl_warmup_epochs."""
         warmup = self.settings["kl_warmup_epochs"]
-        return self.settings.get("kl_weight", 1.0) * (min(1.0, progress.epochs / warmup) if warmup else 1.0)
+        return self.settings["kl_weight"] * (min(1.0, progress.epochs / warmup) if warmup else 1.0)
 
     @torch.no_grad()
-    def fit_prior(self, train, seed):
-        """Fit a `FittedMixture` to latents of the training images x (N, D), as the prior of the averaged weights.
+    def finish(self, train, seed):
+        """After the last epoch: fit the prior of the averaged weights to latents of the training images x (N, D).
 
-        Returns what `measure` does.
+        Returns what `measure` does then, or {} if the prior is none that is fitted.
         """
+        if self.settings["prior"] not in priors.FITTED:
+            return {}
         model, rng = self.average.module.eval(), torch.Generator().manual_seed(seed)
         latents = [vae.posterior_draws(model, x, rng, self.convert) for x in (train, self.valid)]
-        model.prior = priors.FittedMixture(model.latents).to(train.device)
+        model.prior = priors.prior(self.settings["prior"], model.latents).to(train.device)
         model.prior.fit(*latents, rng)
         return self.measure()
 
