@@ -145,7 +145,7 @@ def test_the_weights_reach_the_elbo_that_the_history_says(trained, prepared_numb
         ("vae", ["--width", "0"], "give 1 or more"),
         ("gan", ["--data", __file__], "test_train_images.py"),
         ("gan", ["--classifier", "missing.pt"], "missing.pt: no such file"),
-        ("gan", ["--penalty-weight", "1"], "1 is out of range; give 10 or more"),
+        ("gan", ["--penalty-weight", "0"], "0 is out of range; give more than 0"),
         ("gan", ["--precision", "float16"], "invalid choice: 'float16'"),
     ],
 )

@@ -215,7 +215,7 @@ def test_numbers_that_come_as_text_are_read():
         ({"data": []}, "data: [] is not a section of keys"),
         ({"images": {"models": {"a": {"kind": "gan", "epocs": 1}}}}, "a.epocs: unknown key; did you mean epochs?"),
         ({"images": {"models": {"a": {"kind": "vae", "critic_width": 8}}}}, "a.critic_width: unknown key"),
-        ({"images": {"models": {"a": {"kind": "gan", "penalty_weight": 9}}}}, "9 is less than the minimum of 10"),
+        ({"images": {"models": {"a": {"kind": "gan", "penalty_weight": 0}}}}, "0 is less than or equal to the minimum of 0"),
         ({"images": {"models": {"a": {"kind": "flow"}}}}, "a.kind: 'flow' is not one of ['vae', 'gan', "),
         ({"images": {"models": {"a": {"epochs": 3}}}}, "images.models.a: 'kind' is a required property"),
         ({"images": {"models": {"noise": {"kind": "gan"}}}}, "images.models.noise: the reference of uniform"),

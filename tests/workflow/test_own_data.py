@@ -1,6 +1,7 @@
-"""A whole run on labelled images of one's own, scored on features of a network of one's own."""
+"""A run on labelled images of one's own, scored on features of a network of one's own."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas
@@ -41,9 +42,10 @@ def save(folder, count, seed, suffix):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A finished run, and what Snakemake printed."""
-    folder = tmp_path_factory.mktemp("own data")
+def finished(run):
+    """A copy of the finished run, gone on with these data and features, and what Snakemake printed."""
+    folder = run.parent / "own data"  # beside the run: what Snakemake noted names the workflow's files from here
+    shutil.copytree(run, folder)
     save(folder / "flowers" / "train", 40, 1, ".jpg")
     save(folder / "flowers" / "test", 25, 2, ".png")
     samples = np.random.default_rng(3).integers(0, 256, (60, 32, 32, 3), dtype=np.uint8)
