@@ -77,12 +77,13 @@ def speed(records):
         elif "images_a_second" in record:
             others.append((record["name"], short(record["images_a_second"]), f"{record['of_matrix_product']:.1%}",
                            f"{record['of_copy']:.0%}"))  # fmt: skip
-    heads = ("steps a second", "plain loop", "kernel by kernel", *VARIANTS, "ratio", "of the product", "of the copy")
+    peaks = ("of peak compute", "of peak bandwidth")
+    heads = ("steps a second", "plain loop", "kernel by kernel", *VARIANTS, "ratio", *peaks)
     lines = [
         "Limits: " + "; ".join(f"{key} {v / 1e12:.3g} T/s" for key, v in limits.items() if key != "name") + ".",
         "",
     ]
-    lines += [*table(heads, rows), "", *table(("images a second", "", "of the product", "of the copy"), others)]
+    lines += [*table(heads, rows), "", *table(("images a second", "", *peaks), others)]
     return lines
 
 

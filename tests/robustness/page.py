@@ -21,14 +21,14 @@ HEAD = """# Hostile and broken input
 
 What a stage does with input that is wrong, damaged or strange. The promise:
 
-* Wrong input ends with exit code 2, and a computation that fails with 1. What is odd and yet sound is taken: 0.
+* The exit code is 2 for wrong input, 1 for a computation that fails, and 0 for success, also on odd but valid input.
 * One to three lines say what is wrong, where, and what to do. Nobody sees a traceback.
-* Nothing is left on disk that was not there before. Results of an earlier run stay as they are, byte for byte.
+* A stage that fails leaves no results. Those of an earlier run stay as they are, byte for byte.
 * Nothing that is read is executed: no pickle, no script, no program but those that a person names.
 
-Below are {count} inputs that were tried. The tests in [`tests/robustness`](../tests/robustness) try each again, hold it
-against this promise, and compare what happens with its row here: the page cannot be out of date. To add an input, add a
-line to a file in `tests/robustness/doors`. Then write the page anew:
+Below are {count} inputs that were tried. The tests in [`tests/robustness`](../tests/robustness) try each again, check
+it against this promise, and compare what happens with its row here: the page cannot be out of date. To add an input,
+add a line to a file in `tests/robustness/doors`. Then write the page anew:
 
 ```
 .venv/bin/python tests/robustness/page.py

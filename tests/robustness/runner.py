@@ -182,7 +182,7 @@ def tidy(text, folder):
     """Text without what differs from run to run."""
     for place, word in ((f"{folder}/", ""), (str(folder), "."), (str(SCRIPTS.parents[1]), "PROJECT")):
         text = text.replace(place, word)
-    return text
+    return re.sub(r"\b[0-9a-f]{32}\b", "…", text)  # kept features are named after the code, too
 
 
 def rounded(line):

@@ -260,12 +260,13 @@ def test_data_other_than_the_model_s_is_refused(trained_vae, prepared_digits, tm
         "prepare_binarized_mnist", "--train", folder / "train.amat", "--valid", folder / "valid.amat",
         "--test", folder / "test.amat", "--source", "embedded", "--output", folder / "other.npz",
     )  # fmt: skip
-    process = run_stage(
-        "estimate_likelihood", "--weights", trained_vae / "model.safetensors", "--data", folder / "other.npz",
-        "--output", tmp_path / "x.json",
-    )  # fmt: skip
-    assert process.returncode == 2 and "give the data that it was trained on" in process.stderr.splitlines()[-1]
-    assert not (tmp_path / "x.json").exists()
+    for stage, output in (("estimate_likelihood", "x.json"), ("sample_binary_vae", "x.npz")):
+        process = run_stage(
+            stage, "--weights", trained_vae / "model.safetensors", "--data", folder / "other.npz",
+            "--output", tmp_path / output,
+        )  # fmt: skip
+        assert process.returncode == 2 and "give the data that it was trained on" in process.stderr.splitlines()[-1]
+        assert not (tmp_path / output).exists()
 
 
 @pytest.mark.parametrize("content", [b"", b"not weights at all, but long enough to hold a header of some kind"])
@@ -355,6 +356,14 @@ def test_estimates_of_different_models_are_not_gathered(estimates):
     (estimates / "seed2.json").write_text(json.dumps(other))
     process = summarise(estimates, 1, 2)
     assert process.returncode == 2 and "its k differs" in process.stderr and not (estimates / "vae.txt").exists()
+
+
+def test_estimates_of_different_numbers_of_images_are_not_gathered(estimates):
+    other = json.loads((estimates / "seed2.json").read_text())
+    other["splits"]["test"]["images"] += 1
+    (estimates / "seed2.json").write_text(json.dumps(other))
+    process = summarise(estimates, 1, 2)
+    assert process.returncode == 2 and "its splits differs" in process.stderr and not (estimates / "vae.txt").exists()
 
 
 def test_a_seed_that_is_given_twice_is_refused(estimates):

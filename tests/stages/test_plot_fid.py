@@ -128,6 +128,15 @@ def test_one_seed_has_no_spread(tmp_path):
     assert summary["fid"]["sd"] is None and summary["floor"]["sd"] is None
 
 
+def test_one_draw_of_all_images_counts_once_and_is_said_to_be_of_few(tmp_path):
+    of_all = [score(seed, floor=(60.0,)) for seed in (1, 2)]
+    for each in of_all:
+        each["floor"] |= {"values": [60.0], "images": 900}
+    summary, text = summarise(tmp_path, of_all)
+    assert (summary["floor"]["values"], summary["floor"]["sd"]) == ([60.0], None)
+    assert "note       only 900 training images: the real-data FID reads high\n" in text
+
+
 def test_no_floor_is_said(tmp_path):
     summary, text = summarise(tmp_path, [score(1, floor=None), score(2, floor=None)])
     assert text.startswith("FID 1234.5 +- 0.00 (gan, 2 seeds, N = 1000, real data unknown) on ")

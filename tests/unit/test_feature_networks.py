@@ -201,4 +201,8 @@ def test_kept_features_are_read_again_and_damaged_ones_replaced(own, monkeypatch
     file.write_bytes(file.read_bytes()[:-100])
     np.testing.assert_array_equal(feature_networks.kept(network, about, pictures(), own / "kept")[0], first)
     feature_networks.kept(network, about | {"sha256": "other"}, pictures(), own / "kept")
-    assert len(list((own / "kept").iterdir())) == 2
+    feature_networks.kept(network, about | {"network": "own.py:Others"}, pictures(), own / "kept")
+    assert len(list((own / "kept").iterdir())) == 3
+    monkeypatch.setattr(feature_networks.provenance, "code_checksum", lambda script: "other code")
+    feature_networks.kept(network, about, pictures(), own / "kept")
+    assert len(list((own / "kept").iterdir())) == 4

@@ -133,6 +133,22 @@ def test_checksum(tmp_path):
     assert files.checksum(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
+def test_the_content_of_a_folder_is_what_is_read_of_it(tmp_path):
+    """Linked folders count, hidden ones do not, and a folder linked into itself does not end in a circle."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "cat.png").write_bytes(b"cat")
+    (tmp_path / "train").mkdir()
+    empty = files.content_checksum(tmp_path / "train")
+    (tmp_path / "train" / "cats").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "train" / "again").symlink_to(tmp_path / "train")
+    linked = files.content_checksum(tmp_path / "train")
+    (tmp_path / "train" / ".hidden").mkdir()
+    (tmp_path / "train" / ".hidden" / "dog.png").write_bytes(b"dog")
+    assert files.content_checksum(tmp_path / "train") == linked != empty
+    (tmp_path / "elsewhere" / "cat.png").write_bytes(b"cow")
+    assert files.content_checksum(tmp_path / "train") != linked
+
+
 def test_digests(tmp_path):
     (tmp_path / "x").write_bytes(b"abc")
     assert files.digests(tmp_path / "x") == {

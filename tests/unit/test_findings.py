@@ -48,7 +48,7 @@ def test_a_bracket_says_where_the_truth_lies(results):
         "gap": 0.098, "gap_error": 0.029, "simulated": 90,
     }  # fmt: skip
     said = text(findings.likelihood(results))
-    assert "reads 1.49 ± 0.14 nats more than K = 200 on 100 test images" in said
+    assert "gains 1.49 ± 0.14 nats over K = 200 on 100 test images" in said
     assert "is about \u221284.65. On 90" in said
     assert "these are 0.098 ± 0.029 nats apart" in said
 
@@ -150,8 +150,8 @@ def test_diversity_is_the_distance_of_samples_and_their_coverage(diversity):
 
 def test_digits_are_held_against_those_of_real_images(diversity):
     _, of_digits_of_gan, _, of_digits_of_vae = diversity
-    assert "shared out like those" in of_digits_of_gan
-    assert "shared out otherwise" in of_digits_of_vae and "0.010" in of_digits_of_vae
+    assert "distributed like those" in of_digits_of_gan
+    assert "distributed differently" in of_digits_of_vae and "0.010" in of_digits_of_vae
 
 
 @pytest.mark.parametrize(
@@ -167,8 +167,8 @@ def test_interpolation_is_judged_by_twice_the_error(results, latent, image, word
 
 def test_the_comparison_counts_its_verdicts(results):
     assert findings.comparison(results) == [
-        "Of 2 metrics vae is better than gan beyond the noise between seeds on 0, "
-        "gan than vae on 1; 1 allow no verdict."
+        "Beyond the noise between seeds, vae is better than gan on 0 of 2 metrics, and gan is better on 1; "
+        "1 allow no verdict."
     ]
 
 

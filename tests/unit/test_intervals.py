@@ -1,4 +1,4 @@
-"""Means with their errors, intervals and differences, held against scipy and against what they must cover."""
+"""Means with their errors, intervals and differences, checked against scipy and against what they must cover."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Every shortcut held against the plain layers that it stands for."""
+"""Every shortcut checked against the plain layers that it stands for."""
 
 import copy
 

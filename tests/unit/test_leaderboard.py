@@ -1,7 +1,8 @@
 """The leaderboard's order, verdicts and words, on numbers chosen for them."""
 
+import numpy as np
 import pytest
-from genlab.measures import ranking
+from genlab.measures import frechet, metric_table, ranking
 from genlab.report import leaderboard
 
 ABOUT = {"data": "SVHN", "reference": "2,000 images of test.mat", "features": "weights, SHA-256 01234567"}
@@ -68,3 +69,20 @@ def test_real_images_stand_where_their_fid_belongs(board):
 def test_copies_are_shown_exact_and_near():
     board = ranking.rank([entry("a", 1.0, exact=3, near=7)], [])
     assert leaderboard.tables(board, ABOUT)[0].rows[0][-2] == ("3 + 7", 10)
+
+
+def test_samples_in_the_order_of_their_classes_score_as_in_any_other():
+    """The jackknife deletes blocks: of sorted samples each would be a class, and the error many times too large."""
+    rng = np.random.default_rng(4)
+    classes = np.repeat(np.arange(10, dtype=np.uint8), 40)
+    features = rng.normal(size=(400, 3)) + 4 * rng.normal(size=(10, 3))[classes]
+    real = rng.permutation(400)[:150]
+    test = metric_table.Subject(features[real], classes[real])
+    moments = frechet.moments([test.features])
+    mixed = rng.permutation(400)
+    in_order = ranking.score(metric_table.Subject(features, classes), test, moments, 1)
+    shuffled = ranking.score(metric_table.Subject(features[mixed], classes[mixed]), test, moments, 1)
+    assert in_order["error"] == pytest.approx(shuffled["error"], rel=0.6)
+    assert in_order["fid"] == pytest.approx(shuffled["fid"])
+    # Of 400 samples, 150 are taken: of all classes.
+    assert in_order["class_divergence"] < 0.05

@@ -1,4 +1,4 @@
-"""Architectures: shapes, sizes, and the suggested one held against the plain convolutions."""
+"""Architectures: shapes, sizes, and the suggested one checked against the plain convolutions."""
 
 import pytest
 import torch

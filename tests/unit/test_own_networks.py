@@ -131,6 +131,7 @@ def test_an_architecture_is_an_encoder_and_a_decoder(place, returned, message):
         ("class Net:\n  x = \n", "Net", "cannot be run .SyntaxError: invalid syntax"),
         ("raise OSError('no disk')\n", "Net", "cannot be run .OSError: no disk"),
         ("class Net: pass\n1 / 0\n", "Net", "cannot be run .ZeroDivisionError: division by zero"),
+        ("class Net: pass\nimport sys\nsys.exit()\n", "Net", "cannot be run .SystemExit: "),
     ],
 )
 def test_a_file_that_does_not_define_the_network_is_named(place, body, name, message):
@@ -150,14 +151,20 @@ def test_a_file_that_is_not_there_is_named():
 
 
 def test_weights_run_no_file_that_nobody_named(place):
-    trained = {"place": place("raise SystemExit\n"), "sha256": "0"}
+    trained = {"networks": {"generator": {"place": place("raise SystemExit\n"), "sha256": "0"}}}
     with pytest.raises(InputError, match=r"its generator is from .*mine.py:Net; give --generator .*mine.py:Net"):
         own_networks.check_same("", trained, "gan.safetensors", "generator")
 
 
+@pytest.mark.parametrize("networks", [[], {"generator": {}}, {"generator": {"place": "a.py:B", "sha256": 1}}])
+def test_weights_that_note_their_networks_in_another_way_are_refused(networks):
+    with pytest.raises(InputError, match=r"gan.safetensors: '(networks|generator/place|generator/sha256)' is"):
+        own_networks.check_same("", {"networks": networks}, "gan.safetensors", "generator")
+
+
 def test_a_changed_file_is_refused(place):
     there = place("class Net: pass\n")
-    (trained,) = own_networks.noted({"generator": there}).values()
+    trained = {"networks": own_networks.noted({"generator": there})}
     own_networks.check_same(there, trained, "gan.safetensors", "generator")
     place("class Net: pass  # changed\n")
     with pytest.raises(InputError, match=r"the file has changed since gan.safetensors was trained"):
@@ -166,4 +173,4 @@ def test_a_changed_file_is_refused(place):
 
 def test_one_s_own_file_for_the_project_s_network_is_refused(place):
     with pytest.raises(InputError, match=r"is of the project's own generator; leave the option out"):
-        own_networks.check_same(place(""), None, "gan.safetensors", "generator")
+        own_networks.check_same(place(""), {}, "gan.safetensors", "generator")

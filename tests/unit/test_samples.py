@@ -1,5 +1,7 @@
 """Samples that any program made: what is taken, converted, left out and refused."""
 
+import zipfile
+
 import numpy as np
 import pytest
 from genlab import InputError
@@ -174,6 +176,14 @@ def test_an_image_of_absurd_size_is_refused_before_it_is_decoded(tmp_path):
 def test_other_npz_files_are_refused(tmp_path, arrays, message):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(InputError, match=message):
+        samples.read(tmp_path / "a.npz")
+
+
+def test_a_member_that_numpy_would_read_in_place_of_the_one_checked_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", images=np.zeros((2, 32, 32, 3), np.uint8))
+    with zipfile.ZipFile(tmp_path / "a.npz", "a") as archive:
+        archive.writestr("images", b"\0" * 1000)
+    with pytest.raises(InputError, match=r"a.npz: .*two of its members are called 'images'"):
         samples.read(tmp_path / "a.npz")
 
 

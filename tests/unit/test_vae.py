@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from genlab import InputError
 from genlab.models import binary_networks, gaussian, likelihoods, vae, vae_training
 from torch import distributions as D
 from torch import nn
@@ -355,3 +356,23 @@ def test_saved_weights_come_back(tmp_path):
     loaded, read = vae.load_binary_vae(tmp_path / "a.safetensors")
     z = torch.randn(2, 3)
     assert read == about and torch.equal(loaded.decode(z), model.decode(z)) and not loaded.training
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"architecture": "made.py:network"}, "'architecture' is 'made.py:network'"),
+        ({"architecture": []}, "unhashable"),
+        ({"architecture": "residual", "width": 12}, "divisible"),
+        ({"latents": 20_000_000}, "by its description"),
+        ({"width": "32"}, "'width' is '32'"),
+    ],
+    ids=["a file of code", "no name", "an odd width", "latents that it does not have", "text"],
+)
+def test_weights_run_no_code_and_take_no_memory_for_what_they_claim(tmp_path, monkeypatch, change, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "made.py").write_text("raise SystemExit('code of a file of weights was run')\n")
+    about = {"architecture": "suggested", "latents": 2, "model": "vae", "seed": 1, "data": {"title": "t"}}
+    vae.save_vae(tmp_path / "vae.safetensors", vae.binary_vae("suggested", 2), about | change)
+    with pytest.raises(InputError, match=f"vae.safetensors: not the weights of a binary VAE .*{message}"):
+        vae.load_binary_vae(tmp_path / "vae.safetensors")

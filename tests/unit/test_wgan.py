@@ -232,3 +232,9 @@ def test_the_best_epoch_s_state_leaves_later_frames():
 def test_the_setting_says_which_epoch_is_kept(task, keep, select):
     made = wgan.WGANTraining(task.generator, task.critic, task.valid, task.monitor.network, SETTINGS | {"keep": keep})
     assert made.select == select
+
+
+def test_latents_of_the_monitor_are_not_those_that_a_stage_draws_with_a_seed_of_the_same_number(task):
+    drawn = torch.randn(4, task.generator.latents, generator=torch.Generator().manual_seed(2))
+    found = task.noise(4, seed=2)
+    assert torch.equal(found, task.noise(4, seed=2)) and not torch.equal(found, drawn)

@@ -116,7 +116,7 @@ def estimate(model, packed, name, count, settings, device, checkpoints):
         for start in range(about["done"], len(rows), at_once):
             block = rows[start : start + at_once]
             # A seed for each block: a run that resumes draws what an undisturbed one does.
-            generator = gaussian.generator([*seed, SETS.index(name), start], device)
+            generator = gaussian.generator([*seed, SETS.index(name), start, 1], device)
             if name == "test":
                 x, z = torch.from_numpy(amat.unpack_bits(packed[block])).to(device).float(), None
             else:

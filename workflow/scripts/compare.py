@@ -30,7 +30,7 @@ METRICS = {
 }
 METRIC = {"value": files.NUMBER, **dict.fromkeys(("standard_error", "low", "high"), files.NUMBER | None)}
 LIKELIHOOD = {
-    **{"model": str, "seed": int, "data/title": str, "k": int},
+    **{"model": str, "seed": int, "data/title": str, "k": int, "splits/valid/images": int, "splits/test/images": int},
     **{
         f"splits/{split}/{name}/{key}": files.NUMBER
         for split in ("valid", "test")
@@ -73,6 +73,9 @@ def main(options):
                     raise InputError(
                         f"{path}: its {key} is {runs[-1][key]}, not {of_one[key]} as of those before; give runs of one"
                     )
+            of_kind = next(run for run in runs if of_one_kind(run, runs[-1]))
+            if runs[-1]["metrics"].keys() != of_kind["metrics"].keys():
+                raise InputError(f"{path}: its metrics are not those of the files before; remake all with one version")
     subjects = {}
     for run in runs:
         subjects.setdefault(run["key"], []).append(run)
@@ -104,6 +107,12 @@ def main(options):
         print(f"{row['metric']}: {row['verdict']}")
 
 
+def of_one_kind(first, second):
+    """Whether two runs have the same metrics: models of one problem, or runs of one reference."""
+    models = first["is_model"] and second["is_model"] and first["problem"] == second["problem"]
+    return models or first["key"] == second["key"]
+
+
 def read_metrics(path):
     """One run, from the file of evaluate_features.py: its subject and {metric: interval}.
 
@@ -131,17 +140,16 @@ def read_metrics(path):
 
 def read_likelihoods(path):
     """The same of estimate_likelihood.py; its intervals are over images."""
+    from genlab.measures import intervals
+
     content, metrics = files.read_json(path, LIKELIHOOD), {}
     for split in ("valid", "test"):
+        numbers = content["splits"][split]
         for name in ("elbo", "log_likelihood"):
-            mean, error = (content["splits"][split][name][key] for key in ("mean", "standard_error"))
-            half = 1.96 * error  # thousands of images: normal
-            metrics[f"{name}_{split}"] = {
-                "value": mean,
-                "standard_error": error,
-                "low": mean - half,
-                "high": mean + half,
-            }
+            mean, error = (numbers[name][key] for key in ("mean", "standard_error"))
+            images = min(numbers["images"], numbers.get("sampled_images") or numbers["images"])
+            found = intervals.student(mean, error, images - 1, 0.95) if images > 1 else intervals.interval([mean])
+            metrics[f"{name}_{split}"] = {key: found[key] for key in ("value", "standard_error", "low", "high")}
     return {
         "problem": "likelihood",
         "key": f"runs/binary_{content['model']}",

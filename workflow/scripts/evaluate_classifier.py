@@ -54,8 +54,7 @@ def measure(network, images, labels):
     import numpy as np
     from genlab.models import classifier
 
-    batches = (images[start : start + 500] for start in range(0, len(images), 500))
-    logits = np.concatenate([logits for _, logits in classifier.feature_batches(network, batches)])
+    _, logits = classifier.classify(network, images)
     confusion = classifier.confusion_matrix(labels, logits.argmax(1), logits.shape[1])
     correct = int(np.trace(confusion))
     return {

@@ -17,7 +17,7 @@ example:
 
 from pathlib import Path
 
-from genlab import InputError, cli, files, provenance
+from genlab import InputError, cli, consistency, files, provenance
 
 SIZES = (100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000)
 
@@ -51,10 +51,10 @@ def main(options):
             if other.about[key] != subject.about[key]:
                 raise InputError(f"{path}: its {key} differs from that of {options.features}; take both from one")
     size = min(options.count, len(test.features))
-    if size < 6 or len(subject.features) < size:
+    if size < consistency.FEWEST or len(subject.features) < size:
         raise InputError(
             f"{options.features}: {len(subject.features)} images, and {len(test.features)} test images, for sets of "
-            f"{options.count}; give 6 or more, and no fewer than --count"
+            f"{options.count}; give {consistency.FEWEST} or more, and no fewer than --count"
         )
     name = subject.about["set"]
     images = metric_table.Images(subject, test, train, size, options.seed)

@@ -123,9 +123,7 @@ def measure(images, network):
         value, error = intervals.mean_and_error(values)
         return {"value": float(value), "standard_error": float(factor * error)}
 
-    blocks = (images[start : start + image_statistics.BLOCK] for start in range(0, len(images), image_statistics.BLOCK))
-    parts = classifier.feature_batches(network, blocks)
-    features, logits = map(np.concatenate, zip(*parts, strict=True))
+    features, logits = classifier.classify(network, images)
     frequency, power = image_statistics.power_spectrum(images)
     pixels = images.reshape(len(images), -1)
     pixel_distance, pixel_nearest = image_statistics.pairwise_distances(pixels / pixels.shape[1] ** 0.5)

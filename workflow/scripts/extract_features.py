@@ -144,12 +144,14 @@ def batches_of(options, prepared, parts):
             batches = (vae.reconstruct(parts, torch.from_numpy(batch), normal) for batch in batches)
         return rows, batches
 
+    if options.source == "samples":
+        network = parts["generator"]
+        device = next(network.parameters()).device
+        z = torch.randn(options.count, network.latents, generator=normal)  # at once, as sample.py does
+        batches = (image_model.generate(network, part.to(device), noise=noise) for part in z.split(BATCH))
+        return np.arange(options.count), batches
+
     def drawn(count):
-        if options.source == "samples":
-            network = parts["generator"]
-            device = next(network.parameters()).device
-            z = torch.randn(count, network.latents, generator=normal)
-            return image_model.generate(network, z.to(device), noise=noise)
         if options.source == "noise":
             return rng.integers(0, 256, (count, 3, 32, 32), dtype=np.uint8)
         return np.tile(mean, (count, 1, 1, 1))

@@ -40,6 +40,7 @@ def main(options):
     device = loop.set_up(options.device, options.threads, options.seed)
     model, about = vae.load_binary_vae(options.weights, device, options.architecture)
     prepared = arrays.load_binarized_mnist(options.data)
+    arrays.check_trained_on(prepared, about, options.weights, options.data)
     chosen = np.random.default_rng(options.seed).permutation(len(prepared.test))[: options.reconstructions]
     x = torch.from_numpy(amat.unpack_bits(prepared.test[chosen])).to(device).float()
     with torch.no_grad():

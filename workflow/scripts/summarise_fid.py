@@ -73,6 +73,8 @@ def gather(paths, scores):
     fid, floor = intervals.spread([score["fid"] for score in scores]), None
     if first["floor"]:
         draws = [value for score in scores for value in score["floor"]["values"]]
+        if all(len(score["floor"]["values"]) == 1 for score in scores):  # of all images: the same draw with every seed
+            draws = draws[:1]
         floor = intervals.spread(draws) | floor_source(first)
     return {
         **{key: first[key] for key in COMMON},
@@ -110,6 +112,8 @@ def text(summary):
     lines.append(f"reference  {named(reference)}")
     if floor:
         lines.append(f"real data  {number(floor, 'draws')}: the FID of {named(floor['source'], floor['images'])}")
+        if floor["images"] < samples:
+            lines.append(f"note       only {floor['images']} training images: the real-data FID reads high")
     else:
         lines.append("real data  unknown: scored without training images")
     if summary["ratio"]:

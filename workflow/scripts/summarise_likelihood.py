@@ -66,6 +66,8 @@ def main(options):
     for path, estimate in zip(options.estimates, estimates, strict=True):
         differing = [key for key in ("model", "k", "data") if estimate[key] != first[key]]
         differing += [key for key in PARTS if estimate[key].keys() != first[key].keys()]
+        if not differing:
+            differing = [key for key in PARTS if images_of(estimate[key]) != images_of(first[key])]
         if differing:
             raise InputError(
                 f"{path}: its {differing[0]} differs from that of {options.estimates[0]}; "
@@ -104,6 +106,11 @@ def main(options):
     files.write_json(options.output.with_suffix(".json"), summary)
     files.write_text(options.output, table(summary))
     print(table(summary), end="")
+
+
+def images_of(part):
+    """How many images, and importance samples, the numbers of each split rest on."""
+    return [[of_split.get(key) for key in ("images", "sampled_images", "k")] for of_split in part.values()]
 
 
 def read_estimate(path):

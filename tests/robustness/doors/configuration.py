@@ -77,7 +77,7 @@ def own_networks():
     )
     return Door(
         "Networks of one's own (`FILE.py:NAME`)",
-        "A file runs only because a person names it. Its network is held against the contract before training.",
+        "A file runs only because a person names it. Its network is checked against the contract before training.",
         [
             case("a file that is not there", "no file mine.py", None),
             case("a place without a name", "'mine.py' is unknown", "",

@@ -78,7 +78,7 @@ def numbers():
                  prepare=npz("features.npz", features=lambda x: x + np.float32(np.inf))),
             answers("features of all sets that are all alike", evaluate, "", both(*(
                 npz(f"{name}features.npz", features=np.ones_like) for name in ("", "test_", "train_")))),
-            Case("five images to measure", evaluate, says="give 6 or more", prepare=npz("test_features.npz", **{
+            Case("five images to measure", evaluate, says="give 20 or more", prepare=npz("test_features.npz", **{
                 key: lambda x: x[:5] for key in ("features", "classes", "rows")})),
             Case("no images to measure", evaluate, says="not a file of features", prepare=npz("features.npz", **{
                 key: lambda x: x[:0] for key in ("features", "classes", "rows")})),

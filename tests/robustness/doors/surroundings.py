@@ -24,9 +24,9 @@ def surroundings():
         return edits("score.json", model=model)
 
     return Door(
-        "Disk, rights, memory, locks, terminal, environment",
-        "A full disk is played by a limit of the size of files, rights bind root here too, and file systems without "
-        "locks are played.",
+        "Disk, permissions, memory, locks, terminal, environment",
+        "A limit of the size of files stands in for a full disk. Permissions bind root here too. File systems without "
+        "locks are simulated.",
         [
             full("a full disk: an array", prepare, under="file-size=100000"),
             full("a full disk: text", "render_digits --count 3 --output digits.amat", under="file-size=1000"),
@@ -108,7 +108,7 @@ def downloads():
     return Door(
         "Downloads",
         "A file gets its name when its checksum is right, and not before. A server that lies, stalls or breaks off is "
-        "played in `tests/unit/test_download.py`.",
+        "simulated in `tests/unit/test_download.py`.",
         [
             case("a folder that does not exist", "nowhere/digits.amat", "No such file or directory"),
             case("an address that nobody answers", "http://127.0.0.1:1/digits.amat --retries 0", "Connection refused"),

@@ -144,7 +144,7 @@ def feature_networks():
 
     return Door(
         "Feature networks other than the classifier",
-        "Weights are a file that the user gives. A network of one's own is held against its contract first.",
+        "Weights are a file that the user gives. A network of one's own is checked against its contract first.",
         [
             case("a network that is not known", "resnet", "'resnet' is unknown"),
             case("a classifier's weights for Inception", "inception", "not the weights of torchvision's Inception v3"),

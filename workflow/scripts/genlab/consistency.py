@@ -7,7 +7,7 @@ from pathlib import Path
 from . import InputError, files
 
 OWN_PARTS = ("generator", "encoder", "critic", "architecture", "feature_network")  # networks that a person may bring
-FEWEST = 6  # images that metrics can be taken on
+FEWEST = 20  # images that metrics can be taken on: two in each of ten blocks
 OWN_SOURCES = ("folder", "npz")  # of images that a person brings
 
 

@@ -256,12 +256,21 @@ def text_checksum(text):
 
 
 def content_checksum(path):
-    """SHA-256 of a file, or of a folder: of the names and contents of all files in it, hidden ones left out."""
+    """SHA-256 of a file, or of a folder: of the names and contents of all files in it.
+
+    Hidden files and folders are left out. Links are followed, but not to a folder that holds them.
+    """
     path = Path(path)
     if not path.is_dir():
         return checksum(path)
-    found = hashlib.sha256()
-    for file in sorted(path.rglob("[!.]*")):
+    found, listed = hashlib.sha256(), []
+    for place, folders, names in os.walk(path, followlinks=True):
+        around = {os.path.realpath(place), *map(str, Path(os.path.realpath(place)).parents)}
+        folders[:] = [
+            name for name in folders if name[0] != "." and os.path.realpath(os.path.join(place, name)) not in around
+        ]
+        listed += [Path(place, name) for name in names if name[0] != "."]
+    for file in sorted(listed):
         if file.is_file():
             found.update(f"{file.relative_to(path)}\0{checksum(file)}\n".encode())
     return found.hexdigest()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import InputError
-from ..files import REMAKE, digests, read_field
+from ..files import REMAKE, check_fields, digests, read_field
 from . import npz
 from .amat import PIXELS
 
@@ -201,10 +201,11 @@ def load_features(path):
     """The `Features` of a file that extract_features.py wrote; InputError if it is none."""
     remedy = "make the file with extract_features.py"
     fields, about = read(path, ("features", "classes", "rows", "images"), "a file of features", remedy)
+    check_fields(path, about, {"set": str, "subject": str, "data/title": str, "features": dict, "provenance": dict})
     found = Features(**fields, about=about)
     kinds = [array.dtype for array in fields.values()]
     wide = np.uint16 if found.classes.dtype == np.uint16 else np.uint8
-    sound = kinds == [np.float32, wide, np.int64, np.uint8] and isinstance(about, dict) and "set" in about
+    sound = kinds == [np.float32, wide, np.int64, np.uint8]
     shapes = sound and (found.features.ndim, found.images.ndim, found.images.shape[1:]) == (2, 4, (3, 32, 32))
     if not shapes or not len(found.features) == len(found.classes) == len(found.rows) > 0:
         raise InputError(f"{path}: not a file of features; {remedy}")
@@ -221,6 +222,7 @@ def _load_prepared(path, datasets, what, remedy, rows):
     fields, about = read(path, rows, f"a prepared file of {what}", remedy)
     if not isinstance(about, dict) or about.get("dataset") not in datasets:
         raise InputError(f"{path}: describes itself as something other than {what}; {remedy}")
+    check_fields(path, about, {"title": str})
     for name, row in rows.items():
         array = fields[name]
         kinds = (np.uint8, np.uint16) if name.endswith("_labels") else (np.uint8,)

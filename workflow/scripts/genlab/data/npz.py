@@ -1,4 +1,4 @@
-"""NPZ files that others wrote, held against what they announce before an array is unpacked."""
+"""NPZ files that others wrote, checked against what they announce before an array is unpacked."""
 
 import math
 import zipfile
@@ -23,6 +23,8 @@ def check(content, names, limit):
     for name in names:
         if f"{name}.npy" not in content.zip.namelist():
             raise ValueError(f"it has no array {name!r}")
+        if name in content.zip.namelist():  # numpy would read this one, and it is not checked
+            raise ValueError(f"two of its members are called {name!r}")
         try:
             _check(content.zip, f"{name}.npy", limit)
         except MemoryError:

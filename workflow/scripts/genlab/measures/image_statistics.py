@@ -91,7 +91,10 @@ def power_spectrum(images):
 
 
 def high_frequency_power(frequencies, power, above=0.25):
-    """(N,): variance in squared grey levels at `above` < f <= 0.5 cycles per pixel, of `power_spectrum`'s result."""
+    """(N,): variance in squared grey levels in the rings with `above` < f <= 0.5 cycles per pixel, of `power_spectrum`.
+
+    Rings are one frequency step wide: of 32 x 32 pixels, those from 9/32 to 16/32 cover 0.266 to 0.516.
+    """
     ring = 2 * np.pi * frequencies * (frequencies[1] - frequencies[0])  # the area of each ring
     return power @ np.where(frequencies > above, ring, 0)
 

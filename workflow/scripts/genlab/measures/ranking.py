@@ -16,14 +16,17 @@ METRICS = ("kid", "precision", "recall", "density", "coverage", "class_divergenc
 def score(subject, test, moments, seed):
     """{"fid", "error", and each of METRICS} of a `metric_table.Subject` against that of the test images.
 
-    moments: of the test images' features. error: the FID's standard error. seed: draws as many test images as there
-    are samples, for the metrics that need it. Without classes there is no divergence of them, None.
+    moments: of the test images' features. error: the FID's standard error. seed: shuffles the samples, since a folder
+    may be sorted by class, and draws as many test images as there are samples, for the metrics that need it. Without
+    classes there is no divergence of them, None.
     """
+    fid = frechet.moments([subject.features]).distance(moments)
+    order = np.random.default_rng([seed, len(subject.features)]).permutation(len(subject.features))
+    subject = metric_table.Subject(*(part if part is None else part[order] for part in subject))
     size = min(len(subject.features), len(test.features))
     (part, *_) = metric_table.Images(subject, test, None, size, seed).parts
     known = [key for key in METRICS if key != "class_divergence" or subject.classes is not None]
     found = dict.fromkeys(METRICS) | {key: float(metric_table.BY_KEY[key].function(part)) for key in known}
-    fid = frechet.moments([subject.features]).distance(moments)
     return found | {"fid": fid, "error": metrics.frechet_error(subject.features, moments, BLOCKS)}
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .. import InputError, files
+from .. import InputError, files, provenance
 from ..data import arrays
 from . import classifier, dinov2, own_networks, weights
 
@@ -80,7 +80,7 @@ def kept(network, about, images, folder):
     """
     content = np.ascontiguousarray(images)
     own = about.get("networks", {}).get("feature_network", {})
-    identity = about["sha256"] + own.get("sha256", "")
+    identity = " ".join([about["network"], about["sha256"], own.get("sha256", ""), provenance.code_checksum(__file__)])
     key = hashlib.sha256(identity.encode() + content.tobytes()).hexdigest()
     path, classes = folder / f"{key[:32]}.npz", hasattr(network, "mlp")
     names = ("features", "classes") if classes else ("features",)

@@ -12,7 +12,7 @@ from torch import nn
 
 from .. import InputError
 from ..data import images
-from ..training.checkpoint import check_model, load_tensors, save_tensors
+from ..training.checkpoint import check_model, check_shapes, load_tensors, save_tensors
 from . import layers, likelihoods, networks, own_networks, priors
 
 
@@ -51,9 +51,9 @@ def load_model(path, device="cpu", own=()):
     A VAE's generator is `MeanImages`. Raises `InputError` for any other file.
     """
     tensors, about = load_tensors(path)
-    own, trained = dict(own), about.get("networks", {})
+    own = dict(own)
     for part in ("generator", "encoder"):
-        own_networks.check_same(own.get(part), trained.get(part), path, part)
+        own_networks.check_same(own.get(part), about, path, part)
     try:
         size = about["generator"]
         if not isinstance(about["kind"], str):
@@ -87,13 +87,9 @@ def load_model(path, device="cpu", own=()):
 
 def _check_size(part, network, size, tensors, own):
     """Raise `RuntimeError` if tensors are not of the size that their file claims, before any memory is taken."""
-    if own.get(part):
-        return
-    with torch.device("meta"):
-        expected = {f"{part}.{name}": tensor.shape for name, tensor in network(**size).state_dict().items()}
-    for name, shape in expected.items():
-        if name in tensors and tensors[name].shape != shape:
-            raise RuntimeError(f"{name} is {tuple(tensors[name].shape)}, by its description {tuple(shape)}")
+    if not own.get(part):
+        with torch.device("meta"):
+            check_shapes(tensors, network(**size), f"{part}.")
 
 
 def generator(size, place="", outputs=3):

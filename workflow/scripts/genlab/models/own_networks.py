@@ -1,4 +1,4 @@
-"""Networks from a file of one's own: loaded, and held against what training and sampling need of them.
+"""Networks from a file of one's own: loaded, and checked against what training and sampling need of them.
 
 A place is text, "FILE.py:NAME": a class, or for binary images a function, in that file. Its code runs only where a
 person names it, in a configuration or on a command line; never because a file of weights does.
@@ -6,6 +6,7 @@ person names it, in a configuration or on a command line; never because a file o
 
 import copy
 import importlib.util
+import json
 import sys
 from pathlib import Path
 
@@ -64,8 +65,13 @@ def noted(settings):
     return {part: {"place": settings[part], "sha256": files.checksum(path)} for part, path in own.items()}
 
 
-def check_same(place, trained, weights, part):
-    """Raise `InputError` unless weights were trained with `place`; trained: what is `noted` of the part, or None."""
+def check_same(place, about, weights, part):
+    """Raise `InputError` unless weights were trained with `place`; about: what their file says of itself."""
+    if not isinstance(noted := about.get("networks", {}), dict):
+        raise InputError(f"{weights}: 'networks' is {json.dumps(noted)[:60]}; train anew")
+    trained = noted.get(part)
+    if trained is not None:
+        files.check_fields(weights, noted, {f"{part}/place": str, f"{part}/sha256": str})
     if trained is None:
         if place:
             raise InputError(f"--{part} {place}: {weights} is of the project's own {part}; leave the option out")
@@ -86,7 +92,7 @@ def load(place):
         writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # leave nothing beside the file
         try:
             specification.loader.exec_module(module)
-        except Exception as error:  # any code can raise anything
+        except (Exception, SystemExit) as error:  # any code can raise anything
             del sys.modules[module_name]
             raise InputError(f"{path}: cannot be run ({type(error).__name__}: {error})") from None
         finally:
@@ -210,7 +216,7 @@ def _tried(place, part, given, call, *arguments, **keywords):
     """The result of a call of somebody's code; any error of it becomes an `InputError`."""
     try:
         return call(*arguments, **keywords)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = (str(error).splitlines() or [""])[0]
         return _refuse(place, part, f"fails with {given} ({type(error).__name__}: {reason})")
 

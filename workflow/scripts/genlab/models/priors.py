@@ -185,6 +185,10 @@ class FittedMixture(nn.Module):
         component, e = choose(self.log_weights, e)
         return self.means[component] + torch.einsum("...kl,...l->...k", self.factors[component], e)
 
+    def mean_density(self, parts):
+        """The mean log-density of latents in parts, each (V, L)."""
+        return float(torch.cat([self.log_density(part) for part in parts]).mean())
+
     @torch.no_grad()
     def fit(self, z, held_out, rng):
         """Fit to latents z (N, L) by expectation maximisation, in float64.
@@ -193,8 +197,8 @@ class FittedMixture(nn.Module):
         more of them, keeps each component's positive. The round with the highest density of the latents `held_out`
         (V, L) is kept, or the mixture as it was, if that has a higher one.
         """
-        fitted, z, held_out = copy.deepcopy(self).double(), z.double(), held_out.double()
-        best = float(fitted.log_density(held_out).mean())
+        fitted, z, held_out = copy.deepcopy(self).double(), z.double(), held_out.double().split(5000)
+        best = fitted.mean_density(held_out)
         shape = torch.cov(z.T, correction=0).view(z.shape[1], -1) + 1e-6 * torch.eye(z.shape[1]).to(z)
         fitted.means = z[torch.randperm(len(z), generator=rng)[torch.arange(len(self.means)) % len(z)].to(z.device)]
         fitted.factors = torch.linalg.cholesky(shape).expand_as(self.factors)
@@ -209,7 +213,7 @@ class FittedMixture(nn.Module):
                 for share, mean, count in zip(shares.T, fitted.means, counts, strict=True)
             ]
             fitted.factors = torch.linalg.cholesky(torch.stack(covariances))
-            density = float(fitted.log_density(held_out).mean())
+            density = fitted.mean_density(held_out)
             since += 1
             if density > best:
                 best, since = density, 0

@@ -13,7 +13,7 @@ from torch import nn
 
 from .. import InputError
 from ..data import images
-from ..training.checkpoint import check_model, load_tensors, save_tensors
+from ..training.checkpoint import check_model, check_shapes, load_tensors, save_tensors
 from . import binary_networks, gaussian, layers, likelihoods, own_networks, priors
 from .pareto import pareto_k
 
@@ -64,14 +64,20 @@ def load_binary_vae(path, device="cpu", architecture=""):
     architecture: the "FILE.py:FUNCTION" that it was trained with, if that is one's own (`own_networks`).
     """
     tensors, about = load_tensors(path)
-    own_networks.check_same(architecture, about.get("networks", {}).get("architecture"), path, "architecture")
+    own_networks.check_same(architecture, about, path, "architecture")
     try:
-        if type(about["latents"]) is not int or about["latents"] < 1:
-            raise TypeError(f"'latents' is {about['latents']!r}")
+        for key in ("latents", "width"):
+            if type(about.get(key, 1)) is not int or about.get(key, 1) < 1:
+                raise TypeError(f"{key!r} is {about[key]!r}")
         more = {key: about[key] for key in ("prior", "width") if key in about}  # older weights have neither
+        if not architecture:
+            if about["architecture"] not in binary_networks.BINARY_VAES:  # a file of weights runs no code
+                raise TypeError(f"'architecture' is {about['architecture']!r}")
+            with torch.device("meta"):
+                check_shapes(tensors, binary_vae(about["architecture"], about["latents"], **more))
         model = binary_vae(architecture or about["architecture"], about["latents"], **more)
         model.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()[:200]  # torch names the differences below its first line
         raise InputError(
             f"{path}: not the weights of a binary VAE ({reason}); train one with train_binary_vae.py"

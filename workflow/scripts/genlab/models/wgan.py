@@ -89,9 +89,12 @@ class WGANTraining:
         self.monitor = FrechetMonitor(features, valid)
 
     def noise(self, count, seed=None):
-        """Latents (count, L) from the process's random generator; with `seed`, the same in every call."""
+        """Latents (count, L) from the process's random generator; with `seed`, the same in every call.
+
+        They are not those that `sample` or `extract_features` draws with a seed of the same number.
+        """
         device = self.valid.device
-        source = None if seed is None else torch.Generator(device).manual_seed(seed)
+        source = None if seed is None else torch.Generator(device).manual_seed(seed + 2_000_003)
         return torch.randn(count, self.generator.latents, device=device, generator=source)
 
     def generated(self, count):

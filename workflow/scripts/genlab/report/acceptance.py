@@ -65,9 +65,7 @@ def acceptance_table(results):
         ]
         for row in found
     ]
-    caption = (
-        "The main numbers and their limits. Of several seeds the mean; of Problem 1 the largest error of all seeds."
-    )
+    caption = "The main numbers and their limits: means over seeds, and for Problem 1 the largest error of all seeds."
     if any(row["expected"] for row in found):
         bounds = results.config["report"]["thresholds"]
         caption += (

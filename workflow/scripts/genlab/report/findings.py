@@ -48,10 +48,9 @@ def divergences(results):
     jsd, w1 = judged(results, "jsd_error"), judged(results, "w1_error")
     spread = ranges["highest"] - ranges["lowest"]
     said = [
-        f"The Jensen-Shannon divergence is estimated as {number(errors['jsd_at_zero'], 2)} nats or less from 0 at "
-        f"\u03b8 = 0, and from {number(ranges['lowest'])} to {number(ranges['highest'])} nats at every other \u03b8, "
-        f"where log 2 = 0.6931 is exact: the largest error, {number(jsd['value'], 2)}, is "
-        f"{against(jsd)}."
+        f"At \u03b8 = 0 the estimated Jensen-Shannon divergence is within {number(errors['jsd_at_zero'], 2)} nats of "
+        f"0. At every other \u03b8 it lies between {number(ranges['lowest'])} and {number(ranges['highest'])} nats; "
+        f"log 2 = 0.6931 is exact. The largest error, {number(jsd['value'], 2)}, is {against(jsd)}."
     ]
     if spread <= FLAT * 0.6931:
         said.append(
@@ -108,7 +107,7 @@ def likelihood(results):
             f"of test images is at least {text(test['log_likelihood'])}, in expectation."
         )
         size, heavy = test["effective_sample_size"]["median"], test["pareto_k"]["share_above_0.7"]
-        loose = f"Of {k} weights {number(size, 3)} count (median)"
+        loose = f"The median effective sample size is {number(size, 3)} of {k}"
         if heavy is not None:
             which = "the sampled test images" if "sampled_images" in test else "the test images"
             loose += f", and on {share(heavy)} of {which} k\u0302 is above 0.7: their error is unknown"
@@ -120,7 +119,7 @@ def likelihood(results):
             true = number(bracket["log_likelihood"], 4)
             gain, gap = (plus_minus(bracket[name], bracket[f"{name}_error"]) for name in ("gain", "gap"))
             said.append(
-                f"Annealed importance sampling reads {gain} nats more than K = {k} on {bracket['images']} test images "
+                f"Annealed importance sampling gains {gain} nats over K = {k} on {bracket['images']} test images "
                 f"(first seed), so the log-likelihood of test images is about {true}. On {bracket['simulated']} images "
                 f"of the model itself, where the truth lies between two bounds, these are {gap} nats apart."
             )
@@ -133,7 +132,7 @@ def likelihood(results):
             else:
                 judgement = "within twice the error: no overfitting is seen"
             said.append(
-                f"Training less test log-likelihood is {number(size, 3)} nats, standard error {number(error, 2)}, "
+                f"Training minus test log-likelihood is {number(size, 3)} nats, standard error {number(error, 2)}, "
                 f"{judgement}."
             )
     return said + verdicts(results, "likelihood", ["log_likelihood_test"])
@@ -203,7 +202,7 @@ def diversity(results):
         above = divergence["samples"]["value"] > divergence["train"]["value"] + 2 * divergence["train"]["sd"]
         classes = "digits" if results.of_digits else "classes"
         said.append(
-            f"Their {classes} are {'shared out otherwise than' if above else 'shared out like'} those of real images: "
+            f"Their {classes} are distributed {'differently from' if above else 'like'} those of real images: "
             f"divergence {number(divergence['samples']['value'], 2)} nats, of training images "
             f"{number(divergence['train']['value'], 2)}."
         )
@@ -261,7 +260,7 @@ def comparison(results):
     for (first, second), group in table.groupby(["first", "second"], sort=False):
         wins = {name: int((group["winner"] == name).sum()) for name in (first, second)}
         said.append(
-            f"Of {len(group)} metrics {first} is better than {second} beyond the noise between seeds on {wins[first]}, "
-            f"{second} than {first} on {wins[second]}; {len(group) - sum(wins.values())} allow no verdict."
+            f"Beyond the noise between seeds, {first} is better than {second} on {wins[first]} of {len(group)} "
+            f"metrics, and {second} is better on {wins[second]}; {len(group) - sum(wins.values())} allow no verdict."
         )
     return said

@@ -56,6 +56,16 @@ def check_model(path, tensors, about):
         raise InputError(f"{path}: {wrong} holds numbers that are not finite; train the model anew")
 
 
+def check_shapes(tensors, network, prefix=""):
+    """Raise `RuntimeError` if tensors {name: tensor} differ in shape from those of `network`, named after `prefix`.
+
+    A network on the meta device takes no memory, so what a file claims is checked before any is taken.
+    """
+    for name, wanted in network.state_dict(prefix=prefix).items():
+        if name in tensors and tensors[name].shape != wanted.shape:
+            raise RuntimeError(f"{name} is {tuple(tensors[name].shape)}, by its description {tuple(wanted.shape)}")
+
+
 def _sum(tensors, about):
     """CRC-32 of the whole content of a checkpoint, to detect damage."""
     import torch
