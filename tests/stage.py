@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,3 +62,5 @@ def kill_and_resume(name, *args):
     assert process.returncode == -signal.SIGKILL and checkpoint.exists() and not model.exists(), error
     again = run_stage(name, *args)
     assert again.returncode == 0 and "resuming at epoch" in again.stderr, again.stderr
+    epoch = int(re.search(r"resuming at epoch (\d+)", again.stderr)[1])
+    assert epoch <= args[args.index("--epochs") + 1], "killed after its last epoch"

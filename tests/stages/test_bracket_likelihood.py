@@ -14,7 +14,7 @@ import torch
 from conftest import succeed
 from genlab import InputError, consistency
 from genlab.data import amat, arrays
-from genlab.models import proposals, vae
+from genlab.models import annealing, proposals, vae
 from stage import command, run_here, run_stage
 
 QUICK = (
@@ -276,3 +276,19 @@ def test_the_mean_of_one_image_has_a_standard_error_of_zero(summary_of_one):
 
 def test_shapes_that_could_not_be_fitted_are_not_counted(summary_of_one):
     assert summary_of_one["posterior"]["pareto_k"] == {"median": None, "share_above_0.7": None}
+
+
+@pytest.mark.parametrize("start", ["posterior", "refined", "prior"])
+def test_chains_start_where_the_setting_says(monkeypatch, start):
+    seen, zero = [], torch.zeros(2, dtype=torch.float64)
+    answer = {"log_likelihood": zero, "standard_error": zero, "acceptance": zero}
+    monkeypatch.setattr(
+        annealing, "annealed_log_likelihood", lambda model, x, proposal, *rest: seen.append(proposal) or dict(answer)
+    )
+    model, x = vae.binary_vae("suggested", 3).eval(), torch.randint(0, 2, (2, 784)).float()
+    settings = {"start": start, "samples": 1, "refine_steps": 3, "refine_samples": 2, "refine_rate": 0.05}
+    bracket_likelihood.estimate_block(model, x, None, torch.Generator().manual_seed(1), settings, 100, lambda: None)
+    with torch.no_grad():
+        posterior = model.posterior(x)
+    assert all(map(torch.equal, seen[0], posterior)) == (start == "posterior")
+    assert all((part == 0).all() for part in seen[0]) == (start == "prior")

@@ -239,3 +239,11 @@ def test_refuses(folder, tmp_path, changes, message):
     with pytest.raises(InputError, match=message):
         run_here(evaluate_samples, *arguments(folder, tmp_path / "out", **changes))
     assert not (tmp_path / "out").exists()
+
+
+def test_the_divergence_of_classes_is_that_from_the_test_images():
+    shares = [[0.5, 0.5], [0.9, 0.1], [0.2, 0.8]]  # of samples, test images and a set of training images
+    measured = [{"class_shares": each, "sharpness": {"value": 1.0}} for each in shares]
+    found = [each["class_divergence"]["value"] for each in evaluate_samples.compare(measured)]
+    expected = [distance.jensenshannon(each, shares[1]) ** 2 for each in shares]
+    np.testing.assert_allclose(found, expected, atol=1e-12)

@@ -10,11 +10,12 @@ import pandas as pd
 import plot_fid_curve
 import plot_nearest
 import plot_summary
+import prdc
 import pytest
 import torch
 from genlab import InputError
 from genlab.data import arrays, images
-from genlab.measures import frechet, image_statistics
+from genlab.measures import frechet, image_statistics, metrics
 from genlab.measures.metric_table import OF_IMAGES
 from genlab.models import classifier, image_model, networks
 from genlab.report import plotting
@@ -255,6 +256,11 @@ def test_every_metric_is_the_mean_over_disjoint_sets_with_its_interval(sets, tmp
         - 2 * ((a @ y.T / 3 + 1) ** 3).mean()
         for a in x
     ]
+    rows = np.random.default_rng(1).permutation(200)[:100]  # as many test images; 1 is the default of --seed
+    balls = [prdc.compute_prdc(y[rows], part, 5) for part in x]
+    expected |= {name: [float(each[name]) for each in balls] for name in ("precision", "recall", "density", "coverage")}
+    infinity = metrics.frechet_infinity(features["samples"], frechet.moments([features["test"]]))
+    assert result["metrics"]["fid_infinity"]["value"] == pytest.approx(infinity["value"], rel=1e-9)
     for name, values in expected.items():
         found = result["metrics"][name]
         low, high = stats.t.interval(0.95, 4, np.mean(values), stats.sem(values))
@@ -266,8 +272,6 @@ def test_every_metric_is_there_of_the_sets_asked_for(sets, tmp_path):
     result, _, _ = evaluate(tmp_path)
     assert (result["images"], result["sets"], result["subject"]) == (100, 5, "gan")
     assert list(result["metrics"]) == [metric.key for metric in OF_IMAGES]
-    for name in ("precision", "recall", "coverage"):
-        assert 0 <= result["metrics"][name]["value"] <= 1
 
 
 @pytest.fixture

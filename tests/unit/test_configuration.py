@@ -28,9 +28,9 @@ def test_config_yaml_says_what_the_defaults_are():
     assert configuration.complete(load("config.yaml")) == configuration.complete({})
 
 
-@pytest.mark.parametrize("name", ["config/full.yaml", "config/gpu.yaml", "config/overnight.yaml", "config/smoke.yaml"])
+@pytest.mark.parametrize("name", ["full", "gpu", "likelihood", "overnight", "smoke"])
 def test_the_other_files_are_valid_and_have_their_own_results(name):
-    assert configuration.complete(load(name))["results"] != configuration.complete({})["results"]
+    assert configuration.complete(load(f"config/{name}.yaml"))["results"] != configuration.complete({})["results"]
 
 
 def test_every_key_has_a_description_and_a_default():

@@ -1,9 +1,12 @@
 """The leaderboard's order, verdicts and words, on numbers chosen for them."""
 
 import numpy as np
+import prdc
 import pytest
+import torch
 from genlab.measures import frechet, metric_table, ranking
 from genlab.report import leaderboard
+from torchmetrics.image.kid import poly_mmd
 
 ABOUT = {"data": "SVHN", "reference": "2,000 images of test.mat", "features": "weights, SHA-256 01234567"}
 
@@ -86,3 +89,13 @@ def test_samples_in_the_order_of_their_classes_score_as_in_any_other():
     assert in_order["fid"] == pytest.approx(shuffled["fid"])
     # Of 400 samples, 150 are taken: of all classes.
     assert in_order["class_divergence"] < 0.05
+
+
+def test_the_metrics_of_a_score_are_those_of_prdc_and_torchmetrics():
+    rng, classes = np.random.default_rng(5), np.zeros(150, np.uint8)
+    real, fake = rng.normal(size=(150, 6)), 0.7 * rng.normal(size=(150, 6)) + 0.4
+    test = metric_table.Subject(real, classes)
+    found = ranking.score(metric_table.Subject(fake, classes), test, frechet.moments([real]), 1)
+    expected = prdc.compute_prdc(real, fake, 5)
+    assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-12)
+    assert found["kid"] == pytest.approx(float(poly_mmd(torch.from_numpy(fake), torch.from_numpy(real))), rel=1e-9)

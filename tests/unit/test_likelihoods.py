@@ -142,3 +142,14 @@ def test_bits_of_a_uniform_guess_are_eight():
     assert likelihoods.LogisticMixture.bits(-3072 * math.log(256), 3072) == pytest.approx(8)
     # A density of 1/2 over [-1, 1] gives a grey level, 1/127.5 wide, 1/255.
     assert likelihoods.UnitNormal.bits(-3072 * math.log(2), 3072) == pytest.approx(math.log2(255))
+
+
+def test_green_and_blue_follow_the_red_and_green_that_were_drawn(mixture):
+    numbers = torch.zeros(1, mixture.outputs, dtype=torch.float64)
+    grid = numbers.view(10, -1)
+    grid[4:7], grid[7], grid[8], grid[9] = -3.0, 0.8, -0.5, 0.3  # narrow, so that nothing is clipped
+    r, g, b = mixture.draw(numbers.expand(40_000, -1), torch.Generator().manual_seed(0)).T
+    slope = torch.linalg.lstsq(r[:, None], g[:, None]).solution
+    assert slope.item() == pytest.approx(math.tanh(0.8), abs=0.03)
+    slopes = torch.linalg.lstsq(torch.stack([r, g], 1), b[:, None]).solution[:, 0]
+    torch.testing.assert_close(slopes, torch.tensor([-0.5, 0.3]).double().tanh(), rtol=0, atol=0.03)

@@ -283,6 +283,18 @@ def test_more_epochs_go_on_and_with_a_constant_rate_end_with_the_same_bytes(tmp_
     ]  # fmt: skip
 
 
+def test_a_training_that_resumes_on_other_threads_says_so(tmp_path):
+    before = torch.get_num_threads()
+    with pytest.raises(Interrupted):
+        run(Regression(7, raise_signal), tmp_path)
+    torch.set_num_threads(before + 1)
+    try:
+        *_, stretches = run(Regression(), tmp_path)
+    finally:
+        torch.set_num_threads(before)
+    assert [(each["threads"], each["from_step"]) for each in stretches] == [(before, 0), (before + 1, 8)]
+
+
 def test_more_epochs_of_another_schedule_are_not_passed_off_as_undisturbed_ones(tmp_path, caplog):
     experiment = {"schedule": "cosine"}
     run(Regression(), tmp_path, epochs=2, fingerprint=experiment, finish=True)
@@ -372,3 +384,23 @@ def test_events_of_an_earlier_experiment_are_replaced_and_other_files_are_not(tm
     run(Regression(), tmp_path / "state", events=events)
     names = sorted(path.name for path in events.iterdir())
     assert names[-1] == "notes.txt" and len(names) == 2 and "old" not in names[0]
+
+
+@pytest.mark.parametrize(
+    "settings, kind, words",
+    [
+        ({"beta1": 0.0, "beta2": 0.5}, torch.optim.Adam, {"betas": (0.0, 0.5)}),
+        ({"weight_decay": 0.1}, torch.optim.Adam, {"weight_decay": 0.1}),
+        ({"optimizer": "adamw", "weight_decay": 0.1}, torch.optim.AdamW, {"weight_decay": 0.1}),
+        ({"optimizer": "sgd", "weight_decay": 0.1}, torch.optim.SGD, {"weight_decay": 0.1}),
+    ],
+)
+def test_an_optimizer_is_torch_s_with_the_settings(settings, kind, words):
+    weights = [nn.Parameter(torch.linspace(-1, 1, 5)) for _ in range(2)]
+    both = optimization.optimizer(weights[:1], SETTINGS | settings), kind(weights[1:], 0.01, **words)
+    for step in range(3):
+        for weight, each in zip(weights, both, strict=True):
+            each.zero_grad()
+            ((step + 1) * weight**3).sum().backward()
+            each.step()
+    torch.testing.assert_close(*weights)

@@ -316,6 +316,16 @@ def test_the_jackknife_error_of_a_frechet_distance_is_its_spread_over_draws():
     assert np.sqrt(np.mean(np.square(errors))) == pytest.approx(spread, rel=0.15)
 
 
+def test_the_jackknife_error_of_a_frechet_distance_is_its_formula():
+    x, reference = normal(163, 4, seed=1) + 0.3, standard(4)
+    parts = np.array_split(x, 4)
+    without = np.array([
+        frechet.moments([np.concatenate(parts[:b] + parts[b + 1 :])]).distance(reference) for b in range(4)
+    ])  # fmt: skip
+    expected = np.sqrt(3 / 4 * ((without - without.mean()) ** 2).sum())
+    assert metrics.frechet_error(x, reference, 4) == pytest.approx(expected, rel=1e-9)
+
+
 def test_a_jackknife_of_too_few_is_refused():
     with pytest.raises(ValueError, match="21 features in 10 blocks; expected 2 blocks or more of 2 or more each"):
         metrics.frechet_error(np.eye(21), frechet.moments([np.eye(21)]))

@@ -315,3 +315,35 @@ def test_training_moves_the_prior_towards_the_posteriors(objective):
         last = float(task.step(x, numbers)["train_kl"]) / 64
     closed = float(gaussian.kl(*model.posterior(x[:1])))
     assert first == pytest.approx(closed, rel=0.1) and last < 0.2 < closed
+
+
+@pytest.mark.parametrize("name", ["flow", "two_levels", "mixture", "vamp"])
+def test_a_prior_is_trained_saved_and_loaded_by_its_name(tmp_path, name):
+    torch.manual_seed(1)
+    model = vae.binary_vae("suggested", 4, prior=name)
+    settings = {
+        "learning_rate": 0.002, "optimizer": "adam", "weight_decay": 0.0, "schedule": "constant", "warmup_steps": 0,
+        "kl_warmup_epochs": 0, "kl_weight": 1.0, "average_decay": 0.0, "objective": "elbo", "samples_per_image": 1,
+        "encoder_steps": 0, "precision": "float32",
+    }  # fmt: skip
+    x = torch.randint(0, 2, (6, 784), dtype=torch.uint8)
+    before, task = copy.deepcopy(model.prior.state_dict()), vae_training.VAETraining(model, x, settings)
+    task.step(x, {"learning_rate": 0.002, "kl_weight": 1.0, "average_rate": 1.0})
+    assert any(not torch.equal(before[key], value) for key, value in model.prior.state_dict().items())
+    about = {
+        "architecture": "suggested",
+        "latents": 4,
+        "prior": name,
+        "model": "vae",
+        "seed": 1,
+        "data": {"title": "t"},
+    }
+    vae.save_vae(tmp_path / "vae.safetensors", task.average.module, about)
+    loaded, z = vae.load_binary_vae(tmp_path / "vae.safetensors")[0], torch.randn(5, 4)
+    assert type(loaded.prior) is type(priors.prior(name, 4, 784))
+    torch.testing.assert_close(loaded.log_prior(z), task.average.module.eval().log_prior(z))
+
+
+def test_each_name_is_of_its_own_prior():
+    named = {name: type(priors.prior(name, 4, 784)) for name in ("flow", "two_levels", "mixture", "vamp")}
+    assert (named["mixture"], named["vamp"], named["flow"]) == (priors.Mixture, priors.Vamp, priors.CouplingFlow)

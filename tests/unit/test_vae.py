@@ -216,7 +216,16 @@ SETTINGS = {
 
 @pytest.mark.parametrize(
     "objective, samples, warmup, kl_weight",
-    [("elbo", 1, 0, 1), ("elbo", 3, 0, 1), ("iwae", 4, 0, 1), ("elbo", 1, 10, 1), ("elbo", 1, 0, 5), ("elbo", 1, 9, 5)],
+    [
+        ("elbo", 1, 0, 1),
+        ("elbo", 3, 0, 1),
+        ("elbo", 1, 10, 1),
+        ("elbo", 1, 0, 5),
+        ("elbo", 1, 9, 5),
+        ("iwae", 4, 0, 1),
+        ("iwae", 4, 0, 5),
+        ("iwae", 4, 10, 1),
+    ],
 )
 def test_a_training_step_descends_the_negative_bound(objective, samples, warmup, kl_weight):
     from genlab.training.optimization import Progress
@@ -234,11 +243,12 @@ def test_a_training_step_descends_the_negative_bound(objective, samples, warmup,
     z = q.mean + q.stddev * noise
     log_p_x = D.Bernoulli(logits=model.decoder(z)).log_prob(x.float()).sum(2)
     kl = D.kl_divergence(q, p).sum(1)
+    weight = kl_weight * (4 / warmup if warmup else 1)
     if objective == "iwae":
-        log_weights = log_p_x + (p.log_prob(z) - q.log_prob(z)).sum(2)
+        log_weights = log_p_x + weight * (p.log_prob(z) - q.log_prob(z)).sum(2)
         bound = (torch.logsumexp(log_weights, 0) - math.log(samples)).mean()
     else:
-        bound = (log_p_x.mean(0) - kl_weight * (4 / warmup if warmup else 1) * kl).mean()
+        bound = (log_p_x.mean(0) - weight * kl).mean()
     gradients = torch.autograd.grad(bound, list(model.parameters()))
     expected = [p.detach() + 0.1 * g for p, g in zip(model.parameters(), gradients, strict=True)]
 
@@ -248,6 +258,22 @@ def test_a_training_step_descends_the_negative_bound(objective, samples, warmup,
     torch.testing.assert_close(list(task.average.module.parameters()), expected)
     torch.testing.assert_close(sums["train_elbo"], (log_p_x.mean(0) - kl).sum().detach())
     torch.testing.assert_close(sums["train_kl"], kl.sum().detach())
+
+
+def test_a_training_step_moves_the_variance_towards_the_squared_error():
+    from genlab.training.optimization import Progress
+
+    normal, x = likelihoods.OptimalNormal(), torch.randint(0, 2, (5, 6), dtype=torch.uint8)
+    model = vae.VAE(nn.Linear(6, 4), nn.Linear(2, 6), 2, normal, (6,))
+    task, state = vae_training.VAETraining(model, x, SETTINGS), torch.get_rng_state()
+    with torch.no_grad():
+        mean, log_variance = model.encoder(x.float()).chunk(2, 1)
+        decoded = model.decoder(mean + (0.5 * log_variance).exp() * torch.randn(1, 5, 2))
+        error = (x.float() - decoded).square().mean().item()
+    torch.set_rng_state(state)
+    task.step(x, task.schedule(Progress(step=20, total=100, epochs=4.0)))
+    assert normal.variance.item() == pytest.approx(0.95 + 0.05 * error, rel=1e-5)
+    assert torch.equal(task.average.module.log_prob.variance, normal.variance)
 
 
 def gradients_of_a_step(objective, x, samples, clip_norm=0.0):

@@ -108,6 +108,20 @@ def test_a_step_reports_what_it_optimises(task, real):
     torch.testing.assert_close(sums["train_critic_loss"], loss)
 
 
+def test_the_generator_s_loss_is_minus_the_mean_score_of_its_images(task, real, monkeypatch):
+    losses = {}
+    monkeypatch.setattr(task, "update", lambda name, loss, rate: losses.update({name: loss.detach()}))  # takes no step
+    task.settings = SETTINGS | {"critic_steps": 1}
+    latents = task.generator.latents
+    torch.manual_seed(3)
+    task.step(real, task.schedule(optimization.Progress(0, 10, 0.0)))
+    torch.manual_seed(3)
+    torch.randn(8, latents), torch.rand(8, 1, 1, 1)  # the critic's latents, and where it takes its penalty
+    with torch.no_grad():
+        expected = -task.critic(task.generator(torch.randn(8, latents))).mean()
+    torch.testing.assert_close(losses["generator"], expected, rtol=1e-4, atol=1e-5)
+
+
 def test_the_generator_moves_at_the_last_of_its_critic_steps(task, real):
     def weights(module):
         return torch.cat([p.detach().flatten().clone() for p in module.parameters()])
@@ -150,6 +164,14 @@ def test_validation_sees_images_as_they_are(task, monkeypatch):
     monkeypatch.setattr(wgan, "augment", None)
     task.settings = SETTINGS | {"augment": "colour"}
     assert task.evaluate(optimization.Progress(30, 50, 3))["valid_critic_estimate"]
+
+
+def test_the_estimate_on_validation_images_is_the_difference_of_mean_scores(task):
+    found = task.evaluate(optimization.Progress(30, 50, 3))["valid_critic_estimate"]
+    with torch.no_grad():
+        generated = task.generator.eval()(task.noise(len(task.valid), seed=0))
+        expected = task.critic(images.to_model(task.valid)).mean() - task.critic(generated).mean()
+    assert found == pytest.approx(expected.item(), rel=1e-3, abs=1e-6)
 
 
 def test_evaluation_is_the_same_twice(task):

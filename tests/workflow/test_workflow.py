@@ -262,6 +262,16 @@ def test_a_change_reruns_exactly_its_descendants(run, change, expected):
     assert planned("--config", change, directory=run) == expected
 
 
+def test_the_threads_of_the_configuration_reach_every_training_and_estimate(tmp_path):
+    said = snakemake("all", "--dry-run", "--printshellcmds", "--config", "threads=2", directory=tmp_path).stdout
+    jobs = re.findall(r"^Shell command: .*?python \S*?((?:train|estimate)_\w+)\.py (.*)$", said, re.MULTILINE)
+    assert {name for name, _ in jobs} == {
+        "estimate_divergences", "estimate_density", "train_binary_vae", "estimate_likelihood", "train_classifier",
+        "train_vae", "train_gan",
+    }  # fmt: skip
+    assert all(" --threads 2 " in f"{line} " for _, line in jobs)
+
+
 def test_a_single_target_runs_just_what_it_needs(tmp_path):
     process = snakemake("results/smoke/log_likelihood_vae.txt", "--dry-run", directory=tmp_path)
     jobs = dict(re.findall(r"^(\w+) +(\d+)$", process.stdout.split("Job stats:")[-1].split("total")[0], re.MULTILINE))
