@@ -386,6 +386,7 @@ rule reconstruct_images:
         "<results>/benchmarks/reconstruct_images/{model}_seed{seed}.tsv"
     conda:
         "../envs/torch.yaml"
+    threads: config["threads"]
     resources:
         **growing(GPUS, mem_mb=2000, runtime=10),
     params:

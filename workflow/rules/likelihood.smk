@@ -138,6 +138,7 @@ rule sample_binary_vae:
         "<results>/benchmarks/sample_binary_vae/{model}_seed{seed}.tsv"
     conda:
         "../envs/torch.yaml"
+    threads: config["threads"]
     resources:
         **growing(GPUS, mem_mb=2000, runtime=10),
     params:

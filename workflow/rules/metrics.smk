@@ -19,6 +19,7 @@ rule extract_features:
     priority: 60
     conda:
         "../envs/torch.yaml"
+    threads: config["threads"]
     resources:
         **growing(GPUS, mem_mb=3000, runtime=60),
     params:
@@ -48,6 +49,7 @@ rule evaluate_features:
     priority: 60
     conda:
         "../envs/data.yaml"
+    threads: config["threads"]
     resources:
         **growing(mem_mb=3000, runtime=60),
     params:

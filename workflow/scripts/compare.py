@@ -6,16 +6,16 @@ VAE, for every seed. Writes two tables:
   summary.csv     a row for each subject (a model, or a reference) and metric: mean over seeds, with its 95%
                   Student t interval over seeds; for one seed, and for references, over sets of images (or, for
                   likelihoods, images); column `over` says which, and `key` tells subjects apart whatever their names
-  comparison.csv  a row for each pair of models and metric: mean of the differences first - second, paired by seed
-                  (not paired where one has samples from elsewhere, which no seed belongs to), with its interval, the
-                  `winner`, empty if there is none, and the verdict in words
+  comparison.csv  a row for each pair of models and metric that has a better direction: mean of the differences
+                  first - second, paired by seed (not paired where one has samples from elsewhere, which no seed
+                  belongs to), with its interval, the `winner`, empty if there is none, and the verdict in words
 
 A verdict names the better model only if the interval of the difference excludes 0, that is, if the
 difference exceeds the noise between seeds. One seed allows no verdict.
 
 example:
-  python workflow/scripts/compare.py --metrics gan1.json gan2.json vae1.json vae2.json noise.json \\
-      --output compared
+  python workflow/scripts/compare.py --output compared \\
+      --metrics gan1/metrics.json gan2/metrics.json vae1/metrics.json vae2/metrics.json
 """
 
 import itertools

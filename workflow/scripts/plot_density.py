@@ -4,7 +4,7 @@ Reads what estimate_density.py writes. Lines are means over seeds, bands their r
 
 example:
   python workflow/scripts/plot_density.py --table density.csv --summary density.json \\
-      --histogram histogram.csv --output density.png
+      --histogram density_histogram.csv --output density.png
 """
 
 from pathlib import Path

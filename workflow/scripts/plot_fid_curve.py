@@ -4,8 +4,8 @@ Reads what evaluate_features.py writes for each set, JSON and CSV in the same or
 extrapolation to infinitely many samples, where 1/N is 0.
 
 example:
-  python workflow/scripts/plot_fid_curve.py --metrics gan.json train.json --curves gan.csv train.csv \\
-      --output fid_curve.png
+  python workflow/scripts/plot_fid_curve.py --metrics gan/metrics.json train/metrics.json \\
+      --curves gan/fid_curve.csv train/fid_curve.csv --output fid_curve.png
 """
 
 from pathlib import Path

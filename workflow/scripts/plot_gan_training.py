@@ -5,8 +5,8 @@ order, and the frames of one seed (NPZ). The critic's estimate is the mean score
 that of generated ones. On images it is not a Wasserstein distance.
 
 example:
-  python workflow/scripts/plot_gan_training.py --history gan.csv --training gan.json \\
-      --frames frames.npz --output gan_training.png gan_frames.png
+  python workflow/scripts/plot_gan_training.py --history gan/history.csv --training gan/training.json \\
+      --frames gan/frames.npz --output gan_training.png gan_frames.png
 """
 
 from pathlib import Path

@@ -4,8 +4,8 @@ Reads what evaluate_samples.py writes, one JSON and one CSV for each model, in t
 All must be measured on as many samples and against the same test images.
 
 example:
-  python workflow/scripts/plot_image_statistics.py --statistics vae.json gan.json \\
-      --spectra vae.csv gan.csv --output image_statistics.png
+  python workflow/scripts/plot_image_statistics.py --statistics vae/statistics.json gan/statistics.json \\
+      --spectra vae/spectrum.csv gan/spectrum.csv --output image_statistics.png
 """
 
 from pathlib import Path

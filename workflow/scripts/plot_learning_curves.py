@@ -1,11 +1,11 @@
 """Draw ELBO, reconstruction and KL during the training of a VAE.
 
-Reads the CSV and the JSON that train_binary_vae.py writes, one of each for every seed, in the
+Reads the CSV and the JSON that train_binary_vae.py or train_vae.py writes, one of each for every seed, in the
 same order. A star marks each seed's best epoch, whose weights are kept. The first sixth of the epochs
 lies far below the rest and may leave the vertical range.
 
 example:
-  python workflow/scripts/plot_learning_curves.py --history vae.csv --training vae.json \\
+  python workflow/scripts/plot_learning_curves.py --history vae/history.csv --training vae/training.json \\
       --output learning_curves.png
 """
 

@@ -4,7 +4,7 @@ Reads what evaluate_features.py writes. A sample that copies a training image wo
 distance far below those of test images. No number here tells memorising from underfitting, so look.
 
 example:
-  python workflow/scripts/plot_nearest.py --nearest gan.npz --test test.npz \\
+  python workflow/scripts/plot_nearest.py --nearest gan/nearest.npz --test test/nearest.npz \\
       --data resources/prepared/embedded/svhn.npz --output nearest_gan.png
 """
 

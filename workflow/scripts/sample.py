@@ -1,7 +1,7 @@
 """Sample images from a trained image model (VAE or GAN) and write them as PNG files.
 
-The latents are drawn from p(z) = N(0, I); none is selected. Images of a VAE are the means of p(x|z), or with
---noise draws from it. Writes DIR/samples/0000.png, 0001.png, ...:
+The latents are drawn from p(z), N(0, I) or a learned prior; none is selected. Images of a VAE are the means of
+p(x|z), or with --noise draws from it. Writes DIR/samples/0000.png, 0001.png, ...:
 lossless 32 x 32 RGB, in the layout that score_fid.py reads. The directory appears as a whole and replaces
 an earlier one.
 

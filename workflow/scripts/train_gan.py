@@ -1,12 +1,12 @@
 """Train a Wasserstein GAN with gradient penalty on colour images and keep its averaged generator.
 
 Reads the file that prepare_svhn.py or prepare_images.py wrote. The generator is the one that train_vae.py trains as a
-decoder. The validation images and the feature classifier only watch: the critic's estimate on
-images it was not trained on, and the Frechet distance of few samples (the test images are never
-looked at). The last epoch is kept. Writes a folder with the weights of generator and critic
+decoder. The validation images and the feature classifier only watch: the critic's estimate on images it was not
+trained on, and the Frechet distance of few samples (the test images are never looked at). The last epoch is kept, or
+with --keep best the measured one of the lowest distance. Writes a folder with the weights of generator and critic
 (model.safetensors), one row for each epoch (history.csv), samples of the same latents after several epochs
-(frames.npz), and what is needed to trace them (training.json). Killed or interrupted, the same
-command resumes where it stopped.
+(frames.npz), and what is needed to trace them (training.json). Killed or interrupted, the same command resumes where
+it stopped.
 
 example:
   python workflow/scripts/train_gan.py --data resources/prepared/embedded/svhn.npz \\

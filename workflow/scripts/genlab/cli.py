@@ -9,7 +9,7 @@ A stage is
         cli.run(main, parser())
 
 Exit codes: 0 done, 1 the computation failed, 2 the input is wrong,
-75 interrupted by a signal or a time limit; the same command resumes (`EXIT_RESUMABLE`).
+75 interrupted by a signal or a time limit; the same command resumes (`EXIT_RESUMABLE`), 130 stopped by Ctrl-C.
 """
 
 import argparse
