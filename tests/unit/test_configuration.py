@@ -216,6 +216,7 @@ def test_numbers_that_come_as_text_are_read():
         ({"images": {"models": {"a": {"kind": "gan", "epocs": 1}}}}, "a.epocs: unknown key; did you mean epochs?"),
         ({"images": {"models": {"a": {"kind": "vae", "critic_width": 8}}}}, "a.critic_width: unknown key"),
         ({"images": {"models": {"a": {"kind": "gan", "penalty_weight": 0}}}}, "a.penalty_weight: 0 is less than"),
+        ({"images": {"models": {"a": {"kind": "gan", "critic_group": -1}}}}, "a.critic_group: -1 is less than"),
         ({"images": {"models": {"a": {"kind": "flow"}}}}, "a.kind: 'flow' is not one of ['vae', 'gan', "),
         ({"images": {"models": {"a": {"epochs": 3}}}}, "images.models.a: 'kind' is a required property"),
         ({"images": {"models": {"noise": {"kind": "gan"}}}}, "images.models.noise: the reference of uniform"),
@@ -368,6 +369,14 @@ def test_what_could_only_fail_later_is_refused_at_once(config, message):
         (
             {"images": {"models": {"g": {"kind": "gan", "epochs": 1, "batch_size": 900, "critic_steps": 11}}}},
             "images.models.g.critic_steps: 11, and the critic has 10 updates in all",
+        ),
+        (
+            {"images": {"models": {"g": {"kind": "gan", "critic_group": 1}}}},
+            "critic_group: 1, and a single image has no",
+        ),
+        (
+            {"images": {"models": {"g": {"kind": "gan", "critic_group": 4, "critic": "mine.py:Critic"}}}},
+            "images.models.g.critic_group: 4, which only the project's critic has; leave it at 0",
         ),
     ],
 )

@@ -138,7 +138,7 @@ def tasks():
     settings = {
         "learning_rate": 1e-3, "optimizer": "adam", "weight_decay": 0.0, "schedule": "constant", "warmup_steps": 2,
         "average_decay": 0.9, "precision": "float32", "samples_per_image": 2, "kl_warmup_epochs": 2, "kl_weight": 1.0,
-        "encoder_steps": 0,
+        "encoder_steps": 0, "critic_group": 0,
         "critic_steps": 1, "penalty_weight": 10, "beta1": 0.0, "beta2": 0.9, "frames": 2, "epochs": 2,
         "augment": "colour_translation", "critic_rate": 2.0,
     }  # fmt: skip

@@ -89,3 +89,18 @@ def test_the_features_are_the_last_convolution_at_its_first_position():
         assert everywhere.shape == (4, 512, 3, 3)
         torch.testing.assert_close(classifier.features(x), everywhere[:, :, 0, 0], rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(classifier(x), classifier.mlp(everywhere[:, :, 0, 0]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_critic_of_groups_sees_how_much_their_images_differ():
+    torch.manual_seed(1)
+    critic, x = networks.GroupCritic(2, 4), torch.randn(10, 3, 32, 32)
+    maps = critic.body(x)
+    spread = torch.cat([
+        part.std(0, correction=0).mean().expand(len(part)) for part in (maps[:4], maps[4:8], maps[8:])
+    ])  # fmt: skip
+    last = critic.last[0]
+    expected = (maps * last.weight[:, :-1]).sum((1, 2, 3)) + spread * last.weight[0, -1].sum() + last.bias
+    torch.testing.assert_close(critic(x), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(critic(x[4:8]), critic(x)[4:8], rtol=1e-4, atol=1e-5)  # groups know nothing of others
+    same = x[:1].repeat(4, 1, 1, 1).requires_grad_()  # no spread, and still a gradient
+    assert torch.autograd.grad(critic(same).sum(), same)[0].isfinite().all()

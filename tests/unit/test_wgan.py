@@ -11,7 +11,7 @@ SETTINGS = {
     "epochs": 5, "batch_size": 8, "critic_steps": 2, "penalty_weight": 10.0, "learning_rate": 1e-3, "beta1": 0.0,
     "beta2": 0.9, "schedule": "constant", "warmup_steps": 0, "average_decay": 0.5, "precision": "float32",
     "monitor_epochs": 2, "monitor_samples": 20, "frames": 3, "augment": "none",
-    "critic_rate": 1.0,
+    "critic_rate": 1.0, "critic_group": 0,
 }  # fmt: skip
 
 
@@ -260,3 +260,17 @@ def test_latents_of_the_monitor_are_not_those_that_a_stage_draws_with_a_seed_of_
     drawn = torch.randn(4, task.generator.latents, generator=torch.Generator().manual_seed(2))
     found = task.noise(4, seed=2)
     assert torch.equal(found, task.noise(4, seed=2)) and not torch.equal(found, drawn)
+
+
+def test_groups_of_the_critic_hold_real_images_or_generated_ones(task, real, monkeypatch):
+    critic, seen = networks.GroupCritic(4, 4), []
+    task.critic, task.settings = critic, SETTINGS | {"critic_group": 4, "critic_steps": 1}
+    task.optimizers["critic"] = optimization.optimizer(
+        critic.parameters(), SETTINGS | {"optimizer": "adam", "weight_decay": 0}
+    )
+    score = critic.forward
+    monkeypatch.setattr(critic, "forward", lambda x: seen.append(x.detach()) or score(x))
+    sums = task.step(real[:6], task.schedule(optimization.Progress(0, 10, 0.0)))
+    assert [len(x) for x in seen] == [6, 6, 6, 6]  # real, generated, interpolates, the generator's
+    assert torch.equal(seen[0], images.to_model(real[:6]))
+    assert all(torch.isfinite(value) for value in sums.values())

@@ -36,10 +36,12 @@ def main(options):
     prepared = arrays.load_images(options.data)
     if fault := consistency.critic_fault(settings, len(prepared.train_images)):
         raise InputError(f"--critic-steps: {fault}")
+    if fault := consistency.group_fault(settings):
+        raise InputError(f"--critic-group: {fault}")
     device = loop.set_up(options.device, options.threads, options.seed)
     features, _ = classifier.load_classifier(options.classifier, device)
     train, valid = (torch.from_numpy(split).to(device) for split in (prepared.train_images, prepared.valid_images))
-    critic = image_model.critic(settings["critic_width"], settings["critic"]).to(device)
+    critic = image_model.critic(settings["critic_width"], settings["critic"], settings["critic_group"]).to(device)
     generator = image_model.generator(size, settings["generator"]).to(device)
     task = wgan.WGANTraining(generator, critic, valid, features, settings)
 

@@ -95,6 +95,8 @@ def check_sizes(config, counts):
     for name, model in models.items():
         if counts and "critic_steps" in model and (fault := critic_fault(model, counts["train"])):
             faults.append(f"images.models.{name}.critic_steps: {fault}")
+        if "critic_group" in model and (fault := group_fault(model)):
+            faults.append(f"images.models.{name}.critic_group: {fault}")
     if faults:
         raise InputError("configuration: " + "\n  ".join(faults))
 
@@ -108,6 +110,15 @@ def critic_fault(settings, images):
         f"{settings['critic_steps']}, and the critic has {updates} updates in all, so the generator would have none; "
         "give more epochs or smaller batches"
     )
+
+
+def group_fault(settings):
+    """What is wrong with the `critic_group` of a GAN, in words; None if nothing is."""
+    if settings["critic"] and settings["critic_group"]:
+        return f"{settings['critic_group']}, which only the project's critic has; leave it at 0 with one of your own"
+    if settings["critic_group"] == 1:
+        return "1, and a single image has no spread; give 2 or more, or 0 for none"
+    return None
 
 
 def sample_counts(samples):

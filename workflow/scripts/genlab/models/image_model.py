@@ -106,11 +106,12 @@ def encoder(size, place=""):
     return layers.accelerate(networks.Encoder(**size), 3, *images.SIZE)
 
 
-def critic(width, place=""):
-    """A critic of colour images of `width`, or one's own of `place`."""
+def critic(width, place="", group=0):
+    """A critic of colour images of `width`, that compares images in groups if there is a `group`; or one's own."""
     if place:
         return own_networks.critic(place)
-    return layers.accelerate(networks.Critic(width), 3, *images.SIZE)
+    network = networks.GroupCritic(width, group) if group else networks.Critic(width)
+    return layers.accelerate(network, 3, *images.SIZE)
 
 
 @torch.no_grad()

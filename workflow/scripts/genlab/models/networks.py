@@ -102,6 +102,35 @@ class Critic(nn.Sequential):
         return gradient.to(numbers)
 
 
+class GroupCritic(nn.Module):
+    """A `Critic` that also sees how much images differ, against generators of little variety (Karras et al. 2018).
+
+    Images are taken in groups of `group`, in their order; the last one may be smaller. The standard deviation over a
+    group, averaged over channels and pixels, is one more map at 4 pixels for the last layer. So an image's score
+    depends on the others of its group: give real and generated images apart.
+    """
+
+    def __init__(self, width, group):
+        super().__init__()
+        *body, _, flatten = Critic(width)
+        self.group, self.body = group, nn.Sequential(*body)
+        self.last = nn.Sequential(nn.Conv2d(8 * width + 1, 1, 4), flatten)
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, x):
+        maps = self.body(x)
+        whole = len(maps) // self.group * self.group
+        groups = maps[:whole].unflatten(0, (-1, self.group)), maps[whole:][None]
+        spread = torch.cat([self.spread(each) for each in groups if each.numel()])
+        return self.last(torch.cat([maps, spread.to(maps.dtype)[:, None, None, None].expand(-1, 1, 4, 4)], 1))
+
+    @staticmethod
+    def spread(groups):
+        """The mean standard deviation of each group of maps (G, N, C, 4, 4), for each of its images: (G N,)."""
+        deviation = (groups.float().var(1, correction=0) + 1e-8).sqrt()  # a root of 0 has no gradient
+        return deviation.mean((1, 2, 3)).repeat_interleave(groups.shape[1])
+
+
 class Encoder(nn.Sequential):
     """Images (M, 3, 32, 32) in [-1, 1] -> (M, 2 latents), posterior means, then log-variances."""
 

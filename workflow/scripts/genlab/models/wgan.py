@@ -121,7 +121,10 @@ class WGANTraining:
         with torch.no_grad(), autocast(self.settings, batch.device):
             generated = self.generated(count)
         with autocast(self.settings, batch.device):
-            real_scores, scores = self.critic(torch.cat([real, generated])).float().split(count)
+            if self.settings["critic_group"]:  # a group holds real images or generated ones
+                real_scores, scores = self.critic(real).float(), self.critic(generated).float()
+            else:
+                real_scores, scores = self.critic(torch.cat([real, generated])).float().split(count)
             norms = gradient_norms(self.critic, mixtures(real, generated)).float()
         estimate, penalty = real_scores.sum() - scores.sum(), ((norms - 1) ** 2).sum()
         loss = self.settings["penalty_weight"] * penalty - estimate
