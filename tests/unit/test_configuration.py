@@ -372,7 +372,7 @@ def test_what_could_only_fail_later_is_refused_at_once(config, message):
         ),
         (
             {"images": {"models": {"g": {"kind": "gan", "critic_group": 1}}}},
-            "critic_group: 1, and a single image has no",
+            "critic_group: 1, and a single",
         ),
         (
             {"images": {"models": {"g": {"kind": "gan", "critic_group": 4, "critic": "mine.py:Critic"}}}},
