@@ -160,7 +160,7 @@ def test_test_images_have_no_upper_bound(bracketed, content):
 
 
 def test_a_row_is_of_the_image_that_it_names(trained_vae, prepared_digits, tmp_path):
-    more = ("--images", 5, "--samples", 300, "--chunk", 8)  # two images at a time
+    more = ("--images", 5, "--simulated-images", 2, "--samples", 300, "--chunk", 8)  # two images at a time
     succeed("bracket_likelihood", *words(trained_vae, prepared_digits, tmp_path, *more))
     table = columns(tmp_path, "test")
     rows = table["image"].astype(int)

@@ -81,8 +81,8 @@ def test_estimates_of_a_learned_prior_are_ordered(with_flow, prepared_digits, tm
 
 def test_killed_halfway_and_run_again_it_ends_with_the_same_bytes(prepared_digits, tmp_path):
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
-    succeed("train_binary_vae", *training_options(prepared_digits, undisturbed, epochs=60))
-    options = training_options(prepared_digits, killed, epochs=60)
+    succeed("train_binary_vae", *training_options(prepared_digits, undisturbed, epochs=15))
+    options = training_options(prepared_digits, killed, epochs=15)
     kill_and_resume("train_binary_vae", *options, "--checkpoint-seconds", 1)
     assert (killed / "model.safetensors").read_bytes() == (undisturbed / "model.safetensors").read_bytes()
 
