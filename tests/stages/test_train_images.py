@@ -182,7 +182,7 @@ def test_a_fitted_prior_follows_the_latents(options, prepared_numbers, tmp_path)
 def own(options, tmp_path_factory):
     """{kind: weights} of trainings of the example networks, one resumed after a SIGKILL."""
     folders = {kind: tmp_path_factory.mktemp(f"own_{kind}") for kind in OWN}
-    kill_and_resume("train_gan", *options("gan", folders["gan"], epochs=20), *OWN["gan"], "--checkpoint-seconds", 1)
+    kill_and_resume("train_gan", *options("gan", folders["gan"], epochs=10), *OWN["gan"], "--checkpoint-seconds", 1)
     succeed("train_vae", *options("vae", folders["vae"], epochs=1), *OWN["vae"])
     return {kind: folder / "model.safetensors" for kind, folder in folders.items()}
 
