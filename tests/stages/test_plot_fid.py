@@ -131,7 +131,7 @@ def test_one_seed_has_no_spread(tmp_path):
 def test_one_draw_of_all_images_counts_once_and_is_said_to_be_of_few(tmp_path):
     of_all = [score(seed, floor=(60.0,)) for seed in (1, 2)]
     for each in of_all:
-        each["floor"] |= {"values": [60.0], "images": 900}
+        each["floor"] |= {"values": [60.0], "images": 900, "source": each["floor"]["source"] | {"images": 900}}
     summary, text = summarise(tmp_path, of_all)
     assert (summary["floor"]["values"], summary["floor"]["sd"]) == ([60.0], None)
     assert "note       only 900 training images: the real-data FID reads high\n" in text

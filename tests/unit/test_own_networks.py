@@ -158,7 +158,7 @@ def test_weights_run_no_file_that_nobody_named(place):
 
 @pytest.mark.parametrize("networks", [[], {"generator": {}}, {"generator": {"place": "a.py:B", "sha256": 1}}])
 def test_weights_that_note_their_networks_in_another_way_are_refused(networks):
-    with pytest.raises(InputError, match=r"gan.safetensors: '(networks|generator/place|generator/sha256)' is"):
+    with pytest.raises(InputError, match=r"gan.safetensors: 'networks(/generator/(place|sha256))?' is"):
         own_networks.check_same("", {"networks": networks}, "gan.safetensors", "generator")
 
 

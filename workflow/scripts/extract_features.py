@@ -135,7 +135,6 @@ def batches_of(options, prepared, parts):
 
     # On the CPU, so that one seed gives the same images on every device.
     rng, normal = np.random.default_rng(options.seed), torch.Generator().manual_seed(options.seed)
-    noise = image_model.noise_source(parts["generator"], options.seed) if options.noise else None
     if options.source in ("train", "test", "reconstructions"):
         real = prepared.train_images if options.source == "train" else prepared.test_images
         rows = rng.permutation(len(real))
@@ -145,10 +144,7 @@ def batches_of(options, prepared, parts):
         return rows, batches
 
     if options.source == "samples":
-        network = parts["generator"]
-        device = next(network.parameters()).device
-        z = torch.randn(options.count, network.latents, generator=normal)  # at once, as sample.py does
-        batches = (image_model.generate(network, part.to(device), noise=noise) for part in z.split(BATCH))
+        batches = image_model.sample(parts["generator"], options.count, options.seed, options.noise, BATCH)
         return np.arange(options.count), batches
 
     def drawn(count):

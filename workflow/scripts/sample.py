@@ -37,11 +37,8 @@ def main(options):
 
     device = loop.set_up(options.device, options.threads, options.seed)
     parts, about = image_model.load_model(options.weights, device, own_networks.given(options))
-    # On the CPU, so that a seed gives the same latents on every device.
-    source = torch.Generator().manual_seed(options.seed)
-    z = torch.randn(options.count, parts["generator"].latents, generator=source)
-    noise = image_model.noise_source(parts["generator"], options.seed) if options.noise else None
-    images.write_directory(options.output, image_model.generate(parts["generator"], z.to(device), noise=noise))
+    drawn = torch.cat(list(image_model.sample(parts["generator"], options.count, options.seed, options.noise)))
+    images.write_directory(options.output, drawn)
     log.info("%s (seed %d), latents of seed %d, device %s", about["model"], about["seed"], options.seed, device)
     print(f"{options.count} images of {about['model']} in {options.output}")
 

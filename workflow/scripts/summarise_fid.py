@@ -73,7 +73,7 @@ def gather(paths, scores):
     fid, floor = intervals.spread([score["fid"] for score in scores]), None
     if first["floor"]:
         draws = [value for score in scores for value in score["floor"]["values"]]
-        if all(len(score["floor"]["values"]) == 1 for score in scores):  # of all images: the same draw with every seed
+        if first["floor"]["images"] == first["floor"]["source"]["images"]:  # of all: the same draw with every seed
             draws = draws[:1]
         floor = intervals.spread(draws) | floor_source(first)
     return {

@@ -258,18 +258,18 @@ def text_checksum(text):
 def content_checksum(path):
     """SHA-256 of a file, or of a folder: of the names and contents of all files in it.
 
-    Hidden files and folders are left out. Links are followed, but not to a folder that holds them.
+    Hidden files and folders are left out. Links to folders are followed in the folder itself alone, where the folders
+    of classes lie, so that no circle of links is endless.
     """
     path = Path(path)
     if not path.is_dir():
         return checksum(path)
     found, listed = hashlib.sha256(), []
-    for place, folders, names in os.walk(path, followlinks=True):
-        around = {os.path.realpath(place), *map(str, Path(os.path.realpath(place)).parents)}
-        folders[:] = [
-            name for name in folders if name[0] != "." and os.path.realpath(os.path.join(place, name)) not in around
-        ]
-        listed += [Path(place, name) for name in names if name[0] != "."]
+    linked = [each for each in path.iterdir() if each.is_symlink() and each.is_dir() and each.name[0] != "."]
+    for root in (path, *linked):
+        for place, folders, names in os.walk(root):
+            folders[:] = [name for name in folders if name[0] != "."]
+            listed += [Path(place, name) for name in names if name[0] != "."]
     for file in sorted(listed):
         if file.is_file():
             found.update(f"{file.relative_to(path)}\0{checksum(file)}\n".encode())

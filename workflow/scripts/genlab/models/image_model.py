@@ -128,6 +128,18 @@ def generate(generator, z, batch=250, noise=None):
     ])  # fmt: skip
 
 
+def sample(generator, count, seed, noisy=False, batch=500):
+    """Yield images uint8 (batch, 3, 32, 32) on the CPU from `count` latents of a seed, the same on every device.
+
+    noisy: draw the images of a VAE from p(x|z), see `noise_source`.
+    """
+    device = next(generator.parameters()).device
+    noise = noise_source(generator, seed) if noisy else None
+    z = torch.randn(count, generator.latents, generator=torch.Generator().manual_seed(seed))
+    for part in z.split(batch):
+        yield generate(generator, part.to(device), noise=noise)
+
+
 def noise_source(generator, seed):
     """A torch generator for the noise of p(x|z) of a VAE's `MeanImages`; on the CPU: the same images on every device.
 

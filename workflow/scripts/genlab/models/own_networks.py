@@ -6,7 +6,6 @@ person names it, in a configuration or on a command line; never because a file o
 
 import copy
 import importlib.util
-import json
 import sys
 from pathlib import Path
 
@@ -67,11 +66,11 @@ def noted(settings):
 
 def check_same(place, about, weights, part):
     """Raise `InputError` unless weights were trained with `place`; about: what their file says of itself."""
-    if not isinstance(noted := about.get("networks", {}), dict):
-        raise InputError(f"{weights}: 'networks' is {json.dumps(noted)[:60]}; train anew")
-    trained = noted.get(part)
+    about = {"networks": {}} | about
+    files.check_fields(weights, about, {"networks": dict})
+    trained = about["networks"].get(part)
     if trained is not None:
-        files.check_fields(weights, noted, {f"{part}/place": str, f"{part}/sha256": str})
+        files.check_fields(weights, about, {f"networks/{part}/{field}": str for field in ("place", "sha256")})
     if trained is None:
         if place:
             raise InputError(f"--{part} {place}: {weights} is of the project's own {part}; leave the option out")

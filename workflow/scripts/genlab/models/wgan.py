@@ -14,9 +14,11 @@ from torch import nn
 
 from ..data import images
 from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
-from . import image_model
+from . import gaussian, image_model
 from .augmentation import augment
 from .monitor import FrechetMonitor
+
+NOISE = 1  # what latents of a seed are for: to watch the training
 
 
 def mixtures(real, generated):
@@ -91,10 +93,10 @@ class WGANTraining:
     def noise(self, count, seed=None):
         """Latents (count, L) from the process's random generator; with `seed`, the same in every call.
 
-        They are not those that `sample` or `extract_features` draws with a seed of the same number.
+        They are not those that a stage draws with a seed of the same number.
         """
         device = self.valid.device
-        source = None if seed is None else torch.Generator(device).manual_seed(seed + 2_000_003)
+        source = None if seed is None else gaussian.generator([seed, NOISE], device)
         return torch.randn(count, self.generator.latents, device=device, generator=source)
 
     def generated(self, count):
