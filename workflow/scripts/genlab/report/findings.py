@@ -48,9 +48,9 @@ def divergences(results):
     jsd, w1 = judged(results, "jsd_error"), judged(results, "w1_error")
     spread = ranges["highest"] - ranges["lowest"]
     said = [
-        f"At \u03b8 = 0 the estimated Jensen-Shannon divergence is within {number(errors['jsd_at_zero'], 2)} nats of "
-        f"0. At every other \u03b8 it lies between {number(ranges['lowest'])} and {number(ranges['highest'])} nats; "
-        f"log 2 = 0.6931 is exact. The largest error, {number(jsd['value'], 2)}, is {against(jsd)}."
+        f"The estimated Jensen-Shannon divergence is within {number(errors['jsd_at_zero'], 2)} nats of 0 at "
+        f"\u03b8 = 0, and within {number(errors['jsd_elsewhere'], 2)} nats of log 2 = 0.6931 at every other \u03b8. "
+        f"The largest error is {against(jsd)}."
     ]
     if spread <= FLAT * 0.6931:
         said.append(
