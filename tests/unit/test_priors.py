@@ -340,7 +340,8 @@ def test_a_prior_is_trained_saved_and_loaded_by_its_name(tmp_path, name):
     }
     vae.save_vae(tmp_path / "vae.safetensors", task.average.module, about)
     loaded, z = vae.load_binary_vae(tmp_path / "vae.safetensors")[0], torch.randn(5, 4)
-    assert type(loaded.prior) is type(priors.prior(name, 4, 784))
+    kept = {"vamp": "mixture"}.get(name, name)  # its pseudo-inputs are encoded once
+    assert type(loaded.prior) is type(priors.prior(kept, 4, 784))
     torch.testing.assert_close(loaded.log_prior(z), task.average.module.eval().log_prior(z))
 
 

@@ -25,6 +25,7 @@ from genlab.models import own_networks
 from genlab.training import experiment
 
 SETS = ("test", "simulated")
+BLOCK = 250  # images at once at most: their gradients take memory, and a run that stops loses one block
 TEST_SPLIT = 2  # seeds the subset, as in estimate_likelihood.py: fewer images are some of the more, here as there
 
 
@@ -92,8 +93,9 @@ def main(options):
         K, annealed = ks[-1], summary["annealed"]
         gap = f", bounds {summary['gap']['mean']:.3f} apart" if "gap" in summary else ""
         print(
-            f"{name}: log-likelihood {annealed['mean']:.3f} +- {annealed['chain_error']:.3f} nats{gap}; importance "
-            f"sampling (K = {K}) {summary['posterior']['curve'][-1]['shortfall']['mean']:.3f} below, refined "
+            f"{name}: log-likelihood {annealed['mean']:.3f} nats, error of the chains alone "
+            f"{annealed['chain_error']:.3f}{gap}; importance sampling (K = {K}) "
+            f"{summary['posterior']['curve'][-1]['shortfall']['mean']:.3f} below, refined "
             f"{summary['refined']['curve'][-1]['shortfall']['mean']:.3f} below, {summary['images']} images"
         )
 
@@ -108,7 +110,7 @@ def estimate(model, packed, name, count, settings, device, checkpoints):
     seed = [settings["evaluation_seed"], TEST_SPLIT]
     rows = np.sort(np.random.default_rng(seed).permutation(len(packed))[:count]) if name == "test" else np.arange(count)
     chunk = settings["chunk"] or vae.CHUNK[device.type]
-    at_once = max(1, chunk // settings["chains"])
+    at_once = max(1, min(BLOCK, chunk // settings["chains"]))
     columns, about = checkpoints.load() or ({}, {"done": 0, "names": []})
     if about["done"]:
         log.info("%s: resuming after %d of %d images", name, about["done"], len(rows))
@@ -164,7 +166,8 @@ def estimate_block(model, x, z, generator, settings, chunk, heed):
 def summarise(columns, ks):
     """Means over the images of a set, from the table's columns {name: (N,)}.
 
-    `chain_error` is the error that the mean estimate has from the chains alone: the images are no part of it.
+    `chain_error` is the error that the mean estimate has from the chains alone: the images are no part of it. Nor is
+    the bias of chains that fail: the bracket shows that.
     `shortfall` is by how much importance sampling with K samples reads less than annealing, image by image.
     """
     import numpy as np

@@ -169,7 +169,8 @@ def find_steps(target, u, generator, settings):
 def log_mean_exp_error(log_weights):
     """Standard error of `vae.log_mean_exp`, (M, C) -> (M,), by the delta method: sd(w) / mean(w) / sqrt(C).
 
-    Too small where few weights of many count; NaN for a single chain.
+    Never above 1 nat, and too small from about 0.5 on, where few weights count: there the estimate is also far too low.
+    NaN for a single chain.
     """
     weights = torch.exp(log_weights - log_weights.max(1, keepdim=True).values)
     return weights.std(1) / weights.mean(1) / math.sqrt(weights.shape[1])

@@ -159,6 +159,14 @@ class Vamp(GaussianMixture):
         mean, log_variance = posterior(torch.sigmoid(self.pseudo_inputs))
         return mean.new_full((len(mean),), -math.log(len(mean))), mean, log_variance
 
+    @torch.no_grad()
+    def settled(self, posterior):
+        """The same density as a `Mixture`, once training is over: pseudo-inputs are encoded once, not at every call."""
+        log_weights, means, log_variances = self.components(posterior)
+        mixture = Mixture(means.shape[1], len(means)).to(means.device)
+        mixture.load_state_dict({"logits": log_weights, "means": means, "log_variances": log_variances})
+        return mixture
+
 
 class FittedMixture(nn.Module):
     """A mixture of Gaussians with full covariances, fitted to latents by `fit`; N(0, I) before."""

@@ -83,7 +83,10 @@ def load_binary_vae(path, device="cpu", architecture=""):
             f"{path}: not the weights of a binary VAE ({reason}); train one with train_binary_vae.py"
         ) from None
     check_model(path, tensors, about)
-    return model.to(device).eval(), about
+    model.to(device).eval()
+    if isinstance(model.prior, priors.Vamp):
+        model.prior = model.prior.settled(model.posterior)
+    return model, about
 
 
 def binary_vae(architecture, latents, prior="standard_normal", width=32, dropout=0.0):

@@ -54,9 +54,10 @@ class VAETraining:
             noise = torch.randn(samples, *mean.shape, device=x.device)
             z = gaussian.reparameterise(mean, log_variance, noise)
             if dreg:
-                z.register_hook(lambda gradient: shares[..., None] * gradient)
+                z.register_hook(lambda gradient: (1 - kl_weight + kl_weight * shares)[..., None] * gradient)
             decoded = self.model.decode(z).float()
-        self.model.log_prob.fit(x, decoded)
+        if not encoder_alone:
+            self.model.log_prob.fit(x, decoded)
         log_p_x = self.model.log_prob(x, decoded)
         log_prior = self.model.log_prior(z)
         log_ratio = gaussian.minus_log_density(log_variance, noise) + log_prior
@@ -64,8 +65,9 @@ class VAETraining:
         if settings["objective"] == "iwae":
             bound = vae.log_mean_exp((log_p_x + kl_weight * log_ratio).T)
         elif dreg:
-            # Tucker et al. (2019): log q(z|x) moves only through z, and that gradient, by the hook on z, has the
-            # squares of the normalised weights. Its expectation is the gradient of the bound above.
+            # Tucker et al. (2019): log q(z|x) moves only through z, and there the hook gives the normalised weight w
+            # the factor 1 - b + b w, with b the KL weight: w^2 in all for b = 1. Its expectation is the gradient of
+            # the bound above.
             mean, log_variance = mean.detach(), log_variance.detach()
             noise = gaussian.standardise(mean, log_variance, z)
             log_ratio = gaussian.minus_log_density(log_variance, noise) + log_prior
