@@ -336,8 +336,15 @@ def test_a_bracket_is_a_line_at_the_annealed_value(inputs):
     (line,) = (line for line in figure.axes[0].lines if "annealing" in line.get_label())
     assert list(line.get_ydata()) == pytest.approx([value, value])
     assert line.get_label() == f"test by annealing: \u2212{-value:.2f}, 30 images"
+    (bar,) = (line for line in figure.axes[0].lines if "bounds" in line.get_label())
+    assert list(bar.get_ydata()) == pytest.approx([value, value + 0.1]) and list(bar.get_xdata()) == [5000, 5000]
+    assert bar.get_label() == "two bounds, 0.10 apart on 7 images of the model"
     arguments = [*inputs[1]["plot_log_likelihood"], "--bracket", path]
     run_here(plot_log_likelihood, *arguments)
+    alone = bracket()
+    del alone["sets"]["simulated"]
+    path.write_text(json.dumps(alone))
+    assert "gap" not in (found := brackets.read_bracket(path, 200, at_k)) and found["gain"] == 1.25
     path.write_text(json.dumps(bracket(100)))
     with pytest.raises(InputError, match="no comparison with K = 200"):
         brackets.read_bracket(path, 200, at_k)

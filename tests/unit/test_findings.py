@@ -51,6 +51,29 @@ def test_a_bracket_says_where_the_truth_lies(results):
     assert "gains 1.49 ± 0.14 nats over K = 200 on 100 test images" in said
     assert "is about \u221284.65. On 90" in said
     assert "these are 0.098 ± 0.029 nats apart" in said
+    for name in ("gap", "gap_error", "simulated"):
+        del results.brackets["vae"][name]
+    assert text(findings.likelihood(results)) == said.split(" On 90 images")[0] + said.split("nats apart.")[1]
+
+
+@pytest.mark.parametrize(
+    ("values", "gains", "said"),
+    [
+        ((-84.0, -84.25), (0.5, 1.5), "K = 200 puts the models into the same order as annealed importance sampling."),
+        (
+            (-84.25, -84.0), (0.5, 1.5),  # at K = 200: -84.75 and -85.5
+            "K = 200 puts a above b; annealed importance sampling puts it below, by 0.25 ± 0.50 nats.",
+        ),
+    ],
+)  # fmt: skip
+def test_the_order_of_the_models_is_held_against_annealing(results, values, gains, said):
+    for model, value, gain, error in zip("ab", values, gains, (0.3, 0.4), strict=True):
+        results.likelihood[model] = results.likelihood["vae"]
+        results.brackets[model] = {"log_likelihood": value, "gain": gain, "gain_error": error, "images": 100}
+    assert findings.order(results) == [said]
+    assert said in text(findings.likelihood(results))
+    del results.brackets["b"]
+    assert findings.order(results) == []
 
 
 def likelihood_said(results, path, value):

@@ -5,6 +5,9 @@ nothing to say. A sentence that judges, judges by the comparison it states: a li
 error. Numbers are written as in the tables. Nothing here imports torch.
 """
 
+import itertools
+import math
+
 from ..measures.metric_table import BY_KEY
 from .acceptance import acceptance
 from .tables import SPLITS
@@ -116,13 +119,16 @@ def likelihood(results):
             loose += f"; K = {gain['k']} would give {text(gain)} nats more on {gain['images']} of them"
         said.append(loose + (": the bound is loose." if size < 0.1 * k else "."))
         if bracket := results.brackets.get(model):
-            true = number(bracket["log_likelihood"], 4)
-            gain, gap = (plus_minus(bracket[name], bracket[f"{name}_error"]) for name in ("gain", "gap"))
+            true, gain = number(bracket["log_likelihood"], 4), plus_minus(bracket["gain"], bracket["gain_error"])
             said.append(
                 f"Annealed importance sampling gains {gain} nats over K = {k} on {bracket['images']} test images "
-                f"(first seed), so the log-likelihood of test images is about {true}. On {bracket['simulated']} images "
-                f"of the model itself, where the truth lies between two bounds, these are {gap} nats apart."
+                f"(first seed), so the log-likelihood of test images is about {true}."
             )
+            if "gap" in bracket:
+                said.append(
+                    f"On {bracket['simulated']} images of the model itself, where the truth lies between two bounds, "
+                    f"these are {plus_minus(bracket['gap'], bracket['gap_error'])} nats apart."
+                )
         if over := summary["overfitting"].get("log_likelihood"):
             size, error = over["mean"], over["standard_error"]
             if size > 2 * error:
@@ -135,7 +141,28 @@ def likelihood(results):
                 f"Training minus test log-likelihood is {number(size, 3)} nats, standard error {number(error, 2)}, "
                 f"{judgement}."
             )
-    return said + verdicts(results, "likelihood", ["log_likelihood_test"])
+    return said + order(results) + verdicts(results, "likelihood", ["log_likelihood_test"])
+
+
+def order(results):
+    """Whether importance sampling puts the binary models into the order that annealing puts them in, as sentences."""
+    annealed = {model: bracket["log_likelihood"] for model, bracket in results.brackets.items()}
+    if len(annealed) < 2:
+        return []
+    at_k = {model: annealed[model] - bracket["gain"] for model, bracket in results.brackets.items()}
+    k, pairs = results.likelihood[next(iter(annealed))]["k"], itertools.combinations(annealed, 2)
+    wrong = [pair for pair in pairs if (at_k[pair[0]] > at_k[pair[1]]) != (annealed[pair[0]] > annealed[pair[1]])]
+    if not wrong:
+        return [f"K = {k} puts the models into the same order as annealed importance sampling."]
+    said = []
+    for pair in wrong:
+        low, high = sorted(pair, key=annealed.get)
+        error = math.hypot(*(results.brackets[model]["gain_error"] for model in pair))
+        said.append(
+            f"K = {k} puts {low} above {high}; annealed importance sampling puts it below, by "
+            f"{plus_minus(annealed[high] - annealed[low], error)} nats."
+        )
+    return said
 
 
 def verdicts(results, problem, metrics):
