@@ -22,6 +22,8 @@ LIKELIHOOD = {
         }
         for split, elbo in (("valid", -91.3), ("test", -90.73))
     },
+    "latents": 100,
+    "active_latents": [24, 25],
     "overfitting": {"log_likelihood": {"mean": 2.0, "sd": 0.1, "standard_error": 0.3}},
     "gain_beyond_k": {"test": {"k": 5000, "images": 100, "mean": 0.57, "sd": 0.05, "standard_error": 0.06}},
 }

@@ -11,7 +11,7 @@ import pytest
 import summarise_likelihood
 import torch
 from conftest import succeed
-from genlab import InputError
+from genlab import InputError, Interrupted, log
 from genlab.data import amat, arrays
 from genlab.models import gaussian, vae
 from stage import run_here, run_stage
@@ -227,6 +227,42 @@ def test_30_weights_are_enough_for_a_shape(least):
     assert f"{shapes['median']:.2f}" in text
 
 
+def test_interrupted_and_run_again_it_ends_with_the_same_numbers(
+    trained_vae, prepared_digits, tmp_path, caplog, monkeypatch
+):
+    monkeypatch.setitem(vae.DRAWN, "cpu", 100)  # five images at a time
+
+    def run(name, *more):
+        run_here(
+            estimate_likelihood, "--weights", trained_vae / "model.safetensors", "--data", prepared_digits, "--output",
+            tmp_path / name / "x.json", "--samples", 20, "--threads", 1, "--train-images", 12, "--images", 7,
+            "--curve-samples", 50, "--curve-images", 4, *more,
+        )  # fmt: skip
+
+    run("whole")
+    for _ in range(2):
+        with pytest.raises(Interrupted, match="the state is saved"):
+            run("parts", "--max-seconds", 1)  # stops after each five images: this process is older than a second
+        assert not (tmp_path / "parts" / "x.json").exists()
+    with caplog.at_level("INFO", log.name):
+        run("parts")
+    assert "train, K = 20: resuming after 10 of 12" in caplog.text
+    assert not (tmp_path / "parts" / "x.json.state" / "train-20.safetensors").exists()
+    whole, parts = (json.loads((tmp_path / name / "x.json").read_text()) for name in ("whole", "parts"))
+    assert whole | {"provenance": None} == parts | {"provenance": None}
+    assert (tmp_path / "whole" / "x.csv").read_bytes() == (tmp_path / "parts" / "x.csv").read_bytes()
+
+
+def test_active_latents_are_those_that_depend_on_the_image(content, trained_vae, prepared_digits, monkeypatch):
+    model, _ = vae.load_binary_vae(trained_vae / "model.safetensors")
+    valid = torch.from_numpy(amat.unpack_bits(arrays.load_binarized_mnist(prepared_digits).valid)).float()
+    with torch.no_grad():
+        variances = np.var(model.posterior(valid)[0].double().numpy(), 0)
+    assert content["active_latents"] == (variances > 0.01).sum() and content["latents"] == len(variances)
+    monkeypatch.setattr(vae, "ACTIVE", np.median(variances))
+    assert vae.active_latents(model, valid.split(7)) == len(variances) // 2
+
+
 def test_the_chunk_does_not_change_the_estimate(estimates, trained_vae, prepared_digits, tmp_path):
     succeed(
         "estimate_likelihood", "--weights", trained_vae / "model.safetensors", "--data", prepared_digits, "--output",
@@ -320,6 +356,13 @@ def test_the_summary_of_one_seed_is_that_seed(content, of_one_seed):
     assert summary["overfitting"] == {name: alone(gap) for name, gap in content["overfitting"].items()}
     for split, gain in content["gain_beyond_k"].items():
         assert summary["gain_beyond_k"][split] == {"k": 60, "images": 5} | alone(gain)
+
+
+def test_the_summary_says_how_many_latents_are_active(content, of_one_seed, of_two_seeds):
+    active, latents = content["active_latents"], content["latents"]
+    for (summary, text, *_), values in ((of_one_seed, [active]), (of_two_seeds, [active] * 2)):
+        assert summary["active_latents"] == values and summary["latents"] == latents
+        assert f"Active latents: {', '.join(map(str, values))} of {latents}\n" in text
 
 
 def test_the_text_begins_with_the_data(of_one_seed):

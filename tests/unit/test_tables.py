@@ -1,8 +1,10 @@
 """Tables of a report: what they hold, and the limits that they judge by."""
 
+import copy
+
 import pytest
 from genlab.report import acceptance, findings, tables
-from genlab.report.typeset import UNKNOWN
+from genlab.report.typeset import MINUS, UNKNOWN
 from good_run import good_run
 
 
@@ -41,6 +43,24 @@ def test_tables_hold_their_numbers_to_sort_by(made):
 def test_numbers_stand_with_their_spread(made):
     assert made["fid"].rows[1][2][0] == "445 ± 10" and made["fid"].rows[1][4][0] == "317.9 ± 3.0"
     assert made["metrics"].rows[1][1] == ("0.800\n[0.700, 0.900]", 0.8)
+
+
+def test_the_ladder_has_a_row_for_each_binary_model(results):
+    training = {"parameters": 938825, "best_epoch": 9, "settings": {"epochs": 9}, "stretches": [], "seed": 1}
+    results.training["binary_vae"] = [training | {"seconds": seconds} for seconds in (60, 180)]
+    results.training["binary_flow"] = [training | {"seconds": 600}]
+    results.likelihood["flow"] = copy.deepcopy(results.likelihood["vae"])
+    results.likelihood["flow"] |= {"seeds": [1], "active_latents": [31], "gain_beyond_k": {}, "overfitting": {}}
+    results.brackets["vae"] = {"log_likelihood": -84.65, "gap": 0.098, "gap_error": 0.029}
+    table = tables.all_tables(results)["ladder"]
+    vae, flow = ([each if isinstance(each, str) else each[0] for each in row] for row in table.rows)
+    assert vae == [
+        "vae", "938,825", "2.00", "24.5 of 100", f"{MINUS}91.30 ± 0.17", f"{MINUS}90.73 ± 0.17",
+        f"{MINUS}86.230 ± 0.080", "0.570 ± 0.050", f"{MINUS}84.65", "0.098 ± 0.029", "2.00 ± 0.10",
+    ]  # fmt: skip
+    assert flow[2:4] == ["10.0", "31 of 100"] and flow[4] == f"{MINUS}91.30 ± 0.24"  # one seed: over images
+    assert flow[7:] == [UNKNOWN] * 4
+    assert table.header[6:8] == ["log-likelihood, K = 200", "K = 5000 more"]
 
 
 def test_an_extended_training_says_from_where(made):

@@ -343,7 +343,8 @@ def figure_files():
 
 # Tables of the report that a run with this configuration has.
 TABLES = ["acceptance", "divergences", "density", "training", "comparison"]
-TABLES += ["likelihood"] if config["likelihood"]["models"] else []
+TABLES += ["likelihood"] if BINARY_MODELS else []
+TABLES += ["ladder"] if len(BINARY_MODELS) > 1 else []
 TABLES += ["fid", "statistics", "metrics"] if IMAGE_MODELS else []
 TABLES += ["elbo"] if with_network("encoder") else []
 TABLES += ["imported"] if of_kind("samples", "external") else []

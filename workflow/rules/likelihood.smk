@@ -49,9 +49,10 @@ rule estimate_likelihood:
     params:
         settings=options(config["likelihood"]["evaluation"] | DEVICE),
         own=lambda wildcards: own_networks(BINARY_MODELS[wildcards.model], "architecture"),
+        limit=time_limit,
     shell:
         "python {input.script:q} --weights {input.model:q} --data {input.data:q} --output {output.estimate:q}"
-        " --threads {threads} {params.settings} {params.own} > {log:q} 2>&1"
+        " --max-seconds {params.limit} --threads {threads} {params.settings} {params.own} > {log:q} 2>&1"
 
 
 # Part of `all` only with `likelihood.bracket`: minutes for a few images. Else ask for

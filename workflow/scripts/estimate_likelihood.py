@@ -10,6 +10,8 @@ test images get more samples, to show how far it rises beyond K.
 With --sampled-images n, only n random images of a split get K samples, the others an ELBO from one draw. The
 log-likelihood of all is then the mean ELBO plus the mean gap of those n, which varies little from image to image.
 
+Killed or interrupted, the same command resumes at the images where it stopped.
+
 example:
   python workflow/scripts/estimate_likelihood.py --weights vae.safetensors \\
       --data resources/prepared/embedded/binarized_mnist.npz --output log_likelihood.json \\
@@ -19,8 +21,9 @@ example:
 import math
 from pathlib import Path
 
-from genlab import ComputationError, cli, configuration, files, provenance
+from genlab import ComputationError, cli, configuration, files, log, provenance
 from genlab.models import own_networks
+from genlab.training import experiment
 
 SPLITS = ("train", "valid", "test")
 BLOCK = 10000  # images unpacked at a time; packed, a million images take 98 MB
@@ -36,6 +39,7 @@ def parser():
         "--output", type=cli.path_ending(".json"), required=True, metavar="JSON",
         help="estimates to write; with the same name and .csv, the estimate at each K",
     )  # fmt: skip
+    experiment.add_state_options(result, "OUTPUT")
     configuration.add_options(result, "likelihood_evaluation")
     own_networks.add_options(result, "architecture")
     return result
@@ -59,44 +63,56 @@ def main(options):
     evaluations += [(split, settings["images"], K) for split in ("valid", "test")]
     if settings["curve_images"] and settings["curve_samples"] > K:
         evaluations += [(split, settings["curve_images"], settings["curve_samples"]) for split in ("valid", "test")]
-    splits, gains, curve = {}, {}, []
-    for split, count, samples in evaluations:
-        ks = sorted({k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if k < samples} | {K, samples})
-        packed = getattr(prepared, split)
-        # Not the first images: the official test file is sorted by digit. A smaller subset is part of a larger one.
-        rows = np.random.default_rng(seed_of(split, settings)).permutation(len(packed))[: count or None]
-        sampled = rows[: (samples == K and settings["sampled_images"]) or None]
-        numbers = evaluate(model, packed[np.sort(sampled)], split, samples, ks, settings, device)
-        bounds = (
-            single_draws(model, packed[np.sort(rows)], split, settings, device) if len(sampled) < len(rows) else None
-        )
-        if wrong := [name for name in ("elbo", "log_likelihood") if not np.isfinite(numbers[name]).all()]:
-            raise ComputationError(f"{options.weights}: {wrong[0]} of {split} images is not finite; train it anew")
-        lines = curve_rows(numbers, bounds, ks, K)
-        evaluated = {"split": split, "images": len(rows), "samples": samples}
-        curve += [evaluated | line for line in lines]
-        if samples == K:
-            splits[split] = summarise(numbers, bounds)
-        else:
-            gain = {"mean": lines[-1]["gain"], "standard_error": lines[-1]["gain_standard_error"]}
-            gains[split] = {"k": samples, "images": evaluated["images"], **gain}
-    with files.atomic(options.output.with_suffix(".csv")) as temporary:
-        pandas.DataFrame(curve).to_csv(temporary, index=False)
-    files.write_json(
-        options.output,
-        {
-            "data": about["data"],
-            "model": about["model"],
-            "seed": about["seed"],
-            "k": K,
-            "splits": splits,
-            "overfitting": overfitting(splits),
-            "gain_beyond_k": gains,
-            "provenance": provenance.record(
-                options, trained_with=about, model_checksum=files.checksum(options.weights), device=device.type
-            ),
-        },
+    identity = experiment.fingerprint(
+        settings, model=files.checksum(options.weights), data=files.checksum(options.data), device=device.type
     )
+    splits, gains, curve = {}, {}, []
+    names = [f"{split}-{samples}" for split, _, samples in evaluations]
+    with experiment.checkpoints(options, options.output, identity, *names) as saved:
+        for (split, count, samples), checkpoints in zip(evaluations, saved, strict=True):
+            ks = [k for k in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000) if k < samples]
+            ks = sorted({*ks, K, samples})
+            packed = getattr(prepared, split)
+            # Not the first images: the official test file is sorted by digit. A smaller subset is part of a larger one.
+            rows = np.random.default_rng(seed_of(split, settings)).permutation(len(packed))[: count or None]
+            sampled = rows[: (samples == K and settings["sampled_images"]) or None]
+            numbers = evaluate(model, packed[np.sort(sampled)], split, samples, ks, settings, checkpoints)
+            bounds = None
+            if len(sampled) < len(rows):
+                bounds = single_draws(model, packed[np.sort(rows)], split, settings, device)
+            if wrong := [name for name in ("elbo", "log_likelihood") if not np.isfinite(numbers[name]).all()]:
+                raise ComputationError(f"{options.weights}: {wrong[0]} of {split} images is not finite; train it anew")
+            lines = curve_rows(numbers, bounds, ks, K)
+            evaluated = {"split": split, "images": len(rows), "samples": samples}
+            curve += [evaluated | line for line in lines]
+            if samples == K:
+                splits[split] = summarise(numbers, bounds)
+            else:
+                gain = {"mean": lines[-1]["gain"], "standard_error": lines[-1]["gain_standard_error"]}
+                gains[split] = {"k": samples, "images": evaluated["images"], **gain}
+        with files.atomic(options.output.with_suffix(".csv")) as temporary:
+            pandas.DataFrame(curve).to_csv(temporary, index=False)
+        files.write_json(
+            options.output,
+            {
+                "data": about["data"],
+                "model": about["model"],
+                "seed": about["seed"],
+                "k": K,
+                "splits": splits,
+                "overfitting": overfitting(splits),
+                "gain_beyond_k": gains,
+                "latents": model.latents,
+                "active_latents": vae.active_latents(
+                    model, (x.to(device).float() for x in blocks(prepared.valid, vae.images_at_once(device.type, 1)))
+                ),
+                "provenance": provenance.record(
+                    options, trained_with=about, model_checksum=files.checksum(options.weights), device=device.type
+                ),
+            },
+        )
+        for checkpoints in saved:
+            checkpoints.state.clear()
     for split, numbers in splits.items():
         elbo, estimate = numbers["elbo"], numbers["log_likelihood"]
         print(
@@ -120,27 +136,44 @@ def single_draws(model, packed, split, settings, device):
     return np.concatenate([(reconstruction - kl).cpu().numpy() for reconstruction, kl in terms])
 
 
-def blocks(packed):
-    """Yield `packed` images as tensors, some thousands at a time."""
+def blocks(packed, count=BLOCK):
+    """Yield `packed` images as tensors, `count` at a time."""
     import torch
     from genlab.data import amat
 
-    for start in range(0, len(packed), BLOCK):
-        yield torch.from_numpy(amat.unpack_bits(packed[start : start + BLOCK]))
+    for start in range(0, len(packed), count):
+        yield torch.from_numpy(amat.unpack_bits(packed[start : start + count]))
 
 
-def evaluate(model, packed, split, samples, ks, settings, device):
-    """The results of `vae.evaluate_likelihood`, as arrays, for `packed` images of a split."""
-    import numpy as np
+def evaluate(model, packed, split, samples, ks, settings, checkpoints):
+    """The results of `vae.evaluate_likelihood`, as arrays, for `packed` images of a split; what is found is kept."""
+    import torch
     from genlab.models import gaussian, vae
 
-    rng, numbers = gaussian.generator([*seed_of(split, settings), samples], device), {}
-    with cli.progress(total=len(packed), label=f"{split}, K = {samples}", unit="image") as bar:
-        for images in blocks(packed):
-            found = vae.evaluate_likelihood(model, images, samples, ks, rng, settings["chunk"], bar.update)
+    device = next(model.parameters()).device
+    rng = gaussian.generator([*seed_of(split, settings), samples], device)
+    columns, about = checkpoints.load() or ({}, {"done": 0})
+    if done := about["done"]:
+        log.info("%s, K = %d: resuming after %d of %d images", split, samples, done, len(packed))
+        rng.set_state(columns.pop("generator"))
+    parts = {name: [values] for name, values in columns.items()}
+
+    def save():
+        whole = {name: torch.cat(values) for name, values in parts.items()}
+        checkpoints.save(whole | {"generator": rng.get_state()}, {"done": done})
+        return whole
+
+    with cli.progress(total=len(packed), initial=done, label=f"{split}, K = {samples}", unit="image") as bar:
+        for images in blocks(packed[done:], vae.images_at_once(device.type, samples)):
+            found = vae.evaluate_likelihood(model, images, samples, ks, rng, settings["chunk"])
             for name, values in found.items():
-                numbers.setdefault(name, []).append(values.numpy())
-    return {name: np.concatenate(values) for name, values in numbers.items()}
+                parts.setdefault(name, []).append(values)
+            done += len(images)
+            bar.update(len(images))
+            if checkpoints.due():
+                save()
+                checkpoints.heed()
+    return {name: values.numpy() for name, values in save().items()}
 
 
 def curve_rows(numbers, bounds, ks, K):

@@ -23,6 +23,7 @@ MEAN = {"mean": files.NUMBER, "standard_error": files.NUMBER}
 # What is read of an estimate: of the whole, of each split, and of the numbers that it may have for some splits.
 FIELDS = {
     **{"model": str, "data/title": str, "k": int, "seed": int, "provenance": dict},
+    **{"latents": int, "active_latents": int},
     **dict.fromkeys(PARTS, dict),
 }
 SPLIT = {
@@ -37,6 +38,7 @@ The log-likelihood is an importance-sampling estimate: in expectation a lower bo
 grows. ELBO gap: log-likelihood less ELBO. Effective samples and Pareto k-hat of an image's weights:
 medians over images. Few effective samples mean that the bound is still loose. Where k-hat exceeds
 0.7, the variance of the weights may be infinite: a lower bound still, but no K in reach is enough.
+Active latents: their posterior mean has a variance above 0.01 over validation images.
 """
 
 
@@ -64,7 +66,7 @@ def main(options):
     curves = [read_curve(path) for path in options.curves]
     first, seeds = estimates[0], [estimate["seed"] for estimate in estimates]
     for path, estimate in zip(options.estimates, estimates, strict=True):
-        differing = [key for key in ("model", "k", "data") if estimate[key] != first[key]]
+        differing = [key for key in ("model", "k", "data", "latents") if estimate[key] != first[key]]
         differing += [key for key in PARTS if estimate[key].keys() != first[key].keys()]
         if not differing:
             differing = [key for key in PARTS if images_of(estimate[key]) != images_of(first[key])]
@@ -89,6 +91,8 @@ def main(options):
             | over_seeds([estimate["gain_beyond_k"][split] for estimate in estimates])
             for split, gain in first["gain_beyond_k"].items()
         },
+        "latents": first["latents"],
+        "active_latents": [estimate["active_latents"] for estimate in estimates],
         "provenance": [estimate["provenance"] for estimate in estimates],
     }
     rows = []
@@ -194,8 +198,8 @@ def table(summary):
         lines += [f"Overfitting, training less test: {', '.join(pairs)}"]
     for split, gain in summary["gain_beyond_k"].items():
         lines.append(f"K = {gain['k']} instead of {k} gives {plus_minus(gain)} more on {gain['images']} {split} images")
-    if summary["overfitting"] or summary["gain_beyond_k"]:
-        lines.append("")
+    active = ", ".join(map(str, summary["active_latents"]))
+    lines += [f"Active latents: {active} of {summary['latents']}", ""]
     if len(seeds) > 1:
         for split, numbers in summary["splits"].items():
             for name, title in NAMES.items():

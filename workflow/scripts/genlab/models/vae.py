@@ -20,6 +20,7 @@ from .pareto import pareto_k
 # Latents decoded and drawn at a time. On a CPU the maps of a chunk stay in its caches; a GPU needs many.
 CHUNK = {"cpu": 100, "cuda": 20_000}
 DRAWN = {"cpu": 5_000, "cuda": 200_000}
+ACTIVE = 0.01  # least variance of the posterior mean of a latent that is in use
 
 
 class VAE(nn.Module):
@@ -156,6 +157,19 @@ def evaluate_elbo(model, pictures, rng, convert=torch.Tensor.float, batch=250):
 
 
 @torch.no_grad()
+def active_latents(model, parts):
+    """How many latents depend on the image: their posterior mean has a variance above 0.01 (Burda et al. 2016).
+
+    parts: images x, (n, D) each.
+    """
+    count, total, squares = 0, 0.0, 0.0
+    for x in parts:
+        mean = model.posterior(x)[0].double()
+        count, total, squares = count + len(x), total + mean.sum(0), squares + mean.square().sum(0)
+    return int((squares / count - (total / count).square() > ACTIVE).sum())
+
+
+@torch.no_grad()
 def posterior_draws(model, pictures, rng, convert=torch.Tensor.float, batch=250):
     """One draw of z from q(z|x) for each image x of (N, D): (N, L). rng and convert as in `evaluate_elbo`."""
     draws = []
@@ -233,20 +247,24 @@ def log_likelihood_curve(log_weights, ks):
     return torch.stack(columns, 1)
 
 
+def images_at_once(kind, samples):
+    """How many images `evaluate_likelihood` computes at a time on a type of device."""
+    return max(1, min(DRAWN[kind] // 20, DRAWN[kind] // samples))
+
+
 @torch.no_grad()
-def evaluate_likelihood(model, pictures, samples, ks, generator, chunk=0, progress=lambda n: None):
+def evaluate_likelihood(model, pictures, samples, ks, generator, chunk=0):
     """ELBO, log-likelihood and diagnostics of each of `pictures` (N, D), with `samples` draws from q(z|x) for each.
 
     Returns float64 CPU tensors. In nats: `elbo` (N,) with the KL in closed form where there is one, `kl` (N,),
     `log_likelihood` (N,), `elbo_gap` (N,), log-likelihood minus ELBO, and `curve` (N, len(ks)), the
     log-likelihood estimate at each K' in `ks`. Of the importance weights: `effective_sample_size` (N,) and
     `pareto_k` (N,). A few images are computed at a time, at least one. So memory grows with N only by these
-    results, and with K only from K = 5000 on (200,000 on a GPU). progress(n) is called with the number of
-    images just done. The generator must be on the model's device.
+    results, and with K only from K = 5000 on (200,000 on a GPU). The generator must be on the model's device.
     """
     columns, kind = {}, generator.device.type
     chunk = chunk or CHUNK[kind]
-    for batch in pictures.split(max(1, min(DRAWN[kind] // 20, DRAWN[kind] // samples))):
+    for batch in pictures.split(images_at_once(kind, samples)):
         x = batch.to(generator.device).float()
         mean, log_variance = model.posterior(x)
         noise = torch.randn(len(x), samples, model.latents, generator=generator, device=x.device)
@@ -266,5 +284,4 @@ def evaluate_likelihood(model, pictures, samples, ks, generator, chunk=0, progre
         }
         for name, value in numbers.items():
             columns.setdefault(name, []).append(value.double().cpu())
-        progress(len(x))
     return {name: torch.cat(values) for name, values in columns.items()}

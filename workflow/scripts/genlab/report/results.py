@@ -26,7 +26,7 @@ DENSITY = {
 }
 SPREAD = {"mean": NUMBER, "sd": OPTIONAL}  # over seeds
 LIKELIHOOD = {
-    **{"k": int, "seeds": list, "overfitting": dict, "gain_beyond_k": dict},
+    **{"k": int, "seeds": list, "overfitting": dict, "gain_beyond_k": dict, "latents": int, "active_latents": list},
     **{
         f"splits/{split}/{name}/{key}": kind
         for split in ("valid", "test")

@@ -9,6 +9,7 @@ from ..data.images import GREY_LEVELS
 from ..data.samples import said
 from ..measures.metric_table import BY_KEY, OF_IMAGES
 from .acceptance import acceptance_table
+from .ladder import ladder_table
 from .typeset import MINUS, PLUS_MINUS, UNKNOWN, Table, cell, number, over, plus_minus, share, spread_cell
 
 SPLITS = {"train": "training", "valid": "validation", "test": "test"}
@@ -265,6 +266,8 @@ def all_tables(results):
     tables.append(comparison_table(results))
     if results.likelihood:
         tables.append(likelihood_table(results))
+    if len(results.likelihood) > 1:
+        tables.append(ladder_table(results))
     if results.fid:
         tables += [fid_table(results), statistics_table(results), metrics_table(results)]
     if results.elbo:
