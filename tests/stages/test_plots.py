@@ -337,8 +337,8 @@ def test_a_bracket_is_a_line_at_the_annealed_value(inputs):
     assert list(line.get_ydata()) == pytest.approx([value, value])
     assert line.get_label() == f"test by annealing: \u2212{-value:.2f}, 30 images"
     (bar,) = (line for line in figure.axes[0].lines if "bounds" in line.get_label())
-    assert list(bar.get_ydata()) == pytest.approx([value, value + 0.1]) and list(bar.get_xdata()) == [5000, 5000]
-    assert bar.get_label() == "two bounds, 0.10 apart on 7 images of the model"
+    assert list(bar.get_ydata()) == pytest.approx([value, value + 0.1]) and list(bar.get_xdata()) == [7000, 7000]
+    assert bar.get_label() == "bounds 0.10 apart, 7 images drawn"
     arguments = [*inputs[1]["plot_log_likelihood"], "--bracket", path]
     run_here(plot_log_likelihood, *arguments)
     alone = bracket()

@@ -60,7 +60,7 @@ def test_the_ladder_has_a_row_for_each_binary_model(results):
     ]  # fmt: skip
     assert flow[2:4] == ["10.0", "31 of 100"] and flow[4] == f"{MINUS}91.30 ± 0.24"  # one seed: over images
     assert flow[7:] == [UNKNOWN] * 4
-    assert table.header[6:8] == ["log-likelihood, K = 200", "K = 5000 more"]
+    assert table.header[6:8] == ["K = 200", "K = 5000 adds"]
 
 
 def test_an_extended_training_says_from_where(made):

@@ -117,10 +117,10 @@ def draw(table, summary, bracket=None):
         label = f"{look['label']} by annealing: {plotting.signed(value)}, {bracket['images']} images"
         axes.axhline(value, color=look["color"], linewidth=2.0, label=label)
         if "gap" in bracket:
-            label = f"two bounds, {bracket['gap']:.2f} apart on {bracket['simulated']} images of the model"
-            last = table["k"].max()
+            label = f"bounds {bracket['gap']:.2f} apart, {bracket['simulated']} images drawn"
+            place = 1.4 * table["k"].max()  # beside the last estimates
             axes.plot(
-                [last, last], [value, value + bracket["gap"]], color="black", linestyle="-", linewidth=4, label=label
+                [place] * 2, [value, value + bracket["gap"]], color="black", linestyle="-", linewidth=4, label=label
             )
     axes.axvline(summary["k"], color="0.3", linestyle=":", linewidth=1.3, zorder=1)
     axes.text(summary["k"], 1.01, f"K = {summary['k']}", transform=axes.get_xaxis_transform(), ha="center", color="0.3")

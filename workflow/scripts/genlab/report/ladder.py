@@ -8,9 +8,8 @@ def ladder_table(results):
     k = next(iter(results.likelihood.values()))["k"]
     beyond = {gain["k"] for each in results.likelihood.values() for gain in each["gain_beyond_k"].values()}
     header = [
-        "model", "parameters", "minutes", "active latents", "ELBO, validation", "ELBO, test",
-        f"log-likelihood, K = {k}", f"K = {max(beyond)} more" if beyond else "more samples", "by annealing",
-        "bounds apart", f"training less test, K = {k}",
+        "model", "parameters", "minutes", "active latents", "validation ELBO", "test ELBO", f"K = {k}",
+        f"K = {max(beyond)} adds" if beyond else "more samples add", "annealed", "bounds apart", "train less test",
     ]  # fmt: skip
     rows = []
     for model, summary in results.likelihood.items():
@@ -33,10 +32,11 @@ def ladder_table(results):
                 spread_cell(over_train, several) if over_train else UNKNOWN,
             ]
         )
+    seeds = next(iter(results.likelihood.values()))["seeds"]
     caption = (
         "The models of binary digits. Minutes: of one training, the mean over seeds. Active latents: their posterior "
-        "mean has a variance above 0.01 over validation images. Likelihoods in nats per image; "
-        f"{over(next(iter(results.likelihood.values()))['seeds'])}. By annealing, and the two bounds on images of the "
-        f"model: of the first seed. Data: {results.title('likelihood')}."
+        f"mean has a variance above 0.01 over validation images. K = {k} and what follows: log-likelihood of test "
+        f"images. All in nats per image; {over(seeds)}; annealed, and two bounds on images drawn from the model: first "
+        f"seed. Data: {results.title('likelihood')}."
     )
     return Table("ladder", caption, header, rows)
