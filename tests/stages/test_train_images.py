@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import train_gan
+import train_vae
 from conftest import succeed
 from genlab import files
 from genlab.kinds import KINDS
 from genlab.models import image_model, likelihoods, networks, vae
 from genlab.training import checkpoint
-from stage import kill_and_resume, run_stage
+from stage import kill_and_resume, run_here, run_stage
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "networks.py"
 
@@ -109,7 +111,7 @@ def kept(trained):
 def test_the_weights_say_what_they_are_of(kept, kind):
     _, about = kept[kind]
     assert about["kind"] == kind and about["seed"] == 1
-    assert about["generator"] == {"latents": 10, "width": 4}
+    assert about["generator"] == {"latents": 10, "width": 4, "architecture": "plain"}
     assert about["data"]["title"] == "embedded stand-in for SVHN"
 
 
@@ -117,6 +119,14 @@ def test_both_kinds_have_one_generator(kept):
     one, other = kept["vae"][0]["generator"].decoder, kept["gan"][0]["generator"]
     assert str(one) == str(other)
     assert {k: v.shape for k, v in one.state_dict().items()} == {k: v.shape for k, v in other.state_dict().items()}
+
+
+@pytest.mark.parametrize("kind", ["vae", "gan"])
+def test_the_architecture_of_the_generator_is_a_setting(options, tmp_path, kind):
+    words = [*options(kind, tmp_path / kind, epochs=1), "--architecture", "modulated"]
+    run_here({"vae": train_vae, "gan": train_gan}[kind], *words)
+    generator = image_model.load_model(tmp_path / kind / "model.safetensors")[0]["generator"]
+    assert type(getattr(generator, "decoder", generator)) is networks.ModulatedGenerator
 
 
 def test_each_kind_saves_the_networks_that_its_row_names(trained):

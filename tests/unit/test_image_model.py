@@ -28,6 +28,15 @@ def test_what_is_saved_is_loaded_in_eval_mode(parts, tmp_path):
     torch.testing.assert_close(loaded["encoder"](x), parts["encoder"].eval()(x), rtol=1e-5, atol=1e-5)
 
 
+def test_the_architecture_of_a_generator_is_kept(tmp_path):
+    size = {"latents": 5, "width": 4, "architecture": "modulated"}
+    saved = {"generator": image_model.generator(size), "critic": networks.Critic(4)}
+    image_model.save_model(tmp_path / "gan.safetensors", saved, ABOUT | {"kind": "gan", "generator": size})
+    loaded, z = image_model.load_model(tmp_path / "gan.safetensors")[0]["generator"], torch.randn(3, 5)
+    assert type(loaded) is networks.ModulatedGenerator
+    torch.testing.assert_close(loaded(z), saved["generator"].eval()(z))
+
+
 def test_of_a_gan_only_the_generator_is_loaded(parts, tmp_path):
     saved = {"generator": parts["generator"], "critic": networks.Critic(4)}
     image_model.save_model(tmp_path / "gan.safetensors", saved, ABOUT | {"kind": "gan"})
@@ -43,6 +52,8 @@ def test_of_a_gan_only_the_generator_is_loaded(parts, tmp_path):
         (ABOUT | {"generator": {"latents": 6, "width": 4}}, "Missing key"),
         (ABOUT | {"generator": {"latents": 0, "width": 4}}, "'generator' is {'latents': 0, 'width': 4}"),
         (ABOUT | {"generator": [5, 4]}, "no attribute"),
+        (ABOUT | {"generator": {"latents": 5, "width": 4, "architecture": "x.py:G"}}, "'architecture': 'x.py:G'"),
+        (ABOUT | {"generator": {"latents": 5, "width": 4, "architecture": "modulated"}}, "Missing key"),
         (ABOUT | {"generator": {"latents": 5, "depth": 4}}, "depth"),
     ],
 )

@@ -112,6 +112,7 @@ NETWORKS = {
     "residual encoder": (lambda: residual_binary_vae(7)[0], (1, 28, 28), {"CollapsingConv2d"}),
     "residual decoder": (lambda: residual_binary_vae(7)[1], (7,), {"ExpandingConv2d"}),
     "generator": (lambda: networks.Generator(7, 4), (7,), {"BilinearUpsample"}),
+    "modulated generator": (lambda: networks.ModulatedGenerator(7, 4), (7,), {"BilinearUpsample"}),
     "critic": (lambda: networks.Critic(4), (3, 32, 32), {"CollapsingConv2d"}),
     "encoder": (lambda: networks.Encoder(7, 4), (3, 32, 32), {"CollapsingConv2d"}),
 }  # fmt: skip

@@ -49,6 +49,29 @@ def test_a_generator_draws_colour_images_in_its_range():
     assert images.shape == (3, 3, 32, 32) and images.abs().max() <= 1
 
 
+def test_latents_scale_the_channels_of_a_modulated_generator():
+    """Between ReLUs all is linear and without bias, so factors pass through to the last layer."""
+    torch.manual_seed(0)
+    plain, z = networks.Generator(7, 4).eval(), torch.randn(6, 7)
+    modulated = networks.ModulatedGenerator(7, 4).eval()
+    modulated.load_state_dict(plain.state_dict(), strict=False)
+    for layer, factor in zip(modulated.scales, (2.0, 3.0, 5.0, 7.0), strict=True):
+        nn.init.zeros_(layer.weight)
+        nn.init.constant_(layer.bias, factor - 1)
+    maps, bias = plain.project(z), plain.fine[-1].bias[:, None, None]
+    expected = 2 * plain.coarse(maps) + 2 * 3 * 5 * 7 * (plain.fine(maps) - bias) + bias
+    torch.testing.assert_close(modulated(z), torch.tanh(expected), rtol=1e-4, atol=1e-5)
+
+
+def test_the_factors_depend_on_each_image_s_own_latents():
+    torch.manual_seed(0)
+    generator, z = networks.ModulatedGenerator(7, 4).eval(), torch.randn(6, 7)
+    torch.testing.assert_close(generator(z)[2:3], generator(z[2:3]), rtol=1e-4, atol=1e-5)
+    before = generator(z)
+    nn.init.zeros_(generator.scales[3].weight)
+    assert (generator(z) - before).abs().max() > 1e-3
+
+
 @pytest.mark.parametrize(
     "network, size, shape",
     [

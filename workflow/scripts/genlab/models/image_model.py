@@ -58,16 +58,20 @@ def load_model(path, device="cpu", own=()):
         size = about["generator"]
         if not isinstance(about["kind"], str):
             raise TypeError("'kind' is not text")
-        if not all(type(number) is int and number > 0 for number in size.values()):
+        if (
+            size.keys() - {"architecture"} != {"latents", "width"}
+            or any(type(size[key]) is not int or size[key] < 1 for key in ("latents", "width"))
+            or size.get("architecture", "plain") not in networks.GENERATORS  # older weights have none
+        ):
             raise TypeError(f"'generator' is {size}")
         parts = {}
         if any(name.startswith("encoder.") for name in tensors):
             likelihood = likelihoods.OF_IMAGES[about.get("settings", {}).get("likelihood", "unit_normal")]()
             parts["likelihood"] = likelihood
-            _check_size("encoder", networks.Encoder, size, tensors, own)
+            _check_size("encoder", _encoder, size, tensors, own)
             parts["encoder"] = encoder(size, own.get("encoder"))
         outputs = parts["likelihood"].outputs if parts else 3
-        _check_size("generator", functools.partial(networks.Generator, outputs=outputs), size, tensors, own)
+        _check_size("generator", functools.partial(_generator, outputs=outputs), size, tensors, own)
         parts["generator"] = generator(size, own.get("generator"), outputs)
         if "likelihood" in parts:
             parts["prior"] = priors.prior(about.get("settings", {}).get("prior", "standard_normal"), size["latents"])
@@ -92,18 +96,28 @@ def _check_size(part, network, size, tensors, own):
             check_shapes(tensors, network(**size), f"{part}.")
 
 
+def _generator(latents, width, architecture="plain", outputs=3):
+    """One of the project's generators, with the settings of the configuration."""
+    return networks.GENERATORS[architecture](latents, width, outputs)
+
+
+def _encoder(latents, width, architecture="plain"):
+    """The project's encoder, for whichever generator."""
+    return networks.Encoder(latents, width)
+
+
 def generator(size, place="", outputs=3):
     """A generator with the settings `size`; one's own of `place`, if there is one, has the latents alone from them."""
     if place:
         return own_networks.generator(place, size["latents"])
-    return layers.accelerate(networks.Generator(**size, outputs=outputs), size["latents"])
+    return layers.accelerate(_generator(**size, outputs=outputs), size["latents"])
 
 
 def encoder(size, place=""):
     """An encoder of colour images, the same way."""
     if place:
         return own_networks.encoder(place, size["latents"])
-    return layers.accelerate(networks.Encoder(**size), 3, *images.SIZE)
+    return layers.accelerate(_encoder(**size), 3, *images.SIZE)
 
 
 def critic(width, place="", group=0):

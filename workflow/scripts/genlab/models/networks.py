@@ -58,6 +58,34 @@ class Generator(nn.Module):
         return torch.tanh(maps) if self.outputs == 3 else maps
 
 
+class ModulatedGenerator(Generator):
+    """A `Generator` in which the latents enter again at every resolution: they scale the channels after each ReLU.
+
+    The factor of a channel is 1 + a linear function of the latents, close to Chen et al. (2019, self-modulation).
+    """
+
+    def __init__(self, latents, width, outputs=3):
+        super().__init__(latents, width, outputs)
+        self.scales = nn.ModuleList(nn.Linear(latents, channels * width) for channels in (8, 4, 2, 1))
+        for layer in self.scales:
+            nn.init.normal_(layer.weight, std=0.3 / latents**0.5)  # factors of 1 +- 0.3 before training
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, z):
+        first, *scales = ((1 + layer(z))[:, :, None, None] for layer in self.scales)
+        maps = first * self.project(z)
+        coarse = self.coarse(maps)
+        for layer in self.fine:
+            maps = layer(maps)
+            if isinstance(layer, nn.ReLU):
+                maps = scales.pop(0) * maps
+        maps = coarse + maps
+        return torch.tanh(maps) if self.outputs == 3 else maps
+
+
+GENERATORS = {"plain": Generator, "modulated": ModulatedGenerator}
+
+
 class Critic(nn.Sequential):
     """Images (M, 3, 32, 32) in [-1, 1] -> scores (M,), any real number; the mirror of `Generator`.
 
