@@ -158,7 +158,7 @@ def evaluate(model, packed, split, samples, ks, settings, checkpoints):
         rng.set_state(columns.pop("generator"))
     parts = {name: [values] for name, values in columns.items()}
 
-    def save():
+    def keep():
         whole = {name: torch.cat(values) for name, values in parts.items()}
         checkpoints.save(whole | {"generator": rng.get_state()}, {"done": done})
         return whole
@@ -171,9 +171,9 @@ def evaluate(model, packed, split, samples, ks, settings, checkpoints):
             done += len(images)
             bar.update(len(images))
             if checkpoints.due():
-                save()
+                keep()
                 checkpoints.heed()
-    return {name: values.numpy() for name, values in save().items()}
+    return {name: values.numpy() for name, values in keep().items()}
 
 
 def curve_rows(numbers, bounds, ks, K):
