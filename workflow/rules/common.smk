@@ -92,7 +92,7 @@ def figure(name, category, caption=None, key=""):
 
 
 def time_limit(wildcards, resources):
-    """Seconds after which a training saves and stops, before its `runtime` ends it; 0 for never.
+    """Seconds after which a job saves and stops, before its `runtime` ends it; 0 for never.
 
     A profile whose executor ends jobs sets `spare_seconds`: how long before the end. Without it a run has no limit.
     A function of the resources, and thus no reason to rerun.

@@ -45,7 +45,8 @@ rule estimate_likelihood:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        **growing(GPUS, mem_mb=2000, runtime=120),
+        **growing(GPUS, mem_mb=2000),
+        runtime=120,
     params:
         settings=options(config["likelihood"]["evaluation"] | DEVICE),
         own=lambda wildcards: own_networks(BINARY_MODELS[wildcards.model], "architecture"),
@@ -73,7 +74,8 @@ rule bracket_likelihood:
         "../envs/torch.yaml"
     threads: config["threads"]
     resources:
-        **growing(GPUS, mem_mb=2000, runtime=240),
+        **growing(GPUS, mem_mb=2000),
+        runtime=240,
     params:
         settings=options(config["likelihood"]["annealing"] | DEVICE),
         own=lambda wildcards: own_networks(BINARY_MODELS[wildcards.model], "architecture"),
