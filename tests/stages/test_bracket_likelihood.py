@@ -106,7 +106,9 @@ def test_some_moves_are_accepted_but_not_all(summary):
 
 
 def test_the_annealed_mean_is_printed(bracketed, set_name, table):
-    assert f"{set_name}: log-likelihood {table['annealed'].mean():.3f} +- " in bracketed[1]
+    error = (table["annealed_error"] ** 2).sum() ** 0.5 / len(table["annealed"])
+    said = f"{set_name}: log-likelihood {table['annealed'].mean():.3f} nats, error of the chains alone {error:.3f}"
+    assert said in bracketed[1]
 
 
 @each_proposal

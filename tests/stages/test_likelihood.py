@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import shutil
+import sys
 
 import estimate_likelihood
 import numpy as np
@@ -231,6 +232,7 @@ def test_interrupted_and_run_again_it_ends_with_the_same_numbers(
     trained_vae, prepared_digits, tmp_path, caplog, monkeypatch
 ):
     monkeypatch.setitem(vae.DRAWN, "cpu", 100)  # five images at a time
+    monkeypatch.setattr(sys.modules["__main__"], "__file__", estimate_likelihood.__file__, raising=False)
 
     def run(name, *more):
         run_here(

@@ -8,14 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import train_gan
-import train_vae
 from conftest import succeed
 from genlab import files
 from genlab.kinds import KINDS
 from genlab.models import image_model, likelihoods, networks, vae
 from genlab.training import checkpoint
-from stage import kill_and_resume, run_here, run_stage
+from stage import kill_and_resume, run_stage
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "networks.py"
 
@@ -124,7 +122,7 @@ def test_both_kinds_have_one_generator(kept):
 @pytest.mark.parametrize("kind", ["vae", "gan"])
 def test_the_architecture_of_the_generator_is_a_setting(options, tmp_path, kind):
     words = [*options(kind, tmp_path / kind, epochs=1), "--architecture", "modulated"]
-    run_here({"vae": train_vae, "gan": train_gan}[kind], *words)
+    succeed(f"train_{kind}", *words)
     generator = image_model.load_model(tmp_path / kind / "model.safetensors")[0]["generator"]
     assert type(getattr(generator, "decoder", generator)) is networks.ModulatedGenerator
 

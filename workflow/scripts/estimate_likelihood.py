@@ -76,12 +76,12 @@ def main(options):
             # Not the first images: the official test file is sorted by digit. A smaller subset is part of a larger one.
             rows = np.random.default_rng(seed_of(split, settings)).permutation(len(packed))[: count or None]
             sampled = rows[: (samples == K and settings["sampled_images"]) or None]
-            numbers = evaluate(model, packed[np.sort(sampled)], split, samples, ks, settings, checkpoints)
+            numbers = evaluate(
+                model, packed[np.sort(sampled)], split, samples, ks, settings, checkpoints, options.weights
+            )
             bounds = None
             if len(sampled) < len(rows):
                 bounds = single_draws(model, packed[np.sort(rows)], split, settings, device)
-            if wrong := [name for name in ("elbo", "log_likelihood") if not np.isfinite(numbers[name]).all()]:
-                raise ComputationError(f"{options.weights}: {wrong[0]} of {split} images is not finite; train it anew")
             lines = curve_rows(numbers, bounds, ks, K)
             evaluated = {"split": split, "images": len(rows), "samples": samples}
             curve += [evaluated | line for line in lines]
@@ -145,8 +145,11 @@ def blocks(packed, count=BLOCK):
         yield torch.from_numpy(amat.unpack_bits(packed[start : start + count]))
 
 
-def evaluate(model, packed, split, samples, ks, settings, checkpoints):
-    """The results of `vae.evaluate_likelihood`, as arrays, for `packed` images of a split; what is found is kept."""
+def evaluate(model, packed, split, samples, ks, settings, checkpoints, weights):
+    """The results of `vae.evaluate_likelihood`, as arrays, for `packed` images of a split; what is found is kept.
+
+    weights: the path of the model, for messages.
+    """
     import torch
     from genlab.models import gaussian, vae
 
@@ -166,6 +169,8 @@ def evaluate(model, packed, split, samples, ks, settings, checkpoints):
     with cli.progress(total=len(packed), initial=done, label=f"{split}, K = {samples}", unit="image") as bar:
         for images in blocks(packed[done:], vae.images_at_once(device.type, samples)):
             found = vae.evaluate_likelihood(model, images, samples, ks, rng, settings["chunk"])
+            if wrong := [name for name in ("elbo", "log_likelihood") if not torch.isfinite(found[name]).all()]:
+                raise ComputationError(f"{weights}: {wrong[0]} of {split} images is not finite; train it anew")
             for name, values in found.items():
                 parts.setdefault(name, []).append(values)
             done += len(images)
