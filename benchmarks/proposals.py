@@ -8,12 +8,10 @@ example:
   python benchmarks/proposals.py --weights vae.safetensors --data resources/prepared/official/binarized_mnist.npz
 """
 
-import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow" / "scripts"))
-
+import side_by_side
 from genlab import cli
 
 SETTINGS = [  # steps of the fit, latents for each step, K
@@ -32,6 +30,7 @@ def parser():
 
 
 def main(options):
+    side_by_side.limit_threads(options.threads)
     import numpy as np
     import torch
     from genlab.data import amat, arrays
@@ -65,9 +64,9 @@ def main(options):
         found, seconds = estimate(steps, samples, K)
         first = found if first is None else first
         gain = intervals.mean_and_error_of_images(found - first)
+        fit = f"{steps}, {samples}" if steps else r"none: q(z\|x) as it is"  # a bare | would end the cell
         print(
-            f"| {f'{steps}, {samples}' if steps else 'q(z|x) as it is'} | {K} | {seconds / len(rows):.3f} "
-            f"| {gain['mean']:.2f} ± {gain['standard_error']:.2f} |",
+            f"| {fit} | {K} | {seconds / len(rows):.3f} | {gain['mean']:.2f} ± {gain['standard_error']:.2f} |",
             flush=True,
         )
 

@@ -20,6 +20,7 @@ import image_vae_training
 import likelihood
 import machine
 import peers
+import proposals
 import run_all
 import scaling
 import side_by_side
@@ -57,6 +58,16 @@ def test_both_ways_agree(program, words, monkeypatch, capsys):
     records = run(program, *words)
     assert "results agree" in capsys.readouterr().out
     assert all(record["ratio"]["median"] > 0 and len(record["seconds"]["ours"]) == 1 for record in records)
+
+
+def test_proposals_are_compared_with_the_first(trained_vae, prepared_digits, monkeypatch, capsys):
+    monkeypatch.setattr(proposals, "SETTINGS", [(0, 0, 5), (40, 4, 100)])
+    weights = trained_vae / "model.safetensors"
+    words = ["--weights", weights, "--data", prepared_digits, "--images", 6]
+    proposals.main(proposals.parser().parse_args([*map(str, words)]))
+    first, second = capsys.readouterr().out.splitlines()[2:]
+    assert first.startswith(r"| none: q(z\|x) as it is | 5 | ") and first.endswith("| 0.00 ± 0.00 |")
+    assert second.startswith("| 40, 4 | 100 | ") and float(second.split("|")[-2].split("±")[0]) > 0
 
 
 def test_estimates_too_far_apart_for_chance_are_an_error():

@@ -5,8 +5,6 @@ and `about`: kind, model, seed, generator (its settings), settings, data, versio
 from files of one's own.
 """
 
-import functools
-
 import torch
 from torch import nn
 
@@ -68,10 +66,10 @@ def load_model(path, device="cpu", own=()):
         if any(name.startswith("encoder.") for name in tensors):
             likelihood = likelihoods.OF_IMAGES[about.get("settings", {}).get("likelihood", "unit_normal")]()
             parts["likelihood"] = likelihood
-            _check_size("encoder", _encoder, size, tensors, own)
+            _check_size("encoder", size, tensors, own)
             parts["encoder"] = encoder(size, own.get("encoder"))
         outputs = parts["likelihood"].outputs if parts else 3
-        _check_size("generator", functools.partial(_generator, outputs=outputs), size, tensors, own)
+        _check_size("generator", size, tensors, own, outputs)
         parts["generator"] = generator(size, own.get("generator"), outputs)
         if "likelihood" in parts:
             parts["prior"] = priors.prior(about.get("settings", {}).get("prior", "standard_normal"), size["latents"])
@@ -89,35 +87,32 @@ def load_model(path, device="cpu", own=()):
     return {name: part.to(device).eval() for name, part in parts.items()}, about
 
 
-def _check_size(part, network, size, tensors, own):
+def _check_size(part, size, tensors, own, outputs=3):
     """Raise `RuntimeError` if tensors are not of the size that their file claims, before any memory is taken."""
     if not own.get(part):
         with torch.device("meta"):
-            check_shapes(tensors, network(**size), f"{part}.")
+            check_shapes(tensors, _network(part, size, outputs), f"{part}.")
 
 
-def _generator(latents, width, architecture="plain", outputs=3):
-    """One of the project's generators, with the settings of the configuration."""
-    return networks.GENERATORS[architecture](latents, width, outputs)
-
-
-def _encoder(latents, width, architecture="plain"):
-    """The project's encoder, for whichever generator."""
-    return networks.Encoder(latents, width)
+def _network(part, size, outputs=3):
+    """The project's own "generator" or "encoder" with the settings `size`, of plain layers."""
+    if part == "encoder":
+        return networks.Encoder(size["latents"], size["width"])
+    return networks.GENERATORS[size.get("architecture", "plain")](size["latents"], size["width"], outputs)
 
 
 def generator(size, place="", outputs=3):
     """A generator with the settings `size`; one's own of `place`, if there is one, has the latents alone from them."""
     if place:
         return own_networks.generator(place, size["latents"])
-    return layers.accelerate(_generator(**size, outputs=outputs), size["latents"])
+    return layers.accelerate(_network("generator", size, outputs), size["latents"])
 
 
 def encoder(size, place=""):
     """An encoder of colour images, the same way."""
     if place:
         return own_networks.encoder(place, size["latents"])
-    return layers.accelerate(_encoder(**size), 3, *images.SIZE)
+    return layers.accelerate(_network("encoder", size), 3, *images.SIZE)
 
 
 def critic(width, place="", group=0):

@@ -54,7 +54,10 @@ class Generator(nn.Module):
 
     def forward(self, z):
         maps = self.project(z)
-        maps = self.coarse(maps) + self.fine(maps)
+        return self.finish(self.coarse(maps) + self.fine(maps))
+
+    def finish(self, maps):
+        """Images of the last layer's maps, or these as they are if they are parameters."""
         return torch.tanh(maps) if self.outputs == 3 else maps
 
 
@@ -79,8 +82,7 @@ class ModulatedGenerator(Generator):
             maps = layer(maps)
             if isinstance(layer, nn.ReLU):
                 maps = scales.pop(0) * maps
-        maps = coarse + maps
-        return torch.tanh(maps) if self.outputs == 3 else maps
+        return self.finish(coarse + maps)
 
 
 GENERATORS = {"plain": Generator, "modulated": ModulatedGenerator}

@@ -5,7 +5,8 @@ from .typeset import UNKNOWN, Table, cell, over, plus_minus, spread_cell
 
 def ladder_table(results):
     """The binary models beside each other: size, training, how likely test images are and how well that is known."""
-    k = next(iter(results.likelihood.values()))["k"]
+    first = next(iter(results.likelihood.values()))
+    k, seeds = first["k"], first["seeds"]
     beyond = {gain["k"] for each in results.likelihood.values() for gain in each["gain_beyond_k"].values()}
     header = [
         "model", "parameters", "minutes", "active latents", "validation ELBO", "test ELBO", f"K = {k}",
@@ -13,7 +14,7 @@ def ladder_table(results):
     ]  # fmt: skip
     rows = []
     for model, summary in results.likelihood.items():
-        trainings, several = results.training[f"binary_{model}"], len(summary["seeds"])
+        trainings, count = results.training[f"binary_{model}"], len(summary["seeds"])
         minutes = sum(each["seconds"] for each in trainings) / len(trainings) / 60
         active = sum(summary["active_latents"]) / len(summary["active_latents"])
         valid, test = summary["splits"]["valid"], summary["splits"]["test"]
@@ -25,14 +26,13 @@ def ladder_table(results):
                 (f"{trainings[0]['parameters']:,}", trainings[0]["parameters"]),
                 cell(minutes, 3),
                 (f"{round(active, 1):g} of {summary['latents']}", active),
-                *(spread_cell(numbers, several) for numbers in (valid["elbo"], test["elbo"], test["log_likelihood"])),
-                spread_cell(gain, several) if gain else UNKNOWN,
+                *(spread_cell(numbers, count) for numbers in (valid["elbo"], test["elbo"], test["log_likelihood"])),
+                spread_cell(gain, count) if gain else UNKNOWN,
                 cell(bracket["log_likelihood"]) if bracket else UNKNOWN,
                 (plus_minus(bracket["gap"], bracket["gap_error"]), bracket["gap"]) if "gap" in bracket else UNKNOWN,
-                spread_cell(over_train, several) if over_train else UNKNOWN,
+                spread_cell(over_train, count) if over_train else UNKNOWN,
             ]
         )
-    seeds = next(iter(results.likelihood.values()))["seeds"]
     caption = (
         "The models of binary digits. Minutes: of one training, the mean over seeds. Active latents: their posterior "
         f"mean has a variance above 0.01 over validation images. K = {k} and what follows: log-likelihood of test "
