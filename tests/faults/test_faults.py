@@ -181,7 +181,7 @@ def test_more_epochs_of_a_constant_rate_end_with_the_bytes_of_as_many_undisturbe
     for words, epochs in ((longer, 5), (more, 3), (more, 5)):
         code, _, log = stages([*words, "--schedule", "constant", "--epochs", str(epochs)])
         assert code == 0, log
-    assert "the training of 3 epochs continues to 5" in log and "resuming at epoch 4, step 0" in log
+    assert "the training was planned for 3 epochs and is now for 5" in log and "resuming at epoch 4, step 0" in log
     for name in ("model.safetensors", "frames.npz"):
         assert (stages.folder / "more" / name).read_bytes() == (stages.folder / "longer" / name).read_bytes()
     summary = json.loads((stages.folder / "more" / "training.json").read_text())

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import succeed
-from genlab import InputError, consistency
+from genlab import InputError, kinds
 from genlab.data import amat, arrays
 from genlab.models import annealing, proposals, vae
 from stage import command, run_here, run_stage
@@ -257,9 +257,9 @@ def test_files_of_no_use_are_refused(trained_vae, prepared_digits, tmp_path, mor
 
 
 def test_the_counts_of_samples_end_with_the_one_asked_for():
-    assert consistency.sample_counts(1) == [1]
-    assert consistency.sample_counts(200) == [1, 10, 50, 200]
-    assert consistency.sample_counts(300) == [1, 10, 50, 200, 300]
+    assert kinds.sample_counts(1) == [1]
+    assert kinds.sample_counts(200) == [1, 10, 50, 200]
+    assert kinds.sample_counts(300) == [1, 10, 50, 200, 300]
 
 
 @pytest.fixture

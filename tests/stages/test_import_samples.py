@@ -1,14 +1,19 @@
 """Samples from elsewhere become those of a model: from a folder, a file, or a program."""
 
 import json
+import os
 import shlex
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import import_samples
 import numpy as np
 import pytest
 from genlab import ComputationError, InputError
 from genlab.data import arrays, images
+from stage import command as stage_command
 from stage import run_here, run_stage
 
 DRAW = """
@@ -73,6 +78,15 @@ def test_too_few_are_refused_with_the_remedy_and_nothing_is_written(pictures, tm
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("place", ["", "samples", "samples/samples", "images.npz"])
+def test_samples_are_not_replaced_by_a_choice_of_them(pictures, tmp_path, place):
+    run_here(import_samples, "--samples", pictures, "--count", 20, "--output", tmp_path / "out")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")}
+    with pytest.raises(InputError, match="is read, and would be replaced"):
+        run_here(import_samples, "--samples", tmp_path / "out" / place, "--count", 5, "--output", tmp_path / "out")
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.*")} == before
+
+
 def test_what_was_converted_is_said_in_one_line(tmp_path):
     images.write_directory(tmp_path / "given", np.zeros((4, 3, 32, 32), np.uint8))
     (tmp_path / "given" / "notes.txt").write_text("x")
@@ -117,3 +131,32 @@ def test_a_program_that_does_not_do_its_part_is_named(tmp_path, words, error, me
     with pytest.raises(error, match=message):
         run_here(import_samples, "--command", words, "--output", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_program_has_the_environment_of_the_shell(command, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    words = f"echo $OMP_NUM_THREADS $MPLBACKEND > {tmp_path}/seen; {command}"
+    process = run_stage("import_samples", "--command", words, "--count", 5, "--output", tmp_path / "out")
+    assert process.returncode == 0, process.stderr
+    assert (tmp_path / "seen").read_text().split() == [
+        "7",
+        *([os.environ["MPLBACKEND"]] if "MPLBACKEND" in os.environ else []),
+    ]
+
+
+def test_a_program_ends_with_its_stage(tmp_path):
+    words = f"sleep 61 & echo $! > {tmp_path}/pid; wait # {{output}} {{count}} {{seed}}"
+    stage = subprocess.Popen(stage_command("import_samples", "--command", words, "--output", tmp_path / "out"))
+    while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip()):
+        time.sleep(0.05)
+    stage.terminate()
+    assert stage.wait(60) == 75
+    pid = (tmp_path / "pid").read_text().strip()
+    deadline = time.monotonic() + 10  # whoever adopts it may take a moment to bury it
+    while (
+        time.monotonic() < deadline
+        and Path(f"/proc/{pid}").exists()
+        and " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    ):
+        time.sleep(0.05)
+    assert not Path(f"/proc/{pid}").exists() or " Z " in Path(f"/proc/{pid}/stat").read_text()

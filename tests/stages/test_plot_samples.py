@@ -171,6 +171,17 @@ def test_lists_that_belong_together_must_be_of_one_length(inputs, module, word, 
     refused(inputs, module, message)
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("VAE", "VAE VAE; give each once"), ("real test images", "is the name of the images beside them; give another")],
+)
+def test_each_sheet_has_a_name_of_its_own(inputs, name, message):
+    words = inputs[1]["plot_samples"]
+    inputs[1]["plot_samples"] = [name if word == "WGAN-GP" else word for word in words]
+    process = run_stage("plot_samples", *inputs[1]["plot_samples"])
+    assert process.returncode == 2 and message in process.stderr
+
+
 @pytest.mark.parametrize("module", [plot_samples, plot_image_statistics, plot_gan_training])
 def test_a_figure_must_be_named_png(inputs, module):
     words = inputs[1][module.__name__]
@@ -250,6 +261,12 @@ def test_samples_refuse_a_folder_without_images(inputs):
 def statistics_figure(inputs, monkeypatch):
     (figure,) = captured(inputs, plot_image_statistics, monkeypatch).values()
     return figure
+
+
+def test_samples_of_one_grey_level_have_no_spectrum_to_draw(inputs, tmp_path, monkeypatch):
+    spectrum(0).to_csv(tmp_path / "vae.csv", index=False)
+    (figure,) = captured(inputs, plot_image_statistics, monkeypatch).values()
+    assert np.isnan(figure.axes[0].containers[0][0].get_ydata().astype(float)).all()
 
 
 def test_spectra_of_samples_stand_beside_those_of_real_images(statistics_figure):
@@ -373,7 +390,7 @@ def test_legends_hide_nothing_whatever_their_size(many, names):
             r"'test\.sharpness\.value' is not above 0",
         ),
         ("vae.csv", spectrum().drop(columns="train").to_csv(), r"vae\.csv: no column 'train'"),
-        ("vae.csv", spectrum(0).to_csv(), r"vae\.csv: column 'samples' holds 0; expected more than 0"),
+        ("vae.csv", spectrum().assign(test=0).to_csv(), r"vae\.csv: column 'test' holds 0; expected more than 0"),
     ],
 )
 def test_statistics_refuse(inputs, file, content, message):

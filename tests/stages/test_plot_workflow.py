@@ -40,6 +40,12 @@ def test_what_is_no_graph_is_refused(text):
         read_graph(text, "dot")
 
 
+def test_a_circle_of_rules_is_named():
+    text = 'digraph {\n 0[label = "a"];\n 1[label = "b"];\n 0 -> 1\n 1 -> 0\n}'
+    with pytest.raises(InputError, match=r"dot: a circle of rules: (a, b, a|b, a, b); give what snakemake"):
+        read_graph(text, "dot")
+
+
 def test_omitting_every_rule_is_refused():
     with pytest.raises(InputError, match="leaves no rule"):
         read_graph('digraph {\n 0[label = "a"];\n}', "dot", ["a"])

@@ -36,7 +36,7 @@ def world(tmp_path_factory):
     torch.manual_seed(1)
     checkpoint.save_tensors(folder / "weights.safetensors", networks.FeatureClassifier().state_dict(), {"model": "x"})
     thief = pictures(COUNT, 9)
-    thief[:5] = fields["train_images"][:5]
+    thief[:4], thief[4] = fields["train_images"][:4], fields["valid_images"][0]
     thief[5:8] = np.clip(fields["test_images"][:3].astype(int) + 2, 0, 255)
     sets = {"a": pictures(COUNT, 7), "b": pictures(COUNT, 8), "dark": pictures(COUNT, 7, high=128), "thief": thief}
     for name, content in sets.items():

@@ -227,6 +227,11 @@ def test_numbers_that_come_as_text_are_read():
             {"likelihood": {"bracket": True, "evaluation": {"samples": 300}}},
             "evaluation.samples: 300, and brackets compare with 1, 10, 50, 200, 1000, 5000; give one of these",
         ),
+        (
+            {"likelihood": {"models": {"vae": {"objective": "dreg"}}}},
+            "likelihood.models.vae.objective: dreg of one sample is the ELBO; give samples_per_image: 2 or more",
+        ),
+        ({"images": {"models": {"a": {"kind": "vae", "objective": "iwae"}}}}, "images.models.a.objective: iwae of one"),
         ({"likelihood": {"bracket": True, "annealing": {"images": 1}}}, "annealing.images: 1; likelihood.bracket"),
     ],
 )  # fmt: skip
@@ -371,6 +376,10 @@ def test_what_could_only_fail_later_is_refused_at_once(config, message):
             "images.models.g.critic_steps: 11, and the critic has 10 updates in all",
         ),
         (
+            {"images": {"models": {"x": {"kind": "external", "command": "{output} {count} {seed}", "draw": 999}}}},
+            "images.models.x.draw: 999, fewer than images.evaluation.samples, 1000; give as many, or 0",
+        ),
+        (
             {"images": {"models": {"g": {"kind": "gan", "critic_group": 1}}}},
             "critic_group: 1, and a single",
         ),
@@ -428,3 +437,9 @@ def test_a_key_that_stands_twice_is_refused(tmp_path):
     consistency.check_keys([tmp_path / "good.yaml", tmp_path / "odd.yaml", tmp_path / "missing.yaml"])
     with pytest.raises(InputError, match=r"twice.yaml, line 3: the key models stands twice in this section; keep one$"):
         consistency.check_keys([tmp_path / "good.yaml", tmp_path / "twice.yaml"])
+
+
+def test_a_mirror_may_lie_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mirror").mkdir()
+    consistency.check_files(configuration.complete({"data": {"mirrors": ["~/mirror"]}}))

@@ -62,6 +62,13 @@ def test_describe_names_the_data(described):
     assert "Data: stand-in for digits" in described[0]
 
 
+def test_a_name_with_dollars_is_no_mathematics():
+    figure = plotting.new_figure(6, 3)
+    plotting.class_ticks(figure.subplots().xaxis, ["$10_$20", "b"])
+    plotting.describe(figure, "Title", "images of $10_$20/train")
+    FigureCanvasAgg(figure).draw()  # as mathematics it would end in an error
+
+
 def test_a_long_title_stands_above_the_figure_within_its_width(described):
     text, box, figure = described
     assert text.count("\n") > 2 and box.width <= figure.bbox.width

@@ -60,7 +60,7 @@ def test_sixteen_bits_are_rounded_to_eight(tmp_path):
     save(tmp_path / "a.png", deep)
     pixels, done = read_one(tmp_path)
     assert (pixels[..., 2] == np.rint(deep * (255 / 65535))).all()
-    assert done == {"grey, repeated in three channels": 1, "16 bits, rounded to 8": 1}
+    assert done == {"grey, repeated in three channels": 1, "16 bits, reduced to 8": 1}
 
 
 def test_an_opaque_alpha_channel_is_dropped(tmp_path):

@@ -555,7 +555,7 @@ def test_a_run_killed_outright_goes_on_where_it_stopped(resumed):
 
 def test_more_epochs_go_on_from_a_finished_training(extended):
     log, stretches = extended
-    assert "the training of 40 epochs continues to 41" in log and "resuming at epoch 41, step 0" in log
+    assert "the training was planned for 40 epochs and is now for 41" in log and "resuming at epoch 41, step 0" in log
     assert stretches == [40, 41]
 
 

@@ -107,11 +107,21 @@ def time_limit(wildcards, resources):
 DATA_FILES = {name: owner for *owner, name in consistency.data_files(config)}
 
 
+BINARY_MODELS = config["likelihood"]["models"]
+IMAGE_MODELS = config["images"]["models"]
+OF_CLASSIFIER = config["images"]["feature_network"] == "classifier"  # whether features are the classifier's
+
+
+def one_of(names):
+    """A pattern of some names; of none at all if there are none."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 wildcard_constraints:
-    model="[A-Za-z0-9-]+",
+    model=one_of([*BINARY_MODELS, *IMAGE_MODELS]),
     run="[A-Za-z0-9_-]+",
     seed="[0-9]+",
-    file="|".join(map(re.escape, DATA_FILES)),
+    file=one_of(DATA_FILES),
 
 
 def raw_files(name):
@@ -164,11 +174,6 @@ def image_preparation():
     return ["prepare_images"] if OWN_IMAGES else ["render_digits", "prepare_svhn"]
 
 
-BINARY_MODELS = config["likelihood"]["models"]
-IMAGE_MODELS = config["images"]["models"]
-OF_CLASSIFIER = config["images"]["feature_network"] == "classifier"  # whether features are the classifier's
-
-
 def binary_runs(pattern):
     """`pattern` for every seed of every binary VAE."""
     return expand(pattern, model=BINARY_MODELS, seed=config["seeds"])
@@ -182,11 +187,6 @@ def of_kind(*kinds):
 def with_network(network):
     """The names of the image models that have a network, "generator", "encoder" or "critic"."""
     return models_with(network, IMAGE_MODELS)
-
-
-def one_of(models):
-    """A pattern of the names of some models; of none at all if there are none."""
-    return "|".join(map(re.escape, models)) or "(?!)"
 
 
 def image_options(model):
@@ -226,6 +226,8 @@ def trainers(model):
 
 def seeds(model):
     """The seeds of an image model, or the numbers of its folders if its samples are from elsewhere."""
+    if model not in IMAGE_MODELS:
+        raise WorkflowError(f"images.models has no {model}")
     return seeds_of(IMAGE_MODELS[model], config["seeds"])
 
 
@@ -258,6 +260,8 @@ def origin(wildcards):
     """
     settings = IMAGE_MODELS[wildcards.model]
     if settings["kind"] == "samples":
+        if int(wildcards.seed) not in seeds(wildcards.model):
+            raise WorkflowError(f"images.models.{wildcards.model}.samples: no folder {wildcards.seed}")
         path = settings["samples"][int(wildcards.seed) - 1]
         return {"options": f"--samples {shlex.quote(path)}", "content": files.content_checksum(path)}
     words = f"--command {shlex.quote(settings['command'])} --draw {settings['draw']}"

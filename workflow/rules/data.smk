@@ -102,7 +102,7 @@ rule prepare_images:
     resources:
         **growing(mem_mb=3000, runtime=60),
     params:
-        own=own_image_options(),
+        own=lambda wildcards: own_image_options(),  # reads the images, so only for this job
         split=split_options(),
     shell:
         "python {input.script:q} {params.own[options]} {params.split} --output {output:q} > {log:q} 2>&1"

@@ -29,7 +29,7 @@ rule train_classifier:
 rule import_classifier:
     input:
         **stage("import_classifier"),
-        weights=config["images"]["feature_weights"] or [],
+        weights=local(config["images"]["feature_weights"]) if config["images"]["feature_weights"] else [],
     output:
         "<results>/classifier/imported.safetensors",
     log:

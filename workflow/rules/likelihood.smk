@@ -11,6 +11,8 @@ rule train_binary_vae:
         "<results>/logs/train_binary_vae/{model}_seed{seed}.log",
     benchmark:
         "<results>/benchmarks/train_binary_vae/{model}_seed{seed}.tsv"
+    wildcard_constraints:
+        model=one_of(BINARY_MODELS),
     priority: 80
     conda:
         "../envs/torch.yaml"

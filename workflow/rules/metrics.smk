@@ -1,6 +1,6 @@
 # {set} is a folder of one set of images: references/noise, runs/gan/seed1, runs/vae/seed1/reconstructions, ...
 wildcard_constraints:
-    set="(references|runs)/[A-Za-z0-9-]+(/seed[0-9]+(/reconstructions)?)?",
+    set=one_of(image_sets()),
 
 
 rule extract_features:
@@ -51,7 +51,8 @@ rule evaluate_features:
         "../envs/data.yaml"
     threads: config["threads"]
     resources:
-        **growing(mem_mb=3000, runtime=60),
+        # Beside the features of all training images, in float64: 512 numbers each, or as many as 2,048.
+        **growing(mem_mb=3000 if OF_CLASSIFIER else 6000, runtime=60),
     params:
         images=config["images"]["evaluation"]["samples"],
         seed=config["images"]["evaluation"]["sample_seed"],

@@ -20,7 +20,7 @@ example:
 
 from pathlib import Path
 
-from genlab import ComputationError, InputError, cli, configuration, consistency, files, log, provenance
+from genlab import ComputationError, InputError, cli, configuration, files, kinds, log, provenance
 from genlab.models import own_networks
 from genlab.training import experiment
 
@@ -69,7 +69,7 @@ def main(options):
             for name, checkpoints in zip(SETS, saved, strict=True)
             if counts[name]
         }
-        ks = consistency.sample_counts(settings["samples"])
+        ks = kinds.sample_counts(settings["samples"])
         sets = {name: summarise(columns, ks) for name, columns in numbers.items()}
         with files.atomic(options.output.with_suffix(".csv")) as temporary:
             tables = [pandas.DataFrame({"set": name, **columns}) for name, columns in numbers.items()]
@@ -152,7 +152,7 @@ def estimate_block(model, x, z, generator, settings, chunk, heed):
     start = {"posterior": posterior, "refined": refined, "prior": prior}[settings["start"]]
     numbers = annealing.annealed_log_likelihood(model, x, start, generator, settings, z, heed)
     found = {"annealed": numbers.pop("log_likelihood"), "annealed_error": numbers.pop("standard_error"), **numbers}
-    ks = consistency.sample_counts(settings["samples"])
+    ks = kinds.sample_counts(settings["samples"])
     for name, proposal in (("posterior", posterior), ("refined", refined)):
         heed()
         weights = proposals.importance_weights(model, x, proposal, ks[-1], generator, chunk)

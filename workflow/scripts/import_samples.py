@@ -15,8 +15,11 @@ example:
       --output results/runs/drawn/seed1 --seed 1
 """
 
+import contextlib
 import hashlib
+import os
 import shlex
+import signal
 import subprocess
 import tempfile
 from pathlib import Path
@@ -53,6 +56,7 @@ def main(options):
 
     if options.command is None:
         source = str(options.samples)
+        files.check_apart([options.output / "samples", options.output / "images.npz"], [options.samples])
         found, done = samples.read(options.samples)
     else:
         source = options.command
@@ -95,11 +99,15 @@ def drawn(options, folder):
     for place, value in values.items():
         command = command.replace(f"{{{place}}}", value)
     log.info("running: %s", command)
-    process = subprocess.run(["bash", "-c", command])
-    if process.returncode:
-        raise ComputationError(
-            f"--command: ended with exit code {process.returncode}; run it by hand: {options.command}"
-        )
+    # In a session of its own, so that all that it starts ends with this stage.
+    process = subprocess.Popen(["bash", "-c", command], env=cli.ENVIRONMENT, start_new_session=True)
+    try:
+        status = process.wait()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    if status:
+        raise ComputationError(f"--command: ended with exit code {status}; run it by hand: {options.command}")
     if not folder.is_dir():
         raise ComputationError(f"--command: has not made the folder {{output}}; run it by hand: {options.command}")
     return folder

@@ -88,14 +88,17 @@ def read_statistics(path):
 
 
 def read_spectrum(path):
-    """The table of a CSV file. Frequencies and powers must be above 0, for logarithmic axes."""
+    """The table of a CSV file. Frequencies and powers of real images must be above 0, for logarithmic axes.
+
+    Samples may have none, if they are all of one grey level: a gap in the curve.
+    """
     from genlab.report import plotting
 
     table = plotting.read_table(path, SPECTRUM)
-    for name in ("frequency", "samples", "test", "train"):
+    for name in ("frequency", "test", "train"):
         if not (table[name] > 0).all():
             raise InputError(f"{path}: column {name!r} holds {table[name].min():g}; expected more than 0")
-    return table
+    return table.assign(samples=table["samples"].where(table["samples"] > 0))
 
 
 def draw(models, spectra):

@@ -72,7 +72,7 @@ def draw(arrays, about):
         width = (picture.shape[1] - 1) / len(columns)
         heads = [f"$z - {epsilon:g}\\,e_i$", "$z$", f"$z + {epsilon:g}\\,e_i$", "change"]
         axes.set_xticks(width * (np.arange(len(columns)) + 0.5), heads)
-        names = [typeset.meaning(arrays["correlation"][i], about) for i in rows]
+        names = [plotting.literal(typeset.meaning(arrays["correlation"][i], about)) for i in rows]
         heads = [
             f"{rank + 1}: i = {i}, {arrays['effect'][i]:.3g}\n{name}"
             for rank, i, name in zip(ranks, rows, names, strict=True)

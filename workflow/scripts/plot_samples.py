@@ -12,6 +12,7 @@ from pathlib import Path
 
 from genlab import InputError, cli
 
+REAL = "real test images"
 ABREAST = 3  # most panels side by side; more are put in two columns
 GAP, HEAD = 0.2, 0.35  # inches between panels, and above each one for its name
 
@@ -21,7 +22,9 @@ def parser():
     result.add_argument(
         "--samples", type=Path, nargs="+", required=True, metavar="DIR", help="folders with one folder of PNG images"
     )
-    result.add_argument("--names", nargs="+", required=True, metavar="NAME", help="the models, in the same order")
+    result.add_argument(
+        "--names", nargs="+", action=cli.Distinct, required=True, metavar="NAME", help="the models, in the same order"
+    )
     result.add_argument("--data", type=Path, required=True, metavar="NPZ", help="prepared colour images")
     result.add_argument("--output", type=Path, required=True, metavar="PNG", help="figure to write, with a PDF beside")
     result.add_argument("--columns", type=cli.positive, default=10, help="images in a row (default: 10)")
@@ -35,6 +38,8 @@ def main(options):
             f"{len(options.samples)} folders for --samples but {len(options.names)} for --names; "
             "give one name for each folder"
         )
+    if REAL in options.names:
+        raise InputError(f"--names: {REAL!r} is the name of the images beside them; give another")
     import numpy as np
     from genlab.data import arrays
     from genlab.report import plotting
@@ -45,7 +50,7 @@ def main(options):
     prepared = arrays.load_images(options.data)
     test = prepared.test_images
     rows = np.random.default_rng(options.seed).permutation(len(test))[:most]
-    panels["real test images"] = test[rows].transpose(0, 2, 3, 1)
+    panels[REAL] = test[rows].transpose(0, 2, 3, 1)
     count = min(len(images) for images in panels.values())
     panels = {name: images[:count] for name, images in panels.items()}
     figure = draw(panels, options.columns)

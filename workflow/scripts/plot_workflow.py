@@ -11,6 +11,7 @@ example:
 import itertools
 import re
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 from genlab import InputError, cli
@@ -23,6 +24,7 @@ KINDS = {
     "numbers": ("numbers and samples", "green", ()),
 }
 SWEEPS = 12
+REMEDY = "give what snakemake --rulegraph dot prints"
 
 
 def parser():
@@ -47,7 +49,7 @@ def read_graph(text, source, omit=()):
     names = dict(re.findall(r'^\s*(\d+)\[label = "([^"\\]+)', text, re.MULTILINE))
     arrows = re.findall(r"^\s*(\d+) -> (\d+)", text, re.MULTILINE)
     if not names or not {number for arrow in arrows for number in arrow} <= set(names):
-        raise InputError(f"{source}: no graph of rules; give what snakemake --rulegraph dot prints")
+        raise InputError(f"{source}: no graph of rules; {REMEDY}")
     needs = {name: set() for name in names.values() if name not in omit}
     if not needs:
         raise InputError(f"{source}: --omit leaves no rule of {', '.join(sorted(names.values()))}; name fewer")
@@ -55,6 +57,10 @@ def read_graph(text, source, omit=()):
         start, end = names[start], names[end]
         if start != end and {start, end} <= set(needs):
             needs[end].add(start)
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        raise InputError(f"{source}: a circle of rules: {', '.join(error.args[1])}; {REMEDY}") from None
 
     def behind(name):
         found = set(needs[name])

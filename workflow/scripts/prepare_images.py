@@ -43,10 +43,11 @@ def main(options):
         raise InputError(
             f"--valid-fraction {options.valid_fraction}: takes all training images of the class {lost[0]!r}; give less"
         )
-    fields = {"train_images": images[train], "valid_images": images[valid], "test_images": test_images}
+    leaked = copies.equal(test_images, images)
+    fields = {"valid_images": images[valid], "test_images": test_images}
+    fields["train_images"] = svhn.take_in_place(images, train)  # images is spent now
     of_splits = {"train": labels[train], "valid": labels[valid], "test": test_labels}
     fields |= {f"{split}_labels": arrays.as_labels(each, len(classes)) for split, each in of_splits.items()}
-    leaked = copies.equal(test_images, images)
     counts = {split: len(each) for split, each in of_splits.items()}
     about = {
         "dataset": "own images",

@@ -61,6 +61,7 @@ def main(options):
     network, weights = feature_networks.load(options.model, options.feature_network, device)
     real, data, reference = references.read(options.reference, "test")
     pool = references.training_pool(options.floor, options.reference)
+    aside = references.validation_images(options.floor, options.reference)
     samples, converted = {}, {}
     for name, folder in zip(names, options.folders, strict=True):  # all are read before anything is computed
         samples[name], converted[name] = given.read(folder)
@@ -78,7 +79,7 @@ def main(options):
     entries, real_rows = [], []
     with cli.progress(total=len(samples), label="score", unit="folder") as bar:
         for name, pictures in samples.items():
-            found = copies.count(pictures, real, pool and pool[0])
+            found = copies.count(pictures, real, pool and pool[0], aside)
             entry = {"name": name, "images": len(pictures), "converted": converted[name]}
             entries.append(entry | score(pictures) | found)
             bar.update(1)

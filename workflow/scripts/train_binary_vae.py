@@ -21,7 +21,7 @@ def parser():
 
 def main(options):
     settings = configuration.settings(options, "binary_vae")
-    if fault := consistency.architecture_fault(settings):
+    if fault := consistency.architecture_fault(settings) or consistency.objective_fault(settings):
         raise InputError(f"--{fault}")
 
     import torch

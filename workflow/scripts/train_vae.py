@@ -25,6 +25,8 @@ def parser():
 
 def main(options):
     size, settings = (configuration.settings(options, name) for name in ("generator", "image_vae"))
+    if fault := consistency.objective_fault(settings):
+        raise InputError(f"--{fault}")
 
     import torch
     from genlab.data import arrays, images

@@ -27,7 +27,9 @@ from . import ComputationError, InputError, Interrupted, files
 
 EXIT_FAILED, EXIT_INPUT, EXIT_RESUMABLE = 1, 2, 75  # 75 is EX_TEMPFAIL of sysexits.h
 
-STARTED = time.monotonic()  # a stage imports this module first
+# A stage imports this module first.
+STARTED = time.monotonic()
+ENVIRONMENT = dict(os.environ)  # as it was given, for programs that a stage starts
 
 REMEDIES = {  # of an error of the system with a file
     errno.ENOENT: "check the name",

@@ -4,7 +4,7 @@ import collections
 import os
 from pathlib import Path
 
-from . import InputError, files
+from . import InputError, files, kinds
 
 OWN_PARTS = ("generator", "encoder", "critic", "architecture", "feature_network")  # networks that a person may bring
 FEWEST = 20  # images that metrics can be taken on: two in each of ten blocks
@@ -47,6 +47,10 @@ def contradictions(config):
     for name, model in config["likelihood"]["models"].items():
         if fault := architecture_fault(model):
             faults.append(f"likelihood.models.{name}.{fault}")
+    for problem in ("likelihood", "images"):
+        for name, model in config[problem]["models"].items():
+            if fault := objective_fault(model):
+                faults.append(f"{problem}.models.{name}.{fault}")
     if config["likelihood"]["bracket"]:
         faults += _bracket_faults(config["likelihood"])
     if "noise" in config["images"]["models"]:
@@ -93,6 +97,11 @@ def check_sizes(config, counts):
     if counts and counts["valid"] < 2:
         faults.append(f"data.images.valid_fraction: leaves {counts['valid']} validation images; two or more are needed")
     for name, model in models.items():
+        if 0 < model.get("draw", 0) < evaluation["samples"]:
+            faults.append(
+                f"images.models.{name}.draw: {model['draw']}, fewer than images.evaluation.samples, "
+                f"{evaluation['samples']}; give as many, or 0"
+            )
         if counts and "critic_steps" in model and (fault := critic_fault(model, counts["train"])):
             faults.append(f"images.models.{name}.critic_steps: {fault}")
         if "critic_group" in model and (fault := group_fault(model)):
@@ -121,18 +130,13 @@ def group_fault(settings):
     return None
 
 
-def sample_counts(samples):
-    """The numbers K of samples at which a bracket reports importance sampling, the last one `samples`."""
-    return [k for k in (1, 10, 50, 200, 1000, 5000) if k < samples] + [samples]
-
-
 def _bracket_faults(likelihood):
     """A line for each fault of `likelihood` that only matters where brackets are shown."""
     annealing, k = likelihood["annealing"], likelihood["evaluation"]["samples"]
     for key in ("images", "simulated_images"):
         if annealing[key] < 2:
             yield f"likelihood.annealing.{key}: {annealing[key]}; likelihood.bracket: true needs 2 or more"
-    if k not in (counts := sample_counts(annealing["samples"])):
+    if k not in (counts := kinds.sample_counts(annealing["samples"])):
         yield (
             f"likelihood.evaluation.samples: {k}, and brackets compare with {', '.join(map(str, counts))}; give one of "
             "these, or likelihood.bracket: false"
@@ -147,6 +151,13 @@ def architecture_fault(settings):
         if settings[key] != unused:
             return f"{key}: {settings[key]}, which only the architecture residual has; leave it at {unused}"
     return None
+
+
+def objective_fault(settings):
+    """What is wrong with the `objective` of a VAE, in words; None if nothing is, or if it has none."""
+    if settings.get("objective", "elbo") == "elbo" or settings["samples_per_image"] > 1:
+        return None
+    return f"objective: {settings['objective']} of one sample is the ELBO; give samples_per_image: 2 or more"
 
 
 def _own_data_faults(images):
@@ -192,7 +203,7 @@ def check_files(config):
     for place in config["data"]["mirrors"]:
         if "://" not in place:
             named.setdefault("data.mirrors", []).append(place)
-    missing = [(key, path) for key, paths in named.items() for path in paths if not Path(path).exists()]
+    missing = [(key, path) for key, paths in named.items() for path in paths if not Path(path).expanduser().exists()]
     faults = [f"{key}: {path}: no such file or folder" for key, path in missing]
     weights = images["feature_weights"]
     if weights and Path(weights).is_file() and not files.kind_of_weights(weights):

@@ -124,10 +124,11 @@ def _say_no_locks(folder, reason):
 
 
 def check_apart(outputs, inputs):
-    """Raise `InputError` if a stage would replace a file that it reads."""
-    read = {Path(path).resolve() for path in inputs}
+    """Raise `InputError` if a stage would replace a file or folder that it reads, or what lies in one."""
+    read = [Path(path).resolve() for path in inputs]
     for path in outputs:
-        if Path(path).resolve() in read:
+        written = Path(path).resolve()
+        if any(written.is_relative_to(source) or source.is_relative_to(written) for source in read):
             raise InputError(f"{path}: is read, and would be replaced; give another name for --output")
 
 

@@ -12,13 +12,15 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 
-# Modules that change no number: what people see, how files are written, where a training keeps its state. A result
-# depends on every other module that its stage imports. The rules and the saved trainings both use this list.
+# Modules that change no number: what people see, what is refused, how files are written and fetched (their checksums
+# say what they hold), where a training keeps its state. A result depends on every other module that its stage imports.
+# The rules and the saved trainings both use this list.
 NO_NUMBERS = frozenset(
     PACKAGE / name
     for name in (
-        "__init__.py", "cli.py", "configuration.py", "files.py", "provenance.py", "training/checkpoint.py",
-        "training/experiment.py", "training/gpu.py", "training/watch.py",
+        "__init__.py", "cli.py", "configuration.py", "consistency.py", "files.py", "provenance.py",
+        "data/addresses.py", "data/download.py", "data/transfer.py",
+        "training/checkpoint.py", "training/experiment.py", "training/gpu.py", "training/watch.py",
     )
 )  # fmt: skip
 

@@ -172,7 +172,7 @@ def check_trained_on(prepared, trained, model_path, data_path):
 
 @dataclass(frozen=True)
 class Features:
-    """A classifier's features of N images.
+    """A feature network's features of N images.
 
     features float32 (N, D); classes uint8 or uint16 (N,), the classifier's first choices; rows int64 (N,), the index
     of each image in its split; images uint8 (S, 3, 32, 32), the first S of the images; about, what they are.

@@ -41,6 +41,16 @@ def training_pool(path, reference):
     return pool
 
 
+def validation_images(path, reference):
+    """The validation images of where `training_pool` takes its images from, if that is a prepared file; else None.
+
+    A model that was trained elsewhere may have seen them.
+    """
+    path = path or reference
+    prepared = path.suffix == ".npz" and "split" in (found := read(path, "valid"))[2]
+    return found[0] if prepared else None
+
+
 def batches(images):
     """Batches of an array of images."""
     return (images[start : start + BATCH] for start in range(0, len(images), BATCH))

@@ -153,7 +153,7 @@ def decode(file, done):
 def _coloured(file, image, content, done):
     """An opened image as RGB."""
     if image.format == "PNG" and content[DEPTH] == 16:
-        done["16 bits, rounded to 8"] += 1
+        done["16 bits, reduced to 8"] += 1
     if image.mode in ("I;16", "I;16B", "I") and image.format == "PNG":
         grey = np.rint(np.asarray(image, np.float64) / 257).astype(np.uint8)  # 65535 / 255 = 257
         image = Image.fromarray(grey)

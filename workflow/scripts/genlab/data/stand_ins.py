@@ -100,9 +100,7 @@ def _render(count, rng, progress, draw_chunk, shape):
     starts = range(0, count, CHUNK)
     for start, stream in zip(progress(starts), rng.spawn(len(starts)), strict=True):
         chunk = slice(start, start + CHUNK)
-        drawn, digits = draw_chunk(
-            stream
-        )  # always a whole chunk, because a shorter one would change the random numbers
+        drawn, digits = draw_chunk(stream)  # a whole one, for a shorter one would change the random numbers
         images[chunk], labels[chunk] = drawn[: count - start], digits[: count - start]
     return images, labels
 

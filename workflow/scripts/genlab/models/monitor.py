@@ -12,7 +12,7 @@ class FrechetMonitor:
     """Measures Frechet distances to `images` uint8 (N, 3, 32, 32) on features of `network`, which is in eval mode.
 
     On a GPU everything is computed there, in float64; on the CPU by `frechet.frechet_distance`. They agree to about
-    1e-6 relative: there are fewer images than features, so the smallest eigenvalues are rounding errors.
+    1e-6 relative: with fewer images than features the smallest eigenvalues are rounding errors.
     """
 
     def __init__(self, network, images):

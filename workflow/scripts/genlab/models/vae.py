@@ -205,9 +205,7 @@ def importance_terms(model, x, z, chunk=100):
     mean, log_variance = (parameter[:, None] for parameter in model.posterior(x))
     noise = gaussian.standardise(mean, log_variance, z)
     log_ratio = gaussian.minus_log_density(log_variance, noise) + model.log_prior(z)
-    image = torch.arange(len(z), device=z.device).repeat_interleave(
-        z.shape[1]
-    )  # index of the x that each latent belongs to
+    image = torch.arange(len(z), device=z.device).repeat_interleave(z.shape[1])  # the row of x of each latent
     log_p_x = [
         model.log_prob(x[rows], model.decode(latents))
         for rows, latents in zip(image.split(chunk), z.flatten(0, 1).split(chunk), strict=True)

@@ -12,7 +12,7 @@ SIMULATED = {
 def read_bracket(path, k, at_k):
     """What bracket_likelihood.py found of a training, as a dict of numbers in nats.
 
-    at_k: the log-likelihood of all test images by importance sampling with K = k.
+    at_k: the log-likelihood of all test images by importance sampling with K = k, the mean over seeds.
     `log_likelihood`: at_k and the gain, so what annealing would read on all test images;
     `gain` and `gain_error`: how much more annealing reads on `images` test images than importance sampling with K = k;
     with simulated images, `gap` and `gap_error`: how far the two bounds are apart on `simulated` images of the model.

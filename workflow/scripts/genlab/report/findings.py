@@ -116,7 +116,7 @@ def likelihood(results):
             loose += f", and on {share(heavy)} of {which} k\u0302 is above 0.7: their error is unknown"
         gain = summary["gain_beyond_k"].get("test")
         if gain:
-            loose += f"; K = {gain['k']} would give {text(gain)} nats more on {gain['images']} of them"
+            loose += f"; K = {gain['k']} gives {text(gain)} nats more on {gain['images']} of them"
         said.append(loose + (": the bound is loose." if size < 0.1 * k else "."))
         if bracket := results.brackets.get(model):
             true, gain = number(bracket["log_likelihood"], 4), plus_minus(bracket["gain"], bracket["gain_error"])
@@ -149,20 +149,23 @@ def order(results):
     annealed = {model: bracket["log_likelihood"] for model, bracket in results.brackets.items()}
     if len(annealed) < 2:
         return []
-    at_k = {model: annealed[model] - bracket["gain"] for model, bracket in results.brackets.items()}
-    k, pairs = results.likelihood[next(iter(annealed))]["k"], itertools.combinations(annealed, 2)
-    wrong = [pair for pair in pairs if (at_k[pair[0]] > at_k[pair[1]]) != (annealed[pair[0]] > annealed[pair[1]])]
-    if not wrong:
-        return [f"K = {k} puts the models into the same order as annealed importance sampling."]
-    said = []
-    for pair in wrong:
-        low, high = sorted(pair, key=annealed.get)
-        error = math.hypot(*(results.brackets[model]["gain_error"] for model in pair))
-        said.append(
-            f"K = {k} puts {low} above {high}; annealed importance sampling puts it below, by "
-            f"{plus_minus(annealed[high] - annealed[low], error)} nats."
+    k, known, wrong = results.likelihood[next(iter(annealed))]["k"], 0, []
+    pairs = list(itertools.combinations(sorted(annealed, key=annealed.get), 2))
+    for low, high in pairs:
+        gains, errors = zip(
+            *((b["gain"], b["gain_error"]) for b in (results.brackets[low], results.brackets[high])), strict=True
         )
-    return said
+        difference, error = annealed[high] - annealed[low], math.hypot(*errors)
+        if difference <= 2 * error:
+            continue
+        known += 1
+        if annealed[low] - gains[0] > annealed[high] - gains[1]:
+            wrong.append(
+                f"K = {k} puts {low} above {high}; annealed importance sampling puts it below, by "
+                f"{plus_minus(difference, error)} nats."
+            )
+    said = [f"By annealed importance sampling {known} of {len(pairs)} pairs of models differ beyond twice its error."]
+    return said + (wrong or [f"K = {k} puts these into the same order."] if known else [])
 
 
 def verdicts(results, problem, metrics):
@@ -199,9 +202,9 @@ def beside_real(found, name):
 def sharpness(results):
     """On the sharpness of each image model's samples."""
     words = {
-        -1: "less than real images, beyond the noise: they are blurred",
-        0: "as real images, within the noise between sets of them",
-        1: "more than real images, beyond the noise: neighbouring pixels differ more than they should",
+        -1: "below real images by more than the noise: they are blurred",
+        0: "the same as real images, within the noise between sets of them",
+        1: "above real images by more than the noise: neighbouring pixels differ more than they should",
     }
     said = []
     for model, found in results.statistics.items():

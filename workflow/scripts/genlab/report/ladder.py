@@ -36,7 +36,7 @@ def ladder_table(results):
     caption = (
         "The models of binary digits. Minutes: of one training, the mean over seeds. Active latents: their posterior "
         f"mean has a variance above 0.01 over validation images. K = {k} and what follows: log-likelihood of test "
-        f"images. All in nats per image; {over(seeds)}; annealed, and two bounds on images drawn from the model: first "
-        f"seed. Data: {results.title('likelihood')}."
+        f"images. All in nats per image; {over(seeds)}. Annealed: K = {k} and what annealing gains on the first seed. "
+        f"Bounds apart: of images drawn from the first seed's model. Data: {results.title('likelihood')}."
     )
     return Table("ladder", caption, header, rows)

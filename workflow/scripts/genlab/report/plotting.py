@@ -99,9 +99,14 @@ def describe(figure, title, data):
 
     size = matplotlib.rcParams["figure.titlesize"]
     letters = max(40, int(figure.get_figwidth() * 72 / (LETTER * size)))
-    text = re.sub(r" (?=[\d=])|(?<==) ", "\N{NO-BREAK SPACE}", f"{title}\nData: {data}")
+    text = re.sub(r" (?=[\d=])|(?<==) ", "\N{NO-BREAK SPACE}", f"{title}\nData: {literal(data)}")
     lines = "\n".join(textwrap.fill(line, letters) for line in text.splitlines())
     figure.text(0, 1 + 0.1 / figure.get_figheight(), lines, size=size, va="bottom", linespacing=1.3)
+
+
+def literal(name):
+    """A name that a person gave, so that matplotlib takes no part of it for mathematics."""
+    return name.replace("$", r"\$")
 
 
 def class_ticks(axis, names, most=40):
@@ -109,7 +114,7 @@ def class_ticks(axis, names, most=40):
     step = -(-len(names) // most)
     shown = [name if len(name) <= 16 else name[:15] + "\N{HORIZONTAL ELLIPSIS}" for name in names[::step]]
     turned = axis.axis_name == "x" and sum(map(len, shown)) > 60
-    axis.set_ticks(range(0, len(names), step), [name.replace("$", r"\$") for name in shown], rotation=90 * turned)
+    axis.set_ticks(range(0, len(names), step), list(map(literal, shown)), rotation=90 * turned)
     if len(shown) > 25:
         axis.set_tick_params(labelsize=7)
 

@@ -87,8 +87,9 @@ def run(options, settings, task, data, about, publish, more=(), weights=WEIGHTS)
     """
     import pandas
 
-    from . import loop
+    from . import loop, optimization
 
+    precision = optimization.precision_name(settings, data.device)
     identity = fingerprint(
         {key: value for key, value in settings.items() if key != "epochs"},  # may be raised later
         seed=options.seed,
@@ -100,8 +101,8 @@ def run(options, settings, task, data, about, publish, more=(), weights=WEIGHTS)
     tensors = (each for module in task.modules.values() for each in module.parameters() if each.requires_grad)
     parameters = sum(each.numel() for each in tensors)
     log.info(
-        "%s: %d parameters, on %d images of %s, device %s, %d threads",
-        options.name, parameters, len(data), about["title"], data.device, options.threads,
+        "%s: %d parameters, on %d images of %s, device %s, %d threads, %s",
+        options.name, parameters, len(data), about["title"], data.device, options.threads, precision,
     )  # fmt: skip
     path = options.output / weights
     with checkpoints(options, path, identity, "checkpoint") as (saved,):
@@ -112,6 +113,7 @@ def run(options, settings, task, data, about, publish, more=(), weights=WEIGHTS)
             batch_size=settings["batch_size"],
             seed=options.seed,
             checkpoints=saved,
+            precision=precision,
             events=options.output / "tensorboard",
         )
         publish(path, facts | {"versions": provenance.versions()})

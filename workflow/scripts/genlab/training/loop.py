@@ -86,14 +86,16 @@ def restore(task, tensors, device):
         torch.cuda.set_rng_state(tensors["random.cuda"], device)
 
 
-def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
+def train(task, data, *, epochs, batch_size, seed, checkpoints, precision="float32", events=None):
     """Train `task` on `data` (N, ...), a tensor on the task's device; return (history, best epoch, stretches).
 
     checkpoints  a `checkpoint.CheckpointPolicy`
+    precision    what the task computes in, for the record
     events       folder for TensorBoard events, or None
     history      a list with one dict per epoch: epoch, step, the task's columns as means per
                  example, images_per_second and the cumulative training seconds
-    stretches    the training segments: from which step on the training aimed at how many epochs, on how many threads
+    stretches    the training segments: from which step on the training aimed at how many epochs, on how many threads,
+                 in which precision
 
     A finished training resumes if `epochs` is now larger, else it is trained anew. On return,
     `task.modules` hold the weights of the best epoch by `task.select`. Raises `Interrupted` after saving
@@ -113,9 +115,9 @@ def train(task, data, *, epochs, batch_size, seed, checkpoints, events=None):
             about[key] for key in ("history", "best_epoch", "stretches", "epoch", "step", "seconds")
         )
         history = [dict(row) for row in history]
-        stretches = [{key: each[key] for key in ("epochs", "threads", "from_step")} for each in stretches]
+        stretches = [{key: each[key] for key in ("epochs", "threads", "precision", "from_step")} for each in stretches]
         watch.resuming(start, first, steps)
-    stretch = {"epochs": epochs, "threads": torch.get_num_threads()}
+    stretch = {"epochs": epochs, "threads": torch.get_num_threads(), "precision": precision}
     if not stretches or stretches[-1] != stretch | {"from_step": stretches[-1]["from_step"]}:
         stretches = [*stretches, stretch | {"from_step": start * steps + first}]
 

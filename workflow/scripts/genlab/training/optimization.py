@@ -48,6 +48,12 @@ def precision(name, device):
     return {"float32": torch.float32, "tf32": torch.float32, "bfloat16": torch.bfloat16}[name]
 
 
+def precision_name(settings, device):
+    """What a training with `settings` computes in, in a word: auto is resolved."""
+    name = settings.get("precision", "float32")
+    return str(precision(name, device)).removeprefix("torch.") if name == "auto" else name
+
+
 def autocast(settings, device):
     """A context in which convolutions and matrix products run in the dtype that `settings["precision"]` names.
 

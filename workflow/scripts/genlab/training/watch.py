@@ -21,7 +21,7 @@ def trains_anew(finished, reached, epochs):
 
 def goes_further(planned, epochs, schedule):
     """Log that the number of epochs has changed, and warn if the learning rate was scheduled for the old number."""
-    log.info("the training of %d epochs continues to %d", planned, epochs)
+    log.info("the training was planned for %d epochs and is now for %d", planned, epochs)
     if schedule != "constant":
         log.warning(
             "its learning rate has followed a schedule of %d epochs: the result differs from %d undisturbed epochs",
