@@ -313,6 +313,20 @@ def test_a_wrong_configuration_is_refused_with_its_remedy(tmp_path, change, mess
     assert process.returncode != 0 and message in process.stdout and "Traceback" not in process.stdout
 
 
+@pytest.mark.parametrize(
+    "target, message",
+    [
+        ("fid_gna.txt", "No rule to produce results/smoke/fid_gna.txt"),
+        ("log_likelihood_vea.txt", "No rule to produce results/smoke/log_likelihood_vea.txt"),
+        ("log_likelihood_gan.txt", "results/smoke/runs/binary_gan/seed1/model.safetensors"),  # no binary VAE
+        ("runs/vae/seed1/sampels/metrics.json", "No rule to produce"),
+    ],
+)
+def test_a_mistyped_target_is_named(tmp_path, target, message):
+    process = snakemake(f"results/smoke/{target}", "--dry-run", directory=tmp_path)
+    assert process.returncode and message in process.stdout and "Traceback" not in process.stdout, process.stdout
+
+
 def test_the_full_configuration_fetches_the_official_files(tmp_path):
     plan = planned(directory=tmp_path, configfile=ROOT / "config" / "full.yaml")
     assert plan["fetch"] == 5 and "render_digits" not in plan

@@ -43,10 +43,20 @@ LIKELIHOOD = {
 def parser():
     result = cli.parser(__doc__)
     result.add_argument(
-        "--metrics", type=Path, nargs="*", default=[], metavar="JSON", help="of every set of images and seed"
+        "--metrics",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="JSON",
+        help="metrics of every set of images, for every seed",
     )
     result.add_argument(
-        "--likelihoods", type=Path, nargs="*", default=[], metavar="JSON", help="of every binary VAE and seed"
+        "--likelihoods",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="JSON",
+        help="estimates of every binary VAE, for every seed",
     )
     result.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder to write: summary.csv and comparison.csv"

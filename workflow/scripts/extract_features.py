@@ -40,13 +40,16 @@ def parser():
     result.add_argument("--classifier", type=Path, required=True, metavar="WEIGHTS", help="classifier")
     own_networks.add_feature_network(result)
     result.add_argument(
-        "--feature-weights", type=Path, metavar="FILE", help="weights of the feature network, if it is no classifier"
+        "--feature-weights",
+        type=Path,
+        metavar="FILE",
+        help="weights of the feature network, if that is not the classifier",
     )
     result.add_argument(
         "--weights",
         type=Path,
         metavar="SAFETENSORS",
-        help="weights of train_vae.py or train_gan.py, if it is a model's",
+        help="weights of train_vae.py or train_gan.py, for samples and reconstructions",
     )
     result.add_argument(
         "--images", type=Path, metavar="NPZ", help="images that import_samples.py wrote; then no model draws any"

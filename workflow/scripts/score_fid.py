@@ -1,6 +1,6 @@
 """Score a directory of samples: Frechet distance (FID) to real images, with its floor.
 
-DIRECTORY holds one folder of image files (PNG, 32 x 32, RGB), as sample.py writes it. The features are
+DIRECTORY holds one folder of image files in RGB (PNG, JPEG, BMP or WebP), as sample.py writes it. The features are
 the 512 of the SVHN classifier in WEIGHTS, or those of another --feature-network. Real images are given as FILE: an
 SVHN .mat file, a prepared .npz, or another directory of images.
 

@@ -1,6 +1,6 @@
 """Rank folders of samples against one set of real images: a leaderboard.
 
-Each FOLDER holds images, or is an .npz file of them; any program may have made it. What is no 32 x 32 image in
+Each FOLDER holds images, or is an .npz file of them; any program may have made it. What is not a 32 x 32 image in
 colour is converted or refused by the rules in docs/own_models.md, and the table says what was converted. Nothing
 else is needed: no workflow and no configuration. Real images are given as FILE: an SVHN .mat file, a prepared
 .npz, or a folder that holds one folder of images.

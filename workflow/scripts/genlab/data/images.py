@@ -118,7 +118,7 @@ def read_directory(path, batch=500):
         )  # fmt: skip
     if lossy := sum(formats[name] for name in ("JPEG", "MPO", "WEBP")):
         log.warning(
-            "%s: %d of %d images are JPEG or WebP; lossy compression moves the FID (JPEG by 1 to 5%%): save PNG",
+            "%s: %d of %d images are JPEG or WebP; lossy compression moves the FID: save PNG",
             path, lossy, len(files),
         )  # fmt: skip
     return len(files), (_read(files[start : start + batch], kept) for start in range(0, len(files), batch))

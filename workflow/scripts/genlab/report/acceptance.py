@@ -69,7 +69,7 @@ def acceptance_table(results):
     if any(row["expected"] for row in found):
         bounds = results.config["report"]["thresholds"]
         caption += (
-            " Expected limits are worse by a margin than what this configuration is known to reach on its stand-in: "
+            " Expected limits are looser, by a margin, than what this configuration is known to reach on its stand-in: "
             "a pass means that the installation works. On the real data the limits are a validation ELBO of "
             f"{limit(bounds['elbo_valid'])} nats and an FID of a GAN of {limit(bounds['fid_ratio'])} times that of "
             "real images."
