@@ -56,19 +56,19 @@ def test_a_bracket_says_where_the_truth_lies(results):
     assert text(findings.likelihood(results)) == said.split(" On 90 images")[0] + said.split("nats apart.")[1]
 
 
-DIFFER = "By annealed importance sampling {} of 1 pairs of models differ beyond twice its error."
+APART = "Annealed importance sampling tells {} of 1 pairs of models apart, by twice its error."
 
 
 @pytest.mark.parametrize(
     ("values", "gains", "said"),
     [
-        ((-84.0, -85.25), (0.5, 1.5), f"{DIFFER.format(1)} K = 200 puts these into the same order."),
+        ((-84.0, -85.25), (0.5, 1.5), f"{APART.format(1)} K = 200 gives the same order."),
         (
             (-85.25, -84.0), (0.5, 2.5),  # at K = 200: -85.75 and -86.5
-            f"{DIFFER.format(1)} K = 200 puts a above b; annealed importance sampling puts it below, by 1.25 ± 0.50 "
+            f"{APART.format(1)} K = 200 puts a above b; annealed importance sampling puts it below, by 1.25 ± 0.50 "
             "nats.",
         ),
-        ((-84.75, -84.0), (0.5, 2.5), DIFFER.format(0)),  # within twice the error, so no order is known
+        ((-84.75, -84.0), (0.5, 2.5), APART.format(0)),  # within twice the error, so no order is known
     ],
 )  # fmt: skip
 def test_the_order_of_the_models_is_held_against_annealing(results, values, gains, said):

@@ -51,7 +51,7 @@ rule evaluate_features:
         "../envs/data.yaml"
     threads: config["threads"]
     resources:
-        # Beside the features of all training images, in float64: 512 numbers each, or as many as 2,048.
+        # For the features of all training images in float64: 512 numbers an image, of other networks up to 2,048.
         **growing(mem_mb=3000 if OF_CLASSIFIER else 6000, runtime=60),
     params:
         images=config["images"]["evaluation"]["samples"],

@@ -202,8 +202,8 @@ def check_files(config):
             named |= {f"{problem}.models.{name}.{part}": [path] for part, path in own_files(model).items()}
     for place in config["data"]["mirrors"]:
         if "://" not in place:
-            named.setdefault("data.mirrors", []).append(place)
-    missing = [(key, path) for key, paths in named.items() for path in paths if not Path(path).expanduser().exists()]
+            named.setdefault("data.mirrors", []).append(os.path.expanduser(place))
+    missing = [(key, path) for key, paths in named.items() for path in paths if not Path(path).exists()]
     faults = [f"{key}: {path}: no such file or folder" for key, path in missing]
     weights = images["feature_weights"]
     if weights and Path(weights).is_file() and not files.kind_of_weights(weights):

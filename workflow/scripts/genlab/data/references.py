@@ -47,8 +47,7 @@ def validation_images(path, reference):
     A model that was trained elsewhere may have seen them.
     """
     path = path or reference
-    prepared = path.suffix == ".npz" and "split" in (found := read(path, "valid"))[2]
-    return found[0] if prepared else None
+    return arrays.load_images(path).valid_images if path.suffix == ".npz" else None
 
 
 def batches(images):

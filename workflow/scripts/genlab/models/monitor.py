@@ -11,8 +11,8 @@ BATCH = 500  # images at a time
 class FrechetMonitor:
     """Measures Frechet distances to `images` uint8 (N, 3, 32, 32) on features of `network`, which is in eval mode.
 
-    On a GPU everything is computed there, in float64; on the CPU by `frechet.frechet_distance`. They agree to about
-    1e-6 relative: with fewer images than features the smallest eigenvalues are rounding errors.
+    On a GPU everything is computed there, in float64; on the CPU by `frechet.frechet_distance`. The two agree to about
+    1e-6 relative. If there are fewer images than features, some eigenvalues should be 0; rounding makes them differ.
     """
 
     def __init__(self, network, images):

@@ -146,26 +146,24 @@ def likelihood(results):
 
 def order(results):
     """Whether importance sampling puts the binary models into the order that annealing puts them in, as sentences."""
-    annealed = {model: bracket["log_likelihood"] for model, bracket in results.brackets.items()}
-    if len(annealed) < 2:
+    models = sorted(results.brackets, key=lambda model: results.brackets[model]["log_likelihood"])
+    if len(models) < 2:
         return []
-    k, known, wrong = results.likelihood[next(iter(annealed))]["k"], 0, []
-    pairs = list(itertools.combinations(sorted(annealed, key=annealed.get), 2))
+    k, pairs, known, wrong = results.likelihood[models[0]]["k"], list(itertools.combinations(models, 2)), 0, []
     for low, high in pairs:
-        gains, errors = zip(
-            *((b["gain"], b["gain_error"]) for b in (results.brackets[low], results.brackets[high])), strict=True
-        )
-        difference, error = annealed[high] - annealed[low], math.hypot(*errors)
+        worse, better = results.brackets[low], results.brackets[high]
+        difference = better["log_likelihood"] - worse["log_likelihood"]
+        error = math.hypot(worse["gain_error"], better["gain_error"])
         if difference <= 2 * error:
             continue
         known += 1
-        if annealed[low] - gains[0] > annealed[high] - gains[1]:
+        if worse["log_likelihood"] - worse["gain"] > better["log_likelihood"] - better["gain"]:
             wrong.append(
                 f"K = {k} puts {low} above {high}; annealed importance sampling puts it below, by "
                 f"{plus_minus(difference, error)} nats."
             )
-    said = [f"By annealed importance sampling {known} of {len(pairs)} pairs of models differ beyond twice its error."]
-    return said + (wrong or [f"K = {k} puts these into the same order."] if known else [])
+    said = [f"Annealed importance sampling tells {known} of {len(pairs)} pairs of models apart, by twice its error."]
+    return said + (wrong or [f"K = {k} gives the same order."] if known else [])
 
 
 def verdicts(results, problem, metrics):

@@ -99,7 +99,7 @@ def describe(figure, title, data):
 
     size = matplotlib.rcParams["figure.titlesize"]
     letters = max(40, int(figure.get_figwidth() * 72 / (LETTER * size)))
-    text = re.sub(r" (?=[\d=])|(?<==) ", "\N{NO-BREAK SPACE}", f"{title}\nData: {literal(data)}")
+    text = re.sub(r" (?=[\d=])|(?<==) ", "\N{NO-BREAK SPACE}", literal(f"{title}\nData: {data}"))
     lines = "\n".join(textwrap.fill(line, letters) for line in text.splitlines())
     figure.text(0, 1 + 0.1 / figure.get_figheight(), lines, size=size, va="bottom", linespacing=1.3)
 

@@ -107,7 +107,7 @@ def fid_table(results):
     header = ["model", "kind", "FID", "of each seed", "real-data FID", "FID / real-data FID"]
     seeds = [each["seeds"] for each in results.fid.values()]
     alike = len(set(map(len, seeds))) == 1  # samples from elsewhere have as many seeds as folders
-    spread = over(seeds[0], images=False) if alike else f"mean {PLUS_MINUS} standard deviation where seeds are several"
+    spread = over(seeds[0], images=False) if alike else f"mean {PLUS_MINUS} standard deviation over several seeds"
     caption = (
         f"Fréchet distance of {summary['samples']:,} samples to {summary['reference']['images']:,} test images, on "
         f"{summary['features']['words']}, weights of SHA-256 {summary['features']['sha256'][:8]}; lower "
