@@ -109,7 +109,7 @@ def test_the_reference_is_named(world, scored):
 def test_the_classifier_is_named(world, scored):
     _, said, written = scored
     sha256 = files.checksum(world[0] / "weights")
-    words = "the 512 features of a classifier (no Inception FID)"
+    words = "the 512 features of a classifier (not an Inception FID)"
     assert lines(said)["features"] == f"{words}; weights, SHA-256 {sha256}"
     assert (written["features"]["sha256"], written["features"]["words"]) == (sha256, words)
 

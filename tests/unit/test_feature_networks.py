@@ -42,7 +42,9 @@ def test_the_classifier_is_the_default(tmp_path):
     found, about = feature_networks.load(tmp_path / "w.safetensors")
     expected, _ = classifier.classify(found, pictures(5))
     np.testing.assert_array_equal(feature_networks.features(found, pictures(5)), expected)
-    assert about["network"] == "classifier" and about["words"] == "the 512 features of a classifier (no Inception FID)"
+    assert (
+        about["network"] == "classifier" and about["words"] == "the 512 features of a classifier (not an Inception FID)"
+    )
 
 
 def test_inception_is_torchvision_s_on_images_resized_in_the_manner_of_clean_fid(tmp_path):

@@ -51,7 +51,7 @@ def load(path, network="classifier", device="cpu"):
     """
     if network == "classifier":
         module, about = classifier.load_classifier(path, device)
-        return module, about | {"network": network, "words": "the 512 features of a classifier (no Inception FID)"}
+        return module, about | {"network": network, "words": "the 512 features of a classifier (not an Inception FID)"}
     kinds = {"inception": _inception, "dinov2": _dinov2}
     if network not in kinds and ".py:" not in network:
         raise InputError(
