@@ -156,7 +156,7 @@ def test_the_verdict_on_the_fid_comes_last(results):
 
 
 @pytest.mark.parametrize(
-    "sharpness, words", [(4.89, "blurred"), (4.91, "within the noise"), (5.12, "above real images")]
+    "sharpness, words", [(4.89, "blurred"), (4.91, "within the noise"), (5.12, "more than the noise allows")]
 )
 def test_sharpness_is_judged_by_twice_the_noise(results, sharpness, words):
     # the noise: twice the root of 0.04^2 + 0.03^2, that is 0.1

@@ -200,9 +200,9 @@ def beside_real(found, name):
 def sharpness(results):
     """On the sharpness of each image model's samples."""
     words = {
-        -1: "below real images by more than the noise: they are blurred",
-        0: "the same as real images, within the noise between sets of them",
-        1: "above real images by more than the noise: neighbouring pixels differ more than they should",
+        -1: "less than the noise allows: they are blurred",
+        0: "within the noise between sets of real images",
+        1: "more than the noise allows: neighbouring pixels differ more than they should",
     }
     said = []
     for model, found in results.statistics.items():
