@@ -35,7 +35,7 @@ def main(options):
     import torch
     from genlab.data import amat, arrays
     from genlab.measures import intervals
-    from genlab.models import gaussian, proposals, vae
+    from genlab.models import gaussian, importance, proposals, vae
     from genlab.training import loop
 
     device = loop.set_up("cpu", options.threads, seed=1)
@@ -53,7 +53,7 @@ def main(options):
             if steps:
                 proposal = proposals.refine_posterior(model, x, generator, steps, samples)
             weights = proposals.importance_weights(model, x, proposal, K, generator, vae.CHUNK["cpu"])
-            found.append(vae.log_mean_exp(weights))
+            found.append(importance.log_mean_exp(weights))
         return torch.cat(found).numpy(), time.perf_counter() - start
 
     estimate(0, 0, 20)  # a first call is slower

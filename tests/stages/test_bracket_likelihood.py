@@ -14,7 +14,7 @@ import torch
 from conftest import succeed
 from genlab import InputError, kinds
 from genlab.data import amat, arrays
-from genlab.models import annealing, proposals, vae
+from genlab.models import annealing, importance, proposals, vae
 from stage import command, run_here, run_stage
 
 QUICK = (
@@ -176,7 +176,7 @@ def test_a_row_is_of_the_image_that_it_names(trained_vae, prepared_digits, tmp_p
     error = (weights.std(1) * (2 / 300) ** 0.5).numpy()
     assert (np.abs(table["posterior_1"] - weights.mean(1).numpy()) < 4 * error).all() and error.max() < 1.5
     assert (table["annealed"] > table["posterior_1"]).all()
-    np.testing.assert_allclose(table["annealed"], vae.log_mean_exp(weights), rtol=0, atol=8)
+    np.testing.assert_allclose(table["annealed"], importance.log_mean_exp(weights), rtol=0, atol=8)
 
 
 @pytest.fixture(scope="module")

@@ -228,6 +228,15 @@ def test_numbers_that_come_as_text_are_read():
             "evaluation.samples: 300, and brackets compare with 1, 10, 50, 200, 1000, 5000; give one of these",
         ),
         (
+            {"likelihood": {"models": {"vae": {"posterior": "flow", "objective": "dreg", "samples_per_image": 2}}}},
+            "likelihood.models.vae.posterior: flow, and the gradient of objective: dreg is that of a Gaussian; give "
+            "elbo or iwae",
+        ),
+        (
+            {"likelihood": {"models": {"vae": {"posterior": "flow", "prior": "vamp"}}}},
+            "likelihood.models.vae.posterior: flow, and prior: vamp is made of Gaussian posteriors; give another prior",
+        ),
+        (
             {"likelihood": {"models": {"vae": {"objective": "dreg"}}}},
             "likelihood.models.vae.objective: dreg of one sample is the ELBO; give samples_per_image: 2 or more",
         ),

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from genlab import InputError
-from genlab.models import binary_networks, gaussian, likelihoods, vae, vae_training
+from genlab.models import binary_networks, gaussian, importance, likelihoods, vae, vae_training
 from torch import distributions as D
 from torch import nn
 
@@ -147,28 +147,28 @@ def test_wrong_shapes_are_refused(x, z):
 @pytest.mark.parametrize("offset", [0.0, 1e4, -1e4])
 def test_log_mean_exp_is_stable(offset):
     weights = torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64)
-    result = vae.log_mean_exp(weights.log() + offset)
+    result = importance.log_mean_exp(weights.log() + offset)
     assert result.item() == pytest.approx(math.log(8 / 3) + offset, rel=1e-14)
 
 
 def test_log_mean_exp_of_impossible_samples():
-    assert vae.log_mean_exp(torch.tensor([-math.inf, 0.0])).item() == pytest.approx(-math.log(2))
-    assert vae.log_mean_exp(torch.full((3,), -math.inf)).item() == -math.inf
+    assert importance.log_mean_exp(torch.tensor([-math.inf, 0.0])).item() == pytest.approx(-math.log(2))
+    assert importance.log_mean_exp(torch.full((3,), -math.inf)).item() == -math.inf
 
 
 def test_effective_sample_size():
     weights = torch.tensor([[1, 1, 1, 1], [1, 0, 0, 0], [1, 3, 0, 0]], dtype=torch.float64)
-    sizes = vae.effective_sample_size(weights.log() - 500)
+    sizes = importance.effective_sample_size(weights.log() - 500)
     torch.testing.assert_close(sizes, torch.tensor([4.0, 1.0, 16 / 10], dtype=torch.float64))
 
 
 def test_log_likelihood_curve():
     log_weights = torch.randn(5, 7, dtype=torch.float64)
-    curve = vae.log_likelihood_curve(log_weights, [1, 3, 7])
+    curve = importance.log_likelihood_curve(log_weights, [1, 3, 7])
     torch.testing.assert_close(curve[:, 0], log_weights.mean(1))
     by_hand = (log_weights[:, :3].exp().mean(1).log() + log_weights[:, 3:6].exp().mean(1).log()) / 2
     torch.testing.assert_close(curve[:, 1], by_hand)
-    torch.testing.assert_close(curve[:, 2], vae.log_mean_exp(log_weights))
+    torch.testing.assert_close(curve[:, 2], importance.log_mean_exp(log_weights))
 
 
 def test_evaluate_likelihood_agrees_with_the_closed_form(linear_gaussian):

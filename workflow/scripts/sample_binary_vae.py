@@ -44,8 +44,8 @@ def main(options):
     chosen = np.random.default_rng(options.seed).permutation(len(prepared.test))[: options.reconstructions]
     x = torch.from_numpy(amat.unpack_bits(prepared.test[chosen])).to(device).float()
     with torch.no_grad():
-        mean, log_variance = model.posterior(x)
-        z = gaussian.reparameterise(mean, log_variance, torch.randn_like(mean))
+        posterior = model.posterior(x)
+        z, _ = model.warp(gaussian.reparameterise(*posterior, torch.randn_like(posterior[0])), posterior)
         reconstructions = torch.sigmoid(model.decode(z))
         noise = torch.randn(options.count, model.latents, device=device)
         samples = torch.sigmoid(model.decode(model.prior.inverse(noise, model.posterior)))

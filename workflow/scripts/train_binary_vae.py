@@ -21,7 +21,8 @@ def parser():
 
 def main(options):
     settings = configuration.settings(options, "binary_vae")
-    if fault := consistency.architecture_fault(settings) or consistency.objective_fault(settings):
+    faults = consistency.architecture_fault, consistency.posterior_fault, consistency.objective_fault
+    if fault := next(filter(None, (find(settings) for find in faults)), None):
         raise InputError(f"--{fault}")
 
     import torch
@@ -32,7 +33,7 @@ def main(options):
     prepared = arrays.load_binarized_mnist(options.data)
     device = loop.set_up(options.device, options.threads, options.seed)
     train, valid = (torch.from_numpy(amat.unpack_bits(split)).to(device) for split in (prepared.train, prepared.valid))
-    size = {key: settings[key] for key in ("architecture", "latents", "prior", "width")}
+    size = {key: settings[key] for key in ("architecture", "latents", "prior", "posterior", "width")}
     model = vae.binary_vae(**size, dropout=settings["dropout"]).to(device)
     task = vae_training.VAETraining(model, valid, settings)
 

@@ -45,8 +45,9 @@ def contradictions(config):
             if lower.count(name.lower()) > 1:
                 faults.append(f"{problem}.models.{name}: another name differs only in case, and some disks tell none")
     for name, model in config["likelihood"]["models"].items():
-        if fault := architecture_fault(model):
-            faults.append(f"likelihood.models.{name}.{fault}")
+        for find in (architecture_fault, posterior_fault):
+            if fault := find(model):
+                faults.append(f"likelihood.models.{name}.{fault}")
     for problem in ("likelihood", "images"):
         for name, model in config[problem]["models"].items():
             if fault := objective_fault(model):
@@ -150,6 +151,17 @@ def architecture_fault(settings):
     for key, unused in (("dropout", 0), ("width", 32)):
         if settings[key] != unused:
             return f"{key}: {settings[key]}, which only the architecture residual has; leave it at {unused}"
+    return None
+
+
+def posterior_fault(settings):
+    """What the `posterior` of a binary VAE does not go with, in words; None if it goes with all its settings."""
+    if settings["posterior"] == "gaussian":
+        return None
+    if settings["objective"] == "dreg":
+        return "posterior: flow, and the gradient of objective: dreg is that of a Gaussian; give elbo or iwae"
+    if settings["prior"] == "vamp":
+        return "posterior: flow, and prior: vamp is made of Gaussian posteriors; give another prior"
     return None
 
 

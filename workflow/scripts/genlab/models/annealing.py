@@ -11,8 +11,9 @@ from an exact sample of p(z|x), the same chain estimates 1 / p(x) and so bounds 
 Monte Carlo: Grosse, Ghahramani & Adams 2015). There are exact samples for images simulated from the model: z ~ p(z),
 x ~ p(x|z). The gap between the two bounds tells how far the chains are off.
 
-Positions are u, z = mean + sd u: there log f_b(u) = -|u|^2 / 2 + b r(u), up to a constant, where
-r(u) = log p(x, z) - log q(z), and a Hamiltonian step of unit mass is one of mass 1 / sd^2 in z.
+Positions are u, z = mean + sd u, or with a flow as the posterior y = mean + sd u (see `vae`): there log f_b(u) = -|u|^2
+/ 2 + b r(u), up to a constant, where r(u) = log p(x, z) - log q(z), and a Hamiltonian step of unit mass is one of mass
+1 / sd^2 in z.
 
 Step sizes. Kernels must not depend on the chain that they move: adapting the step to the chain's own history, as Wu
 et al. do, biases the weights, if only a little. Here a shorter run of other chains (the warm-up) finds for each image
@@ -26,7 +27,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from . import gaussian, vae
+from . import gaussian, importance
 from .proposals import log_ratio, normal
 
 ADAPTATION = 0.2  # of the log step size, for each transition of the warm-up, per unit of acceptance
@@ -60,9 +61,11 @@ def annealed_log_likelihood(model, x, proposal, generator, settings, z=None, hee
     """
     chains, leapfrog = settings["chains"], settings["leapfrog_steps"]
 
+    posterior = model.posterior(x)
+
     def target(u):
         heed()
-        return _ratio_and_gradient(model, x, proposal, u)
+        return _ratio_and_gradient(model, x, posterior, proposal, u)
 
     def start():
         return normal(generator, proposal[0], len(x), chains, model.latents)
@@ -71,14 +74,14 @@ def annealed_log_likelihood(model, x, proposal, generator, settings, z=None, hee
     betas = temperatures(settings["temperatures"], settings["temperature_schedule"])
     log_weights, acceptance = anneal(target, start(), betas, steps, leapfrog, generator)
     numbers = {
-        "log_likelihood": vae.log_mean_exp(log_weights),
+        "log_likelihood": importance.log_mean_exp(log_weights),
         "standard_error": log_mean_exp_error(log_weights),
         "acceptance": acceptance,
     }
     if z is not None:
-        u = gaussian.standardise(*proposal, z)[:, None].expand(-1, chains, -1)
+        u = gaussian.standardise(*proposal, model.unwarp(z, posterior)[0])[:, None].expand(-1, chains, -1)
         log_weights, acceptance = anneal(target, u, betas[::-1], steps.flip(0), leapfrog, generator)
-        upper = -vae.log_mean_exp(log_weights)
+        upper = -importance.log_mean_exp(log_weights)
         numbers |= {
             "upper": upper,
             "gap": upper - numbers["log_likelihood"],
@@ -167,7 +170,7 @@ def find_steps(target, u, generator, settings):
 
 
 def log_mean_exp_error(log_weights):
-    """Standard error of `vae.log_mean_exp`, (M, C) -> (M,), by the delta method: sd(w) / mean(w) / sqrt(C).
+    """Standard error of `importance.log_mean_exp`, (M, C) -> (M,), by the delta method: sd(w) / mean(w) / sqrt(C).
 
     Never above 1 nat, and too small from about 0.5 on, where few weights count: there the estimate is also far too low.
     NaN for a single chain.
@@ -181,10 +184,10 @@ def _energy(u, ratio, momentum, beta):
     return 0.5 * (u.double() ** 2 + momentum.double() ** 2).sum(-1) - beta * ratio
 
 
-def _ratio_and_gradient(model, x, proposal, u):
+def _ratio_and_gradient(model, x, posterior, proposal, u):
     """`log_ratio` at u (M, C, L) and its gradient, (M, C) and (M, C, L)."""
     with torch.enable_grad():
         u = u.detach().requires_grad_()
-        ratio = log_ratio(model, x, proposal, u)
+        ratio = log_ratio(model, x, posterior, proposal, u)
         (gradient,) = torch.autograd.grad(ratio.sum(), u)
     return ratio.detach(), gradient

@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import nn
 
 LAYERS, WIDTH = 8, 256
+POSTERIORS, POSTERIOR_LAYERS = ("gaussian", "flow"), 4
 LIMIT = 2.0  # of the log-scale of one layer, so that no layer can blow up
 COMPONENTS = 500  # of a mixture, as in Tomczak & Welling (2018)
 FITTED = ("fitted_mixture",)  # names of priors that are fitted after training, in which N(0, I) takes their place
@@ -50,23 +51,25 @@ class CouplingFlow(nn.Module):
     """A flow of affine coupling layers (Dinh, Sohl-Dickstein & Bengio 2017, RealNVP); N(0, I) before training.
 
     Each layer scales and shifts half of the numbers by functions of the other half. Fixed random orders between the
-    layers mix them.
+    layers mix them. With `conditions` > 0 these functions also have a context (..., conditions), so that there is a
+    flow for each context; its leading dimensions broadcast against those of z.
     """
 
     learned = True
 
-    def __init__(self, latents, layers=LAYERS, width=WIDTH):
+    def __init__(self, latents, layers=LAYERS, width=WIDTH, conditions=0):
         super().__init__()
         self.kept = latents // 2
-        self.layers = nn.ModuleList([Conditioner(self.kept, latents - self.kept, width) for _ in range(layers)])
+        sizes = self.kept, latents - self.kept, width, conditions
+        self.layers = nn.ModuleList([Conditioner(*sizes) for _ in range(layers)])
         rng = torch.Generator().manual_seed(1)  # the same orders in every training
         self.register_buffer("orders", torch.stack([torch.randperm(latents, generator=rng) for _ in range(layers)]))
 
-    def forward(self, z):
+    def forward(self, z, context=None):
         log_det = 0.0
         for order, layer in zip(self.orders, self.layers, strict=True):
             kept, moved = z.index_select(-1, order).tensor_split([self.kept], -1)
-            log_scale, shift = layer(kept)
+            log_scale, shift = layer(kept, context)
             z = torch.cat([kept, (moved + shift) * log_scale.exp()], -1)
             log_det = log_det + log_scale.sum(-1)
         return z, log_det
@@ -75,26 +78,31 @@ class CouplingFlow(nn.Module):
         e, log_det = self(z)
         return log_det - 0.5 * e.square().sum(-1)
 
-    def inverse(self, e, posterior=None):
+    def inverse(self, e, posterior=None, context=None):
         for order, layer in zip(self.orders.flip(0), reversed(self.layers), strict=True):
             kept, moved = e.tensor_split([self.kept], -1)
-            log_scale, shift = layer(kept)
+            log_scale, shift = layer(kept, context)
             e = torch.cat([kept, moved * (-log_scale).exp() - shift], -1).index_select(-1, order.argsort())
         return e
 
 
 class Conditioner(nn.Module):
-    """The log-scale and the shift of the moved numbers, of the kept ones: (..., kept) -> two (..., moved)."""
+    """The log-scale and the shift of the moved numbers, of the kept ones: (..., kept) -> two (..., moved).
 
-    def __init__(self, kept, moved, width):
+    They also depend on a context (..., conditions), if conditions > 0.
+    """
+
+    def __init__(self, kept, moved, width, conditions=0):
         super().__init__()
+        self.context = nn.Linear(conditions, width, bias=False) if conditions else None
         self.inner, self.middle = nn.Linear(kept, width), nn.Linear(width, width)
         self.outer = nn.Linear(width, 2 * moved)
         nn.init.zeros_(self.outer.weight)
         nn.init.zeros_(self.outer.bias)
 
-    def forward(self, x):
-        log_scale, shift = self.outer(F.silu(self.middle(F.silu(self.inner(x))))).chunk(2, -1)
+    def forward(self, x, context=None):
+        inner = self.inner(x) if context is None else self.inner(x) + self.context(context)
+        log_scale, shift = self.outer(F.silu(self.middle(F.silu(inner)))).chunk(2, -1)
         return LIMIT * torch.tanh(log_scale / LIMIT), shift
 
 
@@ -228,6 +236,11 @@ class FittedMixture(nn.Module):
                 self.load_state_dict(fitted.state_dict())
             elif since == PATIENCE:
                 break
+
+
+def posterior_flow(name, latents):
+    """The flow of the posterior of a name in the configuration, or None: its context is q(z|x)'s Gaussian."""
+    return CouplingFlow(latents, POSTERIOR_LAYERS, conditions=2 * latents) if name == "flow" else None
 
 
 def prior(name, latents, dimensions=None):

@@ -4,24 +4,26 @@ A proposal is (mean, log_variance), (M, L) each: q(z) = N(mean, diag exp(log_var
 latents are written z = mean + exp(log_variance / 2) u with u standard normal under the proposal. Whatever the
 proposal, E_q[p(x, z) / q(z)] = p(x), so the estimate never exceeds log p(x) in expectation; a better proposal only
 makes it closer. The encoder's q(z|x) serves all images at once and so fits none exactly (Cremer, Li & Duvenaud 2018);
-`refine_posterior` fits each image by itself.
+`refine_posterior` fits each image by itself. With a flow as the posterior all of this is about y instead of z, and
+p(x, z) about p(x, y) (`vae`).
 """
 
 import torch
 
-from . import gaussian, vae
-from .pareto import pareto_k
+from . import gaussian, importance
 
 
-def log_ratio(model, x, proposal, u):
+def log_ratio(model, x, posterior, proposal, u):
     """log p(x, z) - log q(z) in nats at z = mean + sd u, for x (M, D) and u (M, C, L): (M, C), float64.
 
-    The decoder computes in the model's own precision; differentiable in u and in the proposal.
+    posterior: `model.posterior(x)`, on which a flow depends. The decoder computes in the model's own precision;
+    differentiable in u and in the proposal.
     """
     mean, log_variance = (parameter[:, None] for parameter in proposal)
-    z = gaussian.reparameterise(mean, log_variance, u)
+    y = gaussian.reparameterise(mean, log_variance, u)
+    z, log_det = model.warp(y, tuple(parameter[:, None] for parameter in posterior))
     log_p_x = model.log_prob(x[:, None], model.decode(z))
-    return log_p_x.double() + (gaussian.minus_log_density(log_variance, u) + model.log_prior(z)).double()
+    return log_p_x.double() + (gaussian.minus_log_density(log_variance, u) + log_det + model.log_prior(z)).double()
 
 
 def normal(generator, like, *shape):
@@ -36,22 +38,22 @@ def importance_weights(model, x, proposal, samples, generator, chunk=100):
     About `chunk` latents are drawn and decoded at a time, at least one for each image.
     """
     at_once = max(1, chunk // len(x))
-    columns = []
+    posterior, columns = model.posterior(x), []
     for first in range(0, samples, at_once):
         u = normal(generator, proposal[0], len(x), min(at_once, samples - first), model.latents)
-        columns.append(log_ratio(model, x, proposal, u))
+        columns.append(log_ratio(model, x, posterior, proposal, u))
     return torch.cat(columns, 1)
 
 
 def importance_estimates(log_weights, ks):
     """What the log-weights (M, K) of images say: {"log_likelihood" (M, len(ks)), "effective_sample_size", "pareto_k"}.
 
-    The log-likelihood is estimated at each K' of `ks` (`vae.log_likelihood_curve`); the other two, (M,), are of all K.
+    The log-likelihood is estimated at each K' of `ks`; the other two, (M,), are of all K.
     """
     return {
-        "log_likelihood": vae.log_likelihood_curve(log_weights, ks),
-        "effective_sample_size": vae.effective_sample_size(log_weights),
-        "pareto_k": pareto_k(log_weights),
+        "log_likelihood": importance.log_likelihood_curve(log_weights, ks),
+        "effective_sample_size": importance.effective_sample_size(log_weights),
+        "pareto_k": importance.pareto_k(log_weights),
     }
 
 
@@ -63,7 +65,7 @@ def refine_posterior(model, x, generator, steps=100, samples=10, learning_rate=0
     for an estimate with it.
     """
     with torch.no_grad():
-        mean, log_variance = model.posterior(x)
+        posterior = mean, log_variance = model.posterior(x)
     parts = shift, growth = torch.zeros_like(mean), torch.zeros_like(log_variance)
     optimizer = torch.optim.Adam([part.requires_grad_() for part in parts])
 
@@ -72,7 +74,7 @@ def refine_posterior(model, x, generator, steps=100, samples=10, learning_rate=0
 
     for step in range(steps):
         u = normal(generator, mean, len(x), samples, model.latents)
-        elbo = log_ratio(model, x, proposal(), u).mean(1)
+        elbo = log_ratio(model, x, posterior, proposal(), u).mean(1)
         # Adam scales each number by itself, so the sum treats every image as if it were alone.
         shift.grad, growth.grad = torch.autograd.grad(-elbo.sum(), parts)
         optimizer.param_groups[0]["lr"] = learning_rate * (1 - step / steps)

@@ -4,6 +4,10 @@ Images are rows x (M, D); latents z have L dimensions; the prior is p(z) = N(0, 
 approximate posterior q(z|x) = N(mean, diag exp(log_variance)). All log-densities are in
 nats and summed over dimensions, never averaged. Kingma & Welling (2014); importance
 sampling as in Burda, Grosse & Salakhutdinov (2016), eq. 8.
+
+With a flow as the posterior (Rezende & Mohamed 2015), that Gaussian is the distribution of y, and z = T(y; x) with an
+invertible T. For one image the two are different coordinates of the same integral, so every estimator works in y,
+where q is Gaussian: log q(z|x) = log N(y; mean, diag exp(log_variance)) - log |det dz/dy|. Otherwise z = y.
 """
 
 import math
@@ -15,7 +19,7 @@ from .. import InputError
 from ..data import images
 from ..training.checkpoint import check_model, check_shapes, load_tensors, save_tensors
 from . import binary_networks, gaussian, layers, likelihoods, own_networks, priors
-from .pareto import pareto_k
+from .importance import effective_sample_size, log_likelihood_curve, log_mean_exp, pareto_k
 
 # Latents decoded and drawn at a time. On a CPU the maps of a chunk stay in its caches; a GPU needs many.
 CHUNK = {"cpu": 100, "cuda": 20_000}
@@ -32,18 +36,34 @@ class VAE(nn.Module):
     likelihood  one of `likelihoods`
     shape     shape of one image for the encoder; D is its number of elements
     prior     name of one of `priors`
+    posterior  one of `priors.POSTERIORS`
     """
 
-    def __init__(self, encoder, decoder, latents, likelihood, shape, prior="standard_normal"):
+    def __init__(self, encoder, decoder, latents, likelihood, shape, prior="standard_normal", posterior="gaussian"):
         super().__init__()
         self.encoder, self.decoder, self.latents = encoder, decoder, latents
         self.log_prob, self.shape = likelihood, tuple(shape)
         self.dimensions = math.prod(shape)
         self.prior = priors.prior(prior, latents, self.dimensions)
+        self.posterior_flow = priors.posterior_flow(posterior, latents)
 
     def posterior(self, x):
-        """q(z|x) for x (M, D): mean and log-variance, (M, L) each."""
+        """q(z|x) for x (M, D): mean and log-variance, (M, L) each; with a flow, those of y."""
         return self.encoder(x.view(-1, *self.shape)).chunk(2, dim=1)
+
+    def warp(self, y, posterior):
+        """z (..., L) of y (..., L), and log |det dz/dy| (...).
+
+        posterior: what `posterior` returned, with leading dimensions that broadcast against those of y.
+        """
+        return self.posterior_flow(y, torch.cat(posterior, -1)) if self.posterior_flow else (y, 0.0)
+
+    def unwarp(self, z, posterior):
+        """The y (..., L) that `warp` turns into z, and log |det dz/dy| there (...)."""
+        if not self.posterior_flow:
+            return z, 0.0
+        y = self.posterior_flow.inverse(z, context=torch.cat(posterior, -1))
+        return y, self.warp(y, posterior)[1]
 
     def log_prior(self, z):
         """log p(z) + L/2 log 2 pi of z (..., L), in nats (...)."""
@@ -70,7 +90,9 @@ def load_binary_vae(path, device="cpu", architecture=""):
         for key in ("latents", "width"):
             if type(about.get(key, 1)) is not int or about.get(key, 1) < 1:
                 raise TypeError(f"{key!r} is {about[key]!r}")
-        more = {key: about[key] for key in ("prior", "width") if key in about}  # older weights have neither
+        if about.get("posterior", "gaussian") not in priors.POSTERIORS:
+            raise TypeError(f"'posterior' is {about['posterior']!r}")
+        more = {key: about[key] for key in ("prior", "posterior", "width") if key in about}  # older weights lack some
         if not architecture:
             if about["architecture"] not in binary_networks.BINARY_VAES:  # a file of weights runs no code
                 raise TypeError(f"'architecture' is {about['architecture']!r}")
@@ -90,7 +112,7 @@ def load_binary_vae(path, device="cpu", architecture=""):
     return model, about
 
 
-def binary_vae(architecture, latents, prior="standard_normal", width=32, dropout=0.0):
+def binary_vae(architecture, latents, prior="standard_normal", posterior="gaussian", width=32, dropout=0.0):
     """A `VAE` of binary 28x28 images (D = 784) with the named architecture, or one's own of "FILE.py:FUNCTION".
 
     width, dropout: of the architecture `residual`.
@@ -102,7 +124,7 @@ def binary_vae(architecture, latents, prior="standard_normal", width=32, dropout
         encoder, decoder = binary_networks.BINARY_VAES[architecture](latents, **more)
         layers.accelerate(encoder, 1, 28, 28)
         layers.accelerate(decoder, latents)
-    model = VAE(encoder, decoder, latents, likelihoods.Bernoulli(), (1, 28, 28), prior)
+    model = VAE(encoder, decoder, latents, likelihoods.Bernoulli(), (1, 28, 28), prior, posterior)
     return model.to(memory_format=torch.channels_last)
 
 
@@ -129,18 +151,18 @@ def elbo_terms(model, x, noise):
     x (M, D); noise (S, M, L), standard normal: an average over S samples of z per image.
     Returns two tensors (M,), in nats.
     """
-    mean, log_variance = model.posterior(x)
-    z = gaussian.reparameterise(mean, log_variance, noise)
-    log_ratio = gaussian.minus_log_density(log_variance, noise) + model.log_prior(z)
-    return model.log_prob(x, model.decode(z)).mean(0), kl_terms(model, mean, log_variance, log_ratio)
+    posterior = model.posterior(x)
+    z, log_det = model.warp(gaussian.reparameterise(*posterior, noise), posterior)
+    log_ratio = gaussian.minus_log_density(posterior[1], noise) + log_det + model.log_prior(z)
+    return model.log_prob(x, model.decode(z)).mean(0), kl_terms(model, posterior, log_ratio)
 
 
-def kl_terms(model, mean, log_variance, log_ratio):
-    """KL(q(z|x) || p(z)) per image, (M,): in closed form, or with a learned prior averaged over draws of z.
+def kl_terms(model, posterior, log_ratio):
+    """KL(q(z|x) || p(z)) per image, (M,): in closed form, or averaged over draws of z if it has none.
 
-    log_ratio (S, M): log p(z) - log q(z|x) of the draws.
+    log_ratio (S, M): log p(z) - log q(z|x) of the draws. There is a closed form without a learned prior or flow.
     """
-    return -log_ratio.mean(0) if model.prior.learned else gaussian.kl(mean, log_variance)
+    return -log_ratio.mean(0) if model.prior.learned or model.posterior_flow else gaussian.kl(*posterior)
 
 
 @torch.no_grad()
@@ -160,11 +182,12 @@ def evaluate_elbo(model, pictures, rng, convert=torch.Tensor.float, batch=250):
 def active_latents(model, parts):
     """How many latents depend on the image: their posterior mean has a variance above 0.01 (Burda et al. 2016).
 
-    parts: images x, (n, D) each.
+    With a flow as the posterior, z at the mean of y stands for that mean. parts: images x, (n, D) each.
     """
     count, total, squares = 0, 0.0, 0.0
     for x in parts:
-        mean = model.posterior(x)[0].double()
+        posterior = model.posterior(x)
+        mean = model.warp(posterior[0], posterior)[0].double()
         count, total, squares = count + len(x), total + mean.sum(0), squares + mean.square().sum(0)
     return int((squares / count - (total / count).square() > ACTIVE).sum())
 
@@ -174,9 +197,9 @@ def posterior_draws(model, pictures, rng, convert=torch.Tensor.float, batch=250)
     """One draw of z from q(z|x) for each image x of (N, D): (N, L). rng and convert as in `evaluate_elbo`."""
     draws = []
     for x in pictures.split(batch):
-        mean, log_variance = model.posterior(convert(x))
-        noise = torch.randn(mean.shape, generator=rng, device=rng.device).to(x.device)
-        draws.append(gaussian.reparameterise(mean, log_variance, noise))
+        posterior = model.posterior(convert(x))
+        noise = torch.randn(posterior[0].shape, generator=rng, device=rng.device).to(x.device)
+        draws.append(model.warp(gaussian.reparameterise(*posterior, noise), posterior)[0])
     return torch.cat(draws)
 
 
@@ -202,9 +225,11 @@ def importance_terms(model, x, z, chunk=100):
         raise ValueError(
             f"x is {tuple(x.shape)} and z is {tuple(z.shape)}; expected (M, D) and (M, K, L) with the same M"
         )
-    mean, log_variance = (parameter[:, None] for parameter in model.posterior(x))
-    noise = gaussian.standardise(mean, log_variance, z)
-    log_ratio = gaussian.minus_log_density(log_variance, noise) + model.log_prior(z)
+    posterior = tuple(parameter[:, None] for parameter in model.posterior(x))
+    # A model of one's own has no flow, so it needs no `unwarp`.
+    y, log_det = model.unwarp(z, posterior) if getattr(model, "posterior_flow", None) else (z, 0.0)
+    noise = gaussian.standardise(*posterior, y)
+    log_ratio = gaussian.minus_log_density(posterior[1], noise) + log_det + model.log_prior(z)
     image = torch.arange(len(z), device=z.device).repeat_interleave(z.shape[1])  # the row of x of each latent
     log_p_x = [
         model.log_prob(x[rows], model.decode(latents))
@@ -220,29 +245,6 @@ def importance_log_likelihood(model, x, z, chunk=100):
     it is a lower bound on log p(x) that rises with K; for K = 1 its expectation is the ELBO.
     """
     return log_mean_exp(sum(importance_terms(model, x, z, chunk)))
-
-
-def log_mean_exp(log_weights):
-    """log of the mean of exp over the last dimension, numerically stable: (..., K) -> (...)."""
-    return torch.logsumexp(log_weights, -1) - math.log(log_weights.shape[-1])
-
-
-def effective_sample_size(log_weights):
-    """(sum w)^2 / sum w^2 of weights given as logs, (..., K) -> (...), between 1 and K."""
-    return torch.exp(2 * torch.logsumexp(log_weights, -1) - torch.logsumexp(2 * log_weights, -1))
-
-
-def log_likelihood_curve(log_weights, ks):
-    """The estimate at every K' in `ks` from the same weights (M, K): (M, len(ks)), in nats.
-
-    The K weights are cut into K // K' disjoint groups, and the groups' estimates are averaged. Each has the
-    expectation of the K'-sample bound, and nothing is decoded twice.
-    """
-    columns = []
-    for k in ks:
-        groups = log_weights.shape[1] // k
-        columns.append(log_mean_exp(log_weights[:, : groups * k].unflatten(1, (groups, k))).mean(1))
-    return torch.stack(columns, 1)
 
 
 def images_at_once(kind, samples):
@@ -264,12 +266,13 @@ def evaluate_likelihood(model, pictures, samples, ks, generator, chunk=0):
     chunk = chunk or CHUNK[kind]
     for batch in pictures.split(images_at_once(kind, samples)):
         x = batch.to(generator.device).float()
-        mean, log_variance = model.posterior(x)
+        posterior = model.posterior(x)
         noise = torch.randn(len(x), samples, model.latents, generator=generator, device=x.device)
-        z = gaussian.reparameterise(mean[:, None], log_variance[:, None], noise)
+        wide = [parameter[:, None] for parameter in posterior]
+        z, _ = model.warp(gaussian.reparameterise(*wide, noise), wide)
         log_p_x, log_ratio = (term.double() for term in importance_terms(model, x, z, chunk))
         log_weights = log_p_x + log_ratio
-        kl = kl_terms(model, mean, log_variance, log_ratio.T)
+        kl = kl_terms(model, posterior, log_ratio.T)
         elbo, log_likelihood = log_p_x.mean(1) - kl, log_mean_exp(log_weights)
         numbers = {
             "elbo": elbo,

@@ -3,7 +3,7 @@
 import torch
 
 from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
-from . import gaussian, priors, vae
+from . import gaussian, importance, priors, vae
 
 
 class VAETraining:
@@ -50,20 +50,21 @@ class VAETraining:
         settings = self.settings
         samples, dreg = settings["samples_per_image"], settings["objective"] == "dreg"
         with autocast(settings, x.device):
-            mean, log_variance = (parameter.float() for parameter in self.model.posterior(self.seen(x)))
-            noise = torch.randn(samples, *mean.shape, device=x.device)
-            z = gaussian.reparameterise(mean, log_variance, noise)
-            if dreg:
-                z.register_hook(lambda gradient: (1 - kl_weight + kl_weight * shares)[..., None] * gradient)
+            posterior = mean, log_variance = tuple(part.float() for part in self.model.posterior(self.seen(x)))
+        noise = torch.randn(samples, *mean.shape, device=x.device)
+        z, log_det = self.model.warp(gaussian.reparameterise(mean, log_variance, noise), posterior)
+        if dreg:
+            z.register_hook(lambda gradient: (1 - kl_weight + kl_weight * shares)[..., None] * gradient)
+        with autocast(settings, x.device):
             decoded = self.model.decode(z).float()
         if not encoder_alone:
             self.model.log_prob.fit(x, decoded)
         log_p_x = self.model.log_prob(x, decoded)
         log_prior = self.model.log_prior(z)
-        log_ratio = gaussian.minus_log_density(log_variance, noise) + log_prior
-        reconstruction, kl = log_p_x.mean(0), vae.kl_terms(self.model, mean, log_variance, log_ratio)
+        log_ratio = gaussian.minus_log_density(log_variance, noise) + log_det + log_prior
+        reconstruction, kl = log_p_x.mean(0), vae.kl_terms(self.model, posterior, log_ratio)
         if settings["objective"] == "iwae":
-            bound = vae.log_mean_exp((log_p_x + kl_weight * log_ratio).T)
+            bound = importance.log_mean_exp((log_p_x + kl_weight * log_ratio).T)
         elif dreg:
             # Tucker et al. (2019): log q(z|x) moves only through z, and there the hook gives the normalised weight w
             # the factor 1 - b + b w, with b the KL weight: w^2 in all for b = 1. Its expectation is the gradient of

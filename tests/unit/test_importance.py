@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from arviz_stats.base import array_stats
-from genlab.models.pareto import pareto_k
+from genlab.models.importance import pareto_k
 from scipy import stats
 
 

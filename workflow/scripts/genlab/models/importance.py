@@ -1,10 +1,10 @@
-"""Pareto k-hat: how heavy the upper tail of importance weights is.
+"""Importance weights, given as logs: their mean, what it is at fewer samples, and how far it can be trusted.
 
-Weights with the tail of a generalised Pareto distribution of shape k have only moments below order
-1 / k. From k = 0.5 on, their variance is infinite; from k = 1 on, their mean too. Above 0.7 the mean
-of any practical number of weights is unreliable. Vehtari, Simpson, Gelman, Yao &
-Gabry (2024), "Pareto smoothed importance sampling"; the fit is that of Zhang & Stephens (2009),
-"A new and efficient estimation method for the generalized Pareto distribution".
+Pareto k-hat says how heavy the upper tail of the weights is. Weights with the tail of a generalised Pareto
+distribution of shape k have only moments below order 1 / k. From k = 0.5 on, their variance is infinite; from k = 1
+on, their mean too. Above 0.7 the mean of any practical number of weights is unreliable. Vehtari, Simpson, Gelman, Yao
+& Gabry (2024), "Pareto smoothed importance sampling"; the fit is that of Zhang & Stephens (2009), "A new and efficient
+estimation method for the generalized Pareto distribution".
 """
 
 import math
@@ -12,6 +12,29 @@ import math
 import torch
 
 SHORTEST_TAIL = 5  # fewest weights to fit a shape to
+
+
+def log_mean_exp(log_weights):
+    """log of the mean of exp over the last dimension, numerically stable: (..., K) -> (...)."""
+    return torch.logsumexp(log_weights, -1) - math.log(log_weights.shape[-1])
+
+
+def effective_sample_size(log_weights):
+    """(sum w)^2 / sum w^2 of weights given as logs, (..., K) -> (...), between 1 and K."""
+    return torch.exp(2 * torch.logsumexp(log_weights, -1) - torch.logsumexp(2 * log_weights, -1))
+
+
+def log_likelihood_curve(log_weights, ks):
+    """The estimate at every K' in `ks` from the same weights (M, K): (M, len(ks)), in nats.
+
+    The K weights are cut into K // K' disjoint groups, and the groups' estimates are averaged. Each has the
+    expectation of the K'-sample bound, and nothing is decoded twice.
+    """
+    columns = []
+    for k in ks:
+        groups = log_weights.shape[1] // k
+        columns.append(log_mean_exp(log_weights[:, : groups * k].unflatten(1, (groups, k))).mean(1))
+    return torch.stack(columns, 1)
 
 
 def pareto_k(log_weights):
