@@ -149,6 +149,8 @@ def tasks():
         task = vae_training.VAETraining(vae.binary_vae("suggested", 5), bits, settings | {"objective": objective})
         yield f"binary VAE, {objective}", task, bits
     settings["objective"] = "elbo"
+    task = vae_training.VAETraining(vae.binary_vae("residual", 5, width=8), bits, settings | {"optimizer": "muon"})
+    yield "binary VAE, muon", task, bits
     model = vae.image_vae(image_model.generator(SIZE), image_model.encoder(SIZE))
     yield "image VAE", vae_training.VAETraining(model, pixels.flatten(1), settings, images.to_model), pixels.flatten(1)
     yield (
@@ -160,7 +162,9 @@ def tasks():
     yield "classifier", classifier.ClassifierTraining(networks.FeatureClassifier(), pair, pair, settings), labels
 
 
-@pytest.mark.parametrize("name", ["binary VAE, elbo", "binary VAE, iwae", "image VAE", "GAN", "classifier"])
+@pytest.mark.parametrize(
+    "name", ["binary VAE, elbo", "binary VAE, iwae", "binary VAE, muon", "image VAE", "GAN", "classifier"]
+)
 def test_a_step_asks_the_device_for_no_value(name, monkeypatch):
     torch.manual_seed(0)
     task, batch = next((task, batch) for found, task, batch in tasks() if found == name)

@@ -4,8 +4,8 @@ For every image, K latents are drawn from q(z|x). They give the log-likelihood e
 log 1/K sum_k p(x, z_k) / q(z_k|x), its value at smaller K, the effective sample size and Pareto
 k-hat of the importance weights, and the ELBO (reconstruction averaged over the K samples, KL in
 closed form, or averaged too with a learned prior or a flow as the posterior). All values are in nats
-per image; standard errors are over images. In expectation the estimate is a lower bound that rises with K. A few validation and
-test images get more samples, to show how far it rises beyond K.
+per image; standard errors are over images. In expectation the estimate is a lower bound that rises
+with K. A few validation and test images get more samples, to show how far it rises beyond K.
 
 With --sampled-images n, only n random images of a split get K samples, the others an ELBO from one draw. The
 log-likelihood of all is then the mean ELBO plus the mean gap of those n, which varies little from image to image.

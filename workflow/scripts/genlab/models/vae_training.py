@@ -2,7 +2,7 @@
 
 import torch
 
-from ..training.optimization import WeightAverage, autocast, learning_rate, optimizer, set_rate
+from ..training.optimization import WeightAverage, autocast, learning_rate, optimizers, set_rate
 from . import gaussian, importance, priors, vae
 
 
@@ -22,7 +22,7 @@ class VAETraining:
         self.model, self.valid, self.settings, self.convert = model, valid, settings, convert
         self.average = WeightAverage(model, settings["average_decay"])
         self.modules = {"model": model, "average": self.average}
-        self.optimizers = {"optimizer": optimizer(model.parameters(), settings)}
+        self.optimizers = optimizers(model, settings)
 
     def schedule(self, progress):
         """The numbers of the next step that change with every step."""
@@ -38,7 +38,8 @@ class VAETraining:
         Returns sums over the batch by column.
         """
         x = self.convert(x)
-        set_rate(self.optimizers["optimizer"], numbers["learning_rate"])
+        for optimizer in self.optimizers.values():
+            set_rate(optimizer, numbers["learning_rate"])
         for _ in range(self.settings["encoder_steps"]):
             self.ascend(x, numbers["kl_weight"], encoder_alone=True)
         sums = self.ascend(x, numbers["kl_weight"])
@@ -77,14 +78,15 @@ class VAETraining:
             bound = (shares * log_weights).sum(0)
         else:
             bound = reconstruction - kl_weight * kl
-        self.optimizers["optimizer"].zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         (-bound.mean()).backward()
         if encoder_alone:
             for parameter in (*self.model.decoder.parameters(), *self.model.prior.parameters()):
                 parameter.grad = None
         if settings.get("clip_norm"):
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings["clip_norm"])
-        self.optimizers["optimizer"].step()
+        for optimizer in self.optimizers.values():
+            optimizer.step()
         reconstruction, kl = reconstruction.detach().sum(), kl.detach().sum()
         return {"train_elbo": reconstruction - kl, "train_reconstruction": reconstruction, "train_kl": kl}
 

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import torch
 
 FALLING = 0.3  # the share of the updates over which a trapezoid falls
+MOMENTUM = 0.95  # of Muon
+MUON_RATE = 20  # Muon's rate for each 1 of the setting `learning_rate`, which is Adam's: 0.02 for 0.001
+SMALLEST = 16  # rows and columns of a matrix that Muon updates; smaller ones, such as of a last layer, stay with Adam
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of the polynomial in Jordan et al. (2024)
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,70 @@ def optimizer(parameters, settings):
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings["optimizer"]]
     betas = (settings.get("beta1", 0.9), settings.get("beta2", 0.999))
     return kind(parameters, settings["learning_rate"], betas, weight_decay=decay, fused=True, capturable=on_gpu)
+
+
+def optimizers(model, settings):
+    """{name: optimizer} of a VAE: one for all its weights, or for `muon` one for its matrices and AdamW for the rest.
+
+    Matrices are the weights of linear and convolutional layers. A prior keeps AdamW: not all of its weights are layers.
+    """
+    if settings["optimizer"] != "muon":
+        return {"optimizer": optimizer(model.parameters(), settings)}
+    matrices, rest = [], []
+    for name, weight in model.named_parameters():
+        large = weight.ndim > 1 and min(len(weight), weight[0].numel()) >= SMALLEST
+        (matrices if large and not name.startswith("prior.") else rest).append(weight)
+    return {
+        "optimizer": optimizer(rest, settings | {"optimizer": "adamw"}),
+        "muon": Muon(matrices, settings["learning_rate"], settings["weight_decay"]),
+    }
+
+
+class Muon(torch.optim.Optimizer):
+    """Momentum that is orthogonalised before each step (Jordan et al. 2024, "Muon").
+
+    A weight (n, ...) counts as a matrix of n rows. Its update has about the same size in every direction, also in those
+    along which gradients are small. torch's own Muon takes matrices alone, and computes in bfloat16, which most CPUs
+    lack.
+
+    rate: Adam's; the step of a matrix (n, m) is MUON_RATE times this, and sqrt(n / m) times more if n > m.
+    """
+
+    def __init__(self, weights, rate, weight_decay=0.0):
+        super().__init__(weights, {"lr": rate, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            rate, same = group["lr"], {}
+            for weight in group["params"]:
+                if weight.grad is not None:
+                    state = self.state[weight]
+                    if not state:
+                        state["momentum"] = torch.zeros_like(weight)
+                    state["momentum"].lerp_(weight.grad, 1 - MOMENTUM)
+                    ahead = weight.grad.lerp(state["momentum"], MOMENTUM)  # as Nesterov
+                    same.setdefault(ahead.flatten(1).shape, []).append((weight, ahead.flatten(1)))
+            for (rows, columns), found in same.items():
+                scale = MUON_RATE * max(1.0, rows / columns) ** 0.5
+                steps = orthogonalise(torch.stack([matrix for _, matrix in found]))
+                for (weight, _), step in zip(found, steps, strict=True):
+                    weight.mul_(1 - rate * group["weight_decay"]).sub_(scale * rate * step.view(weight.shape))
+
+
+def orthogonalise(matrices):
+    """The nearest matrices with orthonormal rows or columns, roughly, of matrices (B, n, m): (B, n, m).
+
+    Five steps of a Newton-Schulz iteration. It keeps the singular vectors and brings the singular values to between 0.7
+    and 1.2, except very small ones. That is enough for an optimizer, and only takes products of matrices.
+    """
+    a, b, c = NEWTON_SCHULZ
+    x = matrices.mT if matrices.shape[1] > matrices.shape[2] else matrices
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
+    for _ in range(5):
+        square = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=b, alpha=c), x, beta=a)
+    return x.mT if matrices.shape[1] > matrices.shape[2] else x
 
 
 def set_rate(optimizer, rate):
