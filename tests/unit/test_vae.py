@@ -371,6 +371,23 @@ def test_dropout_and_width_reach_the_residual_architecture():
     torch.testing.assert_close(same.posterior(x), wide.eval().posterior(x))
 
 
+@pytest.mark.parametrize("width", [8, 32])
+def test_the_bottleneck_architecture_has_the_shapes_and_its_blocks_start_as_the_identity(width):
+    model = vae.binary_vae("bottleneck", 100, width=width)
+    assert sum(p.numel() for p in model.parameters()) == {8: 327_545, 32: 1_644_617}[width]
+    mean, log_variance = model.posterior(torch.rand(2, 784))
+    assert mean.shape == log_variance.shape == (2, 100)
+    assert model.decode(torch.randn(2, 3, 100)).shape == (2, 3, 784)
+    blocks = [module for module in model.modules() if isinstance(module, binary_networks.Bottleneck)]
+    assert len(blocks) == 12
+    for block in blocks:
+        maps = torch.randn(2, len(block.body[-1].bias), 7, 7)
+        assert torch.equal(block(maps), maps)
+    before = mean.detach()
+    nn.init.normal_(blocks[0].body[-1].weight)
+    assert not torch.allclose(model.posterior(torch.rand(2, 784))[0], before)
+
+
 def test_validation_numbers_are_per_image_means_of_all_images():
     model = vae.binary_vae("suggested", 3)
     x = torch.randint(0, 2, (300, 784), dtype=torch.uint8)  # more than one batch, the last one smaller

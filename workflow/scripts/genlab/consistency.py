@@ -146,11 +146,11 @@ def _bracket_faults(likelihood):
 
 def architecture_fault(settings):
     """Which of a binary VAE's settings its architecture does not have, in words; None if it has all."""
-    if settings["architecture"] == "residual":
-        return None
-    for key, unused in (("dropout", 0), ("width", 32)):
-        if settings[key] != unused:
-            return f"{key}: {settings[key]}, which only the architecture residual has; leave it at {unused}"
+    made = settings["architecture"]
+    if settings["dropout"] and made != "residual":
+        return f"dropout: {settings['dropout']}, which only the architecture residual has; leave it at 0"
+    if settings["width"] != 32 and made not in ("residual", "bottleneck"):
+        return f"width: {settings['width']}, which only the architectures residual and bottleneck have; leave it at 32"
     return None
 
 

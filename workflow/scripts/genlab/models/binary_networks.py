@@ -5,6 +5,8 @@ Nothing here is optimised for speed: `layers.accelerate` replaces layers by thei
 
 from torch import nn
 
+from .networks import LinearToMaps
+
 
 class Residual(nn.Module):
     """Pre-activation residual block of two 3x3 convolutions (He et al. 2016), width unchanged.
@@ -32,6 +34,33 @@ class Residual(nn.Module):
         for layer in first:
             inner = layer(inner)
         return x + last(self.dropout(inner))
+
+
+class Bottleneck(nn.Module):
+    """Residual block of two 3x3 convolutions between 1x1 ones that halve the channels and double them again.
+
+    The order is that of Child (2021, "Very deep VAEs"). It takes half the operations of `Residual`.
+    """
+
+    def __init__(self, width):
+        super().__init__()
+        inner = width // 2
+        self.body = nn.Sequential(
+            nn.GroupNorm(8, width),
+            nn.SiLU(),
+            nn.Conv2d(width, inner, 1),
+            nn.SiLU(),
+            nn.Conv2d(inner, inner, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(inner, inner, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(inner, width, 1),
+        )
+        nn.init.zeros_(self.body[-1].weight)  # every block starts as the identity
+        nn.init.zeros_(self.body[-1].bias)
+
+    def forward(self, x):
+        return x + self.body(x)
 
 
 def suggested_binary_vae(latents):
@@ -108,4 +137,49 @@ def residual_binary_vae(latents, width=32, dropout=0.0):
     return encoder, decoder
 
 
-BINARY_VAES = {"suggested": suggested_binary_vae, "residual": residual_binary_vae}
+def bottleneck_binary_vae(latents, width=32):
+    """Encoder and decoder of the same shapes, from three bottleneck blocks at 14 and at 7 pixels in each.
+
+    Nearly nothing is computed at 28 pixels, so an update takes about half as long as with `residual_binary_vae`.
+    width: channels where the latents meet the maps of 7 pixels; twice as many at 14 pixels and four times at 7.
+    """
+    wide, wider = 2 * width, 4 * width
+    encoder = nn.Sequential(
+        nn.Conv2d(1, wide, 6, stride=2, padding=2),
+        *(Bottleneck(wide) for _ in range(3)),
+        nn.PixelUnshuffle(2),
+        nn.Conv2d(4 * wide, wider, 1),
+        *(Bottleneck(wider) for _ in range(3)),
+        nn.SiLU(),
+        nn.Conv2d(wider, width, 1),
+        nn.SiLU(),
+        nn.Flatten(),
+        nn.Linear(49 * width, 256),
+        nn.SiLU(),
+        nn.Linear(256, 2 * latents),
+    )
+    decoder = nn.Sequential(
+        nn.Linear(latents, 256),
+        nn.SiLU(),
+        LinearToMaps(256, width, 7),
+        nn.SiLU(),
+        nn.Conv2d(width, wider, 1),
+        *(Bottleneck(wider) for _ in range(3)),
+        nn.Conv2d(wider, 4 * wide, 1),
+        nn.PixelShuffle(2),
+        *(Bottleneck(wide) for _ in range(3)),
+        nn.Conv2d(wide, 2 * width, 1),
+        nn.PixelShuffle(2),
+        nn.SiLU(),
+        nn.Conv2d(width // 2, width // 2, 3, padding=1),
+        nn.SiLU(),
+        nn.Conv2d(width // 2, 1, 3, padding=1),
+    )
+    return encoder, decoder
+
+
+BINARY_VAES = {
+    "suggested": suggested_binary_vae,
+    "residual": residual_binary_vae,
+    "bottleneck": bottleneck_binary_vae,
+}

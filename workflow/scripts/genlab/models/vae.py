@@ -115,12 +115,12 @@ def load_binary_vae(path, device="cpu", architecture=""):
 def binary_vae(architecture, latents, prior="standard_normal", posterior="gaussian", width=32, dropout=0.0):
     """A `VAE` of binary 28x28 images (D = 784) with the named architecture, or one's own of "FILE.py:FUNCTION".
 
-    width, dropout: of the architecture `residual`.
+    width: of the architectures `residual` and `bottleneck`; dropout: of `residual`.
     """
     if ":" in architecture:
         encoder, decoder = own_networks.architecture(architecture, latents)
     else:
-        more = {"width": width, "dropout": dropout} if architecture == "residual" else {}
+        more = {"residual": {"width": width, "dropout": dropout}, "bottleneck": {"width": width}}.get(architecture, {})
         encoder, decoder = binary_networks.BINARY_VAES[architecture](latents, **more)
         layers.accelerate(encoder, 1, 28, 28)
         layers.accelerate(decoder, latents)
