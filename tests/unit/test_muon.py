@@ -36,7 +36,7 @@ def test_muon_is_torch_s_on_a_matrix(shape):
     rate, decay = 0.001, 0.5
     both = (
         optimization.Muon(weights[:1], rate, decay),
-        torch.optim.Muon(weights[1:], optimization.MUON_RATE * rate, weight_decay=decay / optimization.MUON_RATE),
+        torch.optim.Muon(weights[1:], optimization.MUON_RATE * rate, weight_decay=decay),
     )
     for gradient in gradients:
         for weight, each in zip(weights, both, strict=True):

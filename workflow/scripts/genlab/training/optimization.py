@@ -66,7 +66,7 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self):
         for group in self.param_groups:
-            rate, same = group["lr"], {}
+            rate, same = MUON_RATE * group["lr"], {}
             for weight in group["params"]:
                 if weight.grad is not None:
                     state = self.state[weight]
@@ -76,10 +76,11 @@ class Muon(torch.optim.Optimizer):
                     ahead = weight.grad.lerp(state["momentum"], MOMENTUM)  # as Nesterov
                     same.setdefault(ahead.flatten(1).shape, []).append((weight, ahead.flatten(1)))
             for (rows, columns), found in same.items():
-                scale = MUON_RATE * max(1.0, rows / columns) ** 0.5
+                scale = max(1.0, rows / columns) ** 0.5
                 steps = orthogonalise(torch.stack([matrix for _, matrix in found]))
                 for (weight, _), step in zip(found, steps, strict=True):
-                    weight.mul_(1 - rate * group["weight_decay"]).sub_(scale * rate * step.view(weight.shape))
+                    weight.mul_(1 - rate * group["weight_decay"])
+                    weight.sub_(scale * rate * step.view(weight.shape))
 
 
 def orthogonalise(matrices):
