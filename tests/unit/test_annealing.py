@@ -309,10 +309,10 @@ def two_modes():
 def test_importance_sampling_misses_a_second_mode_and_nothing_looks_wrong(two_modes, generator):
     model, x = two_modes.model, two_modes.x
     weights = proposals.importance_weights(model, x, model.posterior(x), 2000, generator)
-    plain = proposals.importance_estimates(weights, [2000])
+    plain = importance.estimates(weights, [2000])
     assert (plain["pareto_k"] < 0.7).all() and (plain["effective_sample_size"] > 1000).all()
     torch.testing.assert_close(
-        two_modes.exact - plain["log_likelihood"][:, 0], torch.full((2,), math.log(2)).double(), rtol=0, atol=0.1
+        two_modes.exact - plain["curve"][:, 0], torch.full((2,), math.log(2)).double(), rtol=0, atol=0.1
     )
 
 
@@ -370,13 +370,13 @@ def test_estimates_are_near_the_truth_before_and_nearer_after_refinement(refined
     for proposal in (refined.start, refined.best):
         weights = proposals.importance_weights(refined.linear.model, refined.x, proposal, 4000, generator)
         assert weights.shape == (5, 4000) and weights.dtype == torch.float64
-        numbers = proposals.importance_estimates(weights, [1, 4000])
+        numbers = importance.estimates(weights, [1, 4000])
         exact, error = refined.linear.marginal.log_prob(refined.x), annealing.log_mean_exp_error(weights)
-        assert_near(numbers["log_likelihood"][:, 1], exact, error, 0.3)
+        assert_near(numbers["curve"][:, 1], exact, error, 0.3)
         found.append(numbers)
     plain, better = found
     assert (better["effective_sample_size"] > 1.2 * plain["effective_sample_size"]).all()
-    assert (better["log_likelihood"][:, 0] > plain["log_likelihood"][:, 0] + 0.3).all()  # the ELBO
+    assert (better["curve"][:, 0] > plain["curve"][:, 0] + 0.3).all()  # the ELBO
     assert (better["pareto_k"] < 0.7).all()
 
 

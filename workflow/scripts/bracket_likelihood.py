@@ -141,7 +141,7 @@ def estimate(model, packed, name, count, settings, device, checkpoints):
 def estimate_block(model, x, z, generator, settings, chunk, heed):
     """The table's columns of images x (M, D), with their exact posterior samples z (M, L) or None; `heed` may stop."""
     import torch
-    from genlab.models import annealing, proposals
+    from genlab.models import annealing, importance, proposals
 
     with torch.no_grad():
         posterior = model.posterior(x)
@@ -156,8 +156,8 @@ def estimate_block(model, x, z, generator, settings, chunk, heed):
     for name, proposal in (("posterior", posterior), ("refined", refined)):
         heed()
         weights = proposals.importance_weights(model, x, proposal, ks[-1], generator, chunk)
-        numbers = proposals.importance_estimates(weights, ks)
-        curve = numbers.pop("log_likelihood").T
+        numbers = importance.estimates(weights, ks)
+        curve = numbers.pop("curve").T
         found |= {f"{name}_{k}": estimates for k, estimates in zip(ks, curve, strict=True)}
         found |= {f"{name}_{key}": values for key, values in numbers.items()}
     return {key: values.cpu() for key, values in found.items()}

@@ -21,8 +21,7 @@ def parser():
 
 def main(options):
     settings = configuration.settings(options, "binary_vae")
-    faults = consistency.architecture_fault, consistency.posterior_fault, consistency.objective_fault
-    if fault := next(filter(None, (find(settings) for find in faults)), None):
+    if fault := consistency.binary_vae_fault(settings) or consistency.objective_fault(settings):
         raise InputError(f"--{fault}")
 
     import torch

@@ -45,9 +45,8 @@ def contradictions(config):
             if lower.count(name.lower()) > 1:
                 faults.append(f"{problem}.models.{name}: another name differs only in case, and some disks tell none")
     for name, model in config["likelihood"]["models"].items():
-        for find in (architecture_fault, posterior_fault):
-            if fault := find(model):
-                faults.append(f"likelihood.models.{name}.{fault}")
+        if fault := binary_vae_fault(model):
+            faults.append(f"likelihood.models.{name}.{fault}")
     for problem in ("likelihood", "images"):
         for name, model in config[problem]["models"].items():
             if fault := objective_fault(model):
@@ -144,18 +143,13 @@ def _bracket_faults(likelihood):
         )
 
 
-def architecture_fault(settings):
-    """Which of a binary VAE's settings its architecture does not have, in words; None if it has all."""
+def binary_vae_fault(settings):
+    """Which of a binary VAE's settings do not go together, in words; None if all do."""
     made = settings["architecture"]
     if settings["dropout"] and made != "residual":
         return f"dropout: {settings['dropout']}, which only the architecture residual has; leave it at 0"
     if settings["width"] != 32 and made not in ("residual", "bottleneck"):
         return f"width: {settings['width']}, which only the architectures residual and bottleneck have; leave it at 32"
-    return None
-
-
-def posterior_fault(settings):
-    """What the `posterior` of a binary VAE does not go with, in words; None if it goes with all its settings."""
     if settings["posterior"] == "gaussian":
         return None
     if settings["objective"] == "dreg":

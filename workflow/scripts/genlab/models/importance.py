@@ -37,6 +37,18 @@ def log_likelihood_curve(log_weights, ks):
     return torch.stack(columns, 1)
 
 
+def estimates(log_weights, ks):
+    """What the log-weights (M, K) of images say: {"curve" (M, len(ks)), "effective_sample_size", "pareto_k" (M,)}.
+
+    The curve is that of `log_likelihood_curve`; the other two are of all K.
+    """
+    return {
+        "curve": log_likelihood_curve(log_weights, ks),
+        "effective_sample_size": effective_sample_size(log_weights),
+        "pareto_k": pareto_k(log_weights),
+    }
+
+
 def pareto_k(log_weights):
     """k-hat of the upper tail of weights given as logs, (..., K) -> (...), float64.
 

@@ -1,5 +1,7 @@
 """Priors p(z) of a VAE's latents: the standard normal, one learned with the networks, or one fitted after them.
 
+Also the flow of a posterior, which is that of a prior with a context.
+
 A prior is a module with
 
     log_density(z, posterior)  log p(z) + L/2 log 2 pi of z (..., L), in nats (...): without the constant of N(0, I),
@@ -23,7 +25,7 @@ import torch.nn.functional as F
 from torch import nn
 
 LAYERS, WIDTH = 8, 256
-POSTERIORS, POSTERIOR_LAYERS = ("gaussian", "flow"), 4
+POSTERIOR_LAYERS = 4
 LIMIT = 2.0  # of the log-scale of one layer, so that no layer can blow up
 COMPONENTS = 500  # of a mixture, as in Tomczak & Welling (2018)
 FITTED = ("fitted_mixture",)  # names of priors that are fitted after training, in which N(0, I) takes their place
@@ -240,7 +242,8 @@ class FittedMixture(nn.Module):
 
 def posterior_flow(name, latents):
     """The flow of the posterior of a name in the configuration, or None: its context is q(z|x)'s Gaussian."""
-    return CouplingFlow(latents, POSTERIOR_LAYERS, conditions=2 * latents) if name == "flow" else None
+    made = {"gaussian": lambda: None, "flow": lambda: CouplingFlow(latents, POSTERIOR_LAYERS, conditions=2 * latents)}
+    return made[name]()
 
 
 def prior(name, latents, dimensions=None):

@@ -10,7 +10,7 @@ p(x, z) about p(x, y) (`vae`).
 
 import torch
 
-from . import gaussian, importance
+from . import gaussian
 
 
 def log_ratio(model, x, posterior, proposal, u):
@@ -43,18 +43,6 @@ def importance_weights(model, x, proposal, samples, generator, chunk=100):
         u = normal(generator, proposal[0], len(x), min(at_once, samples - first), model.latents)
         columns.append(log_ratio(model, x, posterior, proposal, u))
     return torch.cat(columns, 1)
-
-
-def importance_estimates(log_weights, ks):
-    """What the log-weights (M, K) of images say: {"log_likelihood" (M, len(ks)), "effective_sample_size", "pareto_k"}.
-
-    The log-likelihood is estimated at each K' of `ks`; the other two, (M,), are of all K.
-    """
-    return {
-        "log_likelihood": importance.log_likelihood_curve(log_weights, ks),
-        "effective_sample_size": importance.effective_sample_size(log_weights),
-        "pareto_k": importance.pareto_k(log_weights),
-    }
 
 
 def refine_posterior(model, x, generator, steps=100, samples=10, learning_rate=0.05):

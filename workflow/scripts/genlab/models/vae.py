@@ -19,7 +19,7 @@ from .. import InputError
 from ..data import images
 from ..training.checkpoint import check_model, check_shapes, load_tensors, save_tensors
 from . import binary_networks, gaussian, layers, likelihoods, own_networks, priors
-from .importance import effective_sample_size, log_likelihood_curve, log_mean_exp, pareto_k
+from .importance import estimates, log_mean_exp
 
 # Latents decoded and drawn at a time. On a CPU the maps of a chunk stay in its caches; a GPU needs many.
 CHUNK = {"cpu": 100, "cuda": 20_000}
@@ -36,7 +36,7 @@ class VAE(nn.Module):
     likelihood  one of `likelihoods`
     shape     shape of one image for the encoder; D is its number of elements
     prior     name of one of `priors`
-    posterior  one of `priors.POSTERIORS`
+    posterior  gaussian, or flow
     """
 
     def __init__(self, encoder, decoder, latents, likelihood, shape, prior="standard_normal", posterior="gaussian"):
@@ -90,8 +90,6 @@ def load_binary_vae(path, device="cpu", architecture=""):
         for key in ("latents", "width"):
             if type(about.get(key, 1)) is not int or about.get(key, 1) < 1:
                 raise TypeError(f"{key!r} is {about[key]!r}")
-        if about.get("posterior", "gaussian") not in priors.POSTERIORS:
-            raise TypeError(f"'posterior' is {about['posterior']!r}")
         more = {key: about[key] for key in ("prior", "posterior", "width") if key in about}  # older weights lack some
         if not architecture:
             if about["architecture"] not in binary_networks.BINARY_VAES:  # a file of weights runs no code
@@ -279,9 +277,7 @@ def evaluate_likelihood(model, pictures, samples, ks, generator, chunk=0):
             "kl": kl,
             "log_likelihood": log_likelihood,
             "elbo_gap": log_likelihood - elbo,
-            "curve": log_likelihood_curve(log_weights, ks),
-            "effective_sample_size": effective_sample_size(log_weights),
-            "pareto_k": pareto_k(log_weights),
+            **estimates(log_weights, ks),
         }
         for name, value in numbers.items():
             columns.setdefault(name, []).append(value.double().cpu())

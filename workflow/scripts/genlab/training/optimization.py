@@ -9,7 +9,7 @@ import torch
 FALLING = 0.3  # the share of the updates over which a trapezoid falls
 MOMENTUM = 0.95  # of Muon
 MUON_RATE = 20  # Muon's rate for each 1 of the setting `learning_rate`, which is Adam's: 0.02 for 0.001
-SMALLEST = 16  # rows and columns of a matrix that Muon updates; smaller ones, such as of a last layer, stay with Adam
+SMALLEST = 16  # fewest rows and columns for Muon; smaller weights, such as those of a last layer, are left to AdamW
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of the polynomial in Jordan et al. (2024)
 
 
