@@ -141,7 +141,7 @@ def residual_binary_vae(latents, width=32, dropout=0.0):
 def bottleneck_binary_vae(latents, width=32):
     """Encoder and decoder of the same shapes, from three bottleneck blocks at 14 and at 7 pixels in each.
 
-    Nearly nothing is computed at 28 pixels, so an update takes two thirds of the time of `residual_binary_vae`.
+    Nearly nothing is computed at 28 pixels, so an update takes little more than half the time of `residual_binary_vae`.
     width: channels where the latents meet the maps of 7 pixels; twice as many at 14 pixels and four times at 7.
     """
     wide, wider = 2 * width, 4 * width
